@@ -1,0 +1,252 @@
+//! JSON shapes of the HTTP API (version 1). Digests, keys and signatures are
+//! lower-case hexadecimal; times are milliseconds since the Unix epoch.
+//!
+//! | method and path | answer |
+//! |---|---|
+//! | `GET /healthz`, `GET /readyz`, `GET /metrics`, `GET /openapi.json` | |
+//! | `GET /v1/status` | [`StatusView`] |
+//! | `GET /v1/genesis` | the genesis file |
+//! | `GET /v1/validators` | `[ValidatorView]` |
+//! | `GET /v1/blocks?before=H&limit=N` | `[BlockSummary]`, newest first |
+//! | `GET /v1/blocks/{height}` | [`BlockView`] |
+//! | `POST /v1/txs` (canonical encoding, `application/octet-stream`) | [`TxStatus`] |
+//! | `GET /v1/txs/{id}?wait=LEVEL&timeout_ms=N` | [`TxStatus`] |
+//! | `GET /v1/members`, `GET /v1/proposals` | [`Page`] of `Member`, `Proposal` |
+//! | `GET /v1/tasks` | [`Page`] of [`TaskView`] |
+//! | `GET /v1/tasks/{id or name}` | [`TaskView`] |
+//! | `GET /v1/tasks/{id or name}/rounds?cluster=C&before=R&limit=N` | `[RoundView]`, newest first |
+//! | `GET /v1/models?task=T&level=L&before=V&limit=N` | `[ModelView]`, newest first |
+//! | `GET /v1/models/{id}` | [`ModelView`] |
+//! | `GET /v1/models/{id}/content` | canonical form, bytes |
+//! | `GET /v1/models/{id}/lineage` | [`LineageView`] |
+//! | `POST /v1/blobs` (bytes; headers below) | `AvailabilityCertificate` |
+//! | `GET /v1/blobs/{digest}` | bytes |
+//! | `GET /v1/proofs/tx/{id}`, `GET /v1/proofs/model/{id}` | `Bundle`, canonical encoding |
+//! | `GET /v1/events?after=CURSOR` | server-sent events, [`EventView`] each |
+
+use crate::{
+    ClusterId, Digest, Epoch, Event, Height, PublicKey, Receipt, RoundNumber, SeatIndex, TaskId,
+    TimeMs, TxId, View,
+    model::{ModelId, ModelRecord},
+    round::{Entry, Metrics, Round},
+    task::{TaskSpec, TaskStatus},
+    vote::Checkpoint,
+};
+use serde::{Deserialize, Serialize};
+
+/// Headers of `POST /v1/blobs`: who uploads, and a signature over
+/// [`crate::blob::UploadBody`] for the identity of the body as n whole copies.
+pub const HEADER_KEY: &str = "x-twinfold-key";
+pub const HEADER_TIME: &str = "x-twinfold-time-ms";
+pub const HEADER_SIGNATURE: &str = "x-twinfold-signature";
+
+macro_rules! view {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* })*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+            #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+            pub struct $name { $($(#[$field_doc])* pub $field: $type,)* }
+        )*
+    };
+}
+
+/// How far a transaction has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Not known to this node.
+    Unknown,
+    /// In this node's pool.
+    Admitted,
+    /// In a committed block.
+    Committed,
+    /// Executed by this node: there is a receipt.
+    Executed,
+    /// Under a stable checkpoint: the receipt can be proved.
+    Certified,
+}
+
+impl std::str::FromStr for Level {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "admitted" => Ok(Level::Admitted),
+            "committed" => Ok(Level::Committed),
+            "executed" => Ok(Level::Executed),
+            "certified" => Ok(Level::Certified),
+            other => {
+                Err(format!("expected admitted, committed, executed or certified, got {other:?}"))
+            }
+        }
+    }
+}
+
+view! {
+    /// Every refusal: what is wrong, and what to do next.
+    ErrorView {
+        error: String,
+        hint: String,
+    }
+    StatusView {
+        /// Name of the chain.
+        chain: String,
+        /// Genesis digest: the chain's identity.
+        genesis: Digest,
+        version: String,
+        /// Public key of this node's member.
+        node: PublicKey,
+        /// Seat of this node in the committee; none for an observer.
+        seat: Option<SeatIndex>,
+        epoch: Epoch,
+        view: View,
+        /// Seat that leads the view.
+        leader: SeatIndex,
+        /// Newest committed height.
+        committed: Height,
+        /// Newest executed height, its block time and state root.
+        height: Height,
+        time: TimeMs,
+        state_root: Digest,
+        /// Newest stable checkpoint.
+        checkpoint: Option<Checkpoint>,
+        peers: Vec<PeerView>,
+        pool_txs: u64,
+        pool_bytes: u64,
+        /// Bytes this node sent to other nodes since it started.
+        relayed_bytes: u64,
+        /// Median and 99th percentile of the time from admission here to commit, over
+        /// the newest transactions admitted by this node, in milliseconds.
+        commit_ms_p50: Option<f64>,
+        commit_ms_p99: Option<f64>,
+        /// Why the node has stopped taking part, if it has.
+        halted: Option<String>,
+    }
+    PeerView {
+        name: String,
+        peer: String,
+        connected: bool,
+        /// Newest committed height the peer told of.
+        height: Option<Height>,
+    }
+    ValidatorView {
+        seat: SeatIndex,
+        name: String,
+        organisation: String,
+        key: PublicKey,
+        peer: String,
+        /// Whether this node is connected to it (always for itself).
+        connected: bool,
+        leader: bool,
+    }
+    BlockSummary {
+        height: Height,
+        digest: Digest,
+        time: TimeMs,
+        txs: u32,
+        bytes: u64,
+    }
+    BlockView {
+        height: Height,
+        digest: Digest,
+        parent: Digest,
+        epoch: Epoch,
+        time: TimeMs,
+        bytes: u64,
+        txs: Vec<TxView>,
+        /// Receipt of what the block itself brought about, if anything.
+        receipt: Option<Receipt>,
+    }
+    TxView {
+        id: TxId,
+        sender: PublicKey,
+        /// Name of the action.
+        action: String,
+        receipt: Option<Receipt>,
+    }
+    TxStatus {
+        id: TxId,
+        level: Level,
+        /// From level executed on.
+        receipt: Option<Receipt>,
+        /// Text of the receipt's code.
+        result: Option<String>,
+    }
+    TaskView {
+        id: TaskId,
+        owner: PublicKey,
+        status: TaskStatus,
+        created: TimeMs,
+        global: ModelId,
+        global_version: u64,
+        /// Merges done.
+        merges: u64,
+        clusters: Vec<ClusterView>,
+        spec: TaskSpec,
+    }
+    /// What a trainer needs to know before it trains.
+    ClusterView {
+        cluster: ClusterId,
+        model: ModelId,
+        model_digest: Digest,
+        version: u64,
+        /// The round that takes updates.
+        round: RoundNumber,
+        /// False while a sealed round or a merge is being folded in a synchronous task.
+        collecting: bool,
+        entries: u32,
+        deadline: Option<TimeMs>,
+    }
+    RoundView {
+        round: Round,
+        entries: Vec<Entry>,
+        /// Means of the trainers' own figures, weighted by examples.
+        metrics: Option<Metrics>,
+    }
+    ModelView {
+        id: ModelId,
+        /// Name of the task, or of the published model.
+        name: String,
+        record: ModelRecord,
+    }
+    /// A model, and everything it was made from.
+    LineageView {
+        /// From the model asked for back to the first: each model stands after
+        /// those made from it.
+        models: Vec<ModelView>,
+        /// The rounds among their sources, in the same order.
+        rounds: Vec<RoundView>,
+        /// Whether the list ends at a first or published model (and not at the limit).
+        complete: bool,
+    }
+    EventView {
+        /// Resume after it: `HEIGHT-RECEIPT-EVENT`.
+        cursor: String,
+        height: Height,
+        time: TimeMs,
+        /// Transaction behind it, if one is.
+        tx: Option<TxId>,
+        event: Notice,
+    }
+}
+
+/// What the event stream carries.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Notice {
+    Block(BlockSummary),
+    Receipt(Receipt),
+    /// One typed event of a receipt.
+    Event(Event),
+}
+
+/// One page of a listing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Page<T> {
+    pub rows: Vec<T>,
+    /// Pass as `after` for the next page; none on the last.
+    pub next: Option<String>,
+}

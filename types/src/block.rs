@@ -1,0 +1,87 @@
+//! Blocks. A header holds no view and no certificate, so the digest of a block
+//! stays the same when a later view proposes it again.
+
+use crate::{Digest, Epoch, Height, SignedTx, TimeMs, hash::Tag, limits};
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    pub chain: Digest,
+    pub epoch: Epoch,
+    pub height: Height,
+    /// Digest of the parent's header; the genesis digest at height 1.
+    pub parent: Digest,
+    /// Above the parent's.
+    pub time: TimeMs,
+    /// Commits to every transaction's identity and signature, in order.
+    pub body: Digest,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Block {
+    pub header: Header,
+    pub txs: Vec<SignedTx>,
+}
+
+/// Why a block is invalid. Depends on the block, its parent's header and the
+/// epoch only, never on executed state.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum BlockError {
+    #[error("the header's body digest does not match the transactions")]
+    Body,
+    #[error("{txs} transactions of {bytes} bytes are over the limits")]
+    TooLarge { txs: usize, bytes: usize },
+    #[error("payloads of {bytes} bytes are over the limit of a block")]
+    Payload { bytes: u64 },
+    #[error("transaction {index} is malformed: {reason}")]
+    Tx { index: usize, reason: String },
+    #[error("transaction {index} is not valid at block time {time}")]
+    TxTime { index: usize, time: TimeMs },
+    #[error("transaction {index} stands twice in the block")]
+    TxTwice { index: usize },
+}
+
+impl Header {
+    pub fn digest(&self) -> Digest {
+        Digest::of(Tag::Header, self)
+    }
+}
+
+/// What a header's `body` must be for these transactions.
+pub fn body_digest(txs: &[SignedTx]) -> Digest {
+    let items: Vec<_> = txs.iter().map(|tx| (tx.id(), tx.signature)).collect();
+    Digest::of(Tag::BlockBody, &items)
+}
+
+impl Block {
+    pub fn digest(&self) -> Digest {
+        self.header.digest()
+    }
+
+    /// Everything about a block that needs no ancestor and no state.
+    pub fn check(&self) -> Result<(), BlockError> {
+        let bytes = crate::codec::encode(&self.txs).len();
+        if self.txs.len() > limits::BLOCK_TXS_MAX || bytes > limits::BLOCK_BYTES_MAX {
+            return Err(BlockError::TooLarge { txs: self.txs.len(), bytes });
+        }
+        if body_digest(&self.txs) != self.header.body {
+            return Err(BlockError::Body);
+        }
+        let payload = self.txs.iter().map(SignedTx::payload_bytes).fold(0u64, u64::saturating_add);
+        if payload > limits::BLOCK_PAYLOAD_BYTES_MAX {
+            return Err(BlockError::Payload { bytes: payload });
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        for (index, tx) in self.txs.iter().enumerate() {
+            if !seen.insert(tx.id()) {
+                return Err(BlockError::TxTwice { index });
+            }
+            if !tx.is_valid_at(self.header.time) {
+                return Err(BlockError::TxTime { index, time: self.header.time });
+            }
+            tx.check(&self.header.chain)
+                .map_err(|error| BlockError::Tx { index, reason: error.to_string() })?;
+        }
+        Ok(())
+    }
+}

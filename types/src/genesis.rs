@@ -1,0 +1,161 @@
+//! The first word of a chain: who is a member, who sits, what the rules are.
+//! Operators compare its fingerprint before they start their nodes; it is the
+//! chain's identity in every signature.
+
+use crate::{
+    Committee, Digest, Epoch, PublicKey, TimeMs,
+    hash::Tag,
+    limits,
+    member::{Member, Role},
+    quorum::Seat,
+};
+use serde::{Deserialize, Serialize};
+
+/// Format version of genesis and of everything under it.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// A validator of the first committee.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GenesisValidator {
+    pub name: String,
+    pub organisation: String,
+    /// Consensus key: votes, receipts, fold results, and the member's identity.
+    pub key: PublicKey,
+    /// Long-lived key that signs the audit log's checkpoints as notes.
+    pub audit_key: PublicKey,
+    /// libp2p peer id of the node.
+    pub peer: String,
+    /// Multiaddress of the consensus connection.
+    pub address: String,
+    /// Multiaddress of the payload connection.
+    pub payload_address: String,
+}
+
+/// Parameters that the state carries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ChainParams {
+    /// Admin signatures a proposal needs.
+    pub threshold: u32,
+    /// Trainers an organisation may have unless the admins set another number.
+    pub trainer_quota: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Genesis {
+    pub format: u32,
+    /// A name for people; part of the digest.
+    pub chain: String,
+    pub time: TimeMs,
+    pub params: ChainParams,
+    /// In seat order.
+    pub validators: Vec<GenesisValidator>,
+    /// Everyone else: admins, operators, trainers, auditors.
+    pub members: Vec<Member>,
+    /// Fewer than four validators tolerate no fault; must be asked for.
+    pub unsafe_size: bool,
+}
+
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum GenesisError {
+    #[error("format {found}; this program reads format {FORMAT_VERSION}")]
+    Format { found: u32 },
+    #[error("{found} validators; 4 to {max} are needed (fewer only with --allow-unsafe-size)", max = limits::SEATS_MAX)]
+    Size { found: usize },
+    #[error("{name}: {reason}")]
+    Member { name: String, reason: String },
+    #[error("the key {0} stands twice")]
+    KeyTwice(PublicKey),
+    #[error("the peer id {0} stands twice")]
+    PeerTwice(String),
+    #[error("{admins} admins cannot give {threshold} signatures")]
+    Threshold { admins: usize, threshold: u32 },
+    #[error("the chain's name takes 1 to 128 bytes")]
+    Name,
+}
+
+impl Genesis {
+    /// The chain's identity; operators compare it.
+    pub fn digest(&self) -> Digest {
+        Digest::of(Tag::Genesis, self)
+    }
+
+    pub fn committee(&self) -> Committee {
+        let seat = |validator: &GenesisValidator| Seat {
+            key: validator.key,
+            organisation: validator.organisation.clone(),
+        };
+        Committee::new(Epoch(0), self.validators.iter().map(seat).collect())
+    }
+
+    /// Every member: validators first, then the rest.
+    pub fn all_members(&self) -> Vec<Member> {
+        let validator = |validator: &GenesisValidator| Member {
+            key: validator.key,
+            name: validator.name.clone(),
+            organisation: validator.organisation.clone(),
+            roles: [Role::Validator].into(),
+            peer: Some(validator.peer.clone()),
+        };
+        let validators = self.validators.iter().map(validator);
+        validators.chain(self.members.iter().cloned()).collect()
+    }
+
+    pub fn check(&self) -> Result<(), GenesisError> {
+        if self.format != FORMAT_VERSION {
+            return Err(GenesisError::Format { found: self.format });
+        }
+        if self.chain.is_empty() || self.chain.len() > limits::NAME_BYTES_MAX {
+            return Err(GenesisError::Name);
+        }
+        let seats = self.validators.len();
+        let seats_min = if self.unsafe_size { 1 } else { 4 };
+        if seats < seats_min || seats > limits::SEATS_MAX {
+            return Err(GenesisError::Size { found: seats });
+        }
+        self.check_members()?;
+        let admins = self.members.iter().filter(|member| member.has(Role::Admin)).count();
+        let threshold = self.params.threshold;
+        if threshold == 0 || threshold as usize > admins {
+            return Err(GenesisError::Threshold { admins, threshold });
+        }
+        Ok(())
+    }
+
+    fn check_members(&self) -> Result<(), GenesisError> {
+        let (mut keys, mut peers) =
+            (std::collections::BTreeSet::new(), std::collections::BTreeSet::new());
+        let members = self.all_members();
+        let fault = |name: &str, reason: &str| GenesisError::Member {
+            name: name.into(),
+            reason: reason.into(),
+        };
+        if members.len() > limits::MEMBERS_MAX {
+            return Err(fault("members", "more than 10,000"));
+        }
+        for member in members {
+            if let Some(reason) = member.fault() {
+                return Err(fault(&member.name, reason));
+            }
+            if !keys.insert(member.key) {
+                return Err(GenesisError::KeyTwice(member.key));
+            }
+            if let Some(peer) = member.peer
+                && !peers.insert(peer.clone())
+            {
+                return Err(GenesisError::PeerTwice(peer));
+            }
+        }
+        for member in &self.members {
+            if member.has(Role::Validator) {
+                return Err(fault(&member.name, "validators stand in the validators' list"));
+            }
+        }
+        match self.validators.iter().find(|validator| !validator.audit_key.is_strong()) {
+            Some(validator) => {
+                Err(fault(&validator.name, "the audit key is weak or no Ed25519 key"))
+            }
+            None => Ok(()),
+        }
+    }
+}

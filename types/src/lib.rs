@@ -1,0 +1,35 @@
+//! What every other crate speaks: numbers, keys, digests, the one canonical
+//! encoding, transactions, blocks, certificates, limits, the JSON shapes of the
+//! HTTP API, and the *verification* of every proof. Nothing here does I/O,
+//! reads a clock or draws randomness.
+
+pub mod api;
+pub mod blob;
+pub mod block;
+pub mod codec;
+pub mod genesis;
+pub mod hash;
+pub mod id;
+pub mod key;
+pub mod limits;
+pub mod member;
+pub mod merkle;
+pub mod message;
+pub mod model;
+pub mod proof;
+pub mod quorum;
+pub mod receipt;
+pub mod round;
+pub mod state_key;
+pub mod task;
+pub mod tx;
+pub mod vote;
+
+pub use blob::{AvailabilityCertificate, BlobDigest, BlobId};
+pub use block::{Block, Header};
+pub use hash::Digest;
+pub use id::{ClusterId, Epoch, Height, RoundNumber, SeatIndex, TaskId, TimeMs, View};
+pub use key::{PublicKey, SecretKey, Signature};
+pub use quorum::Committee;
+pub use receipt::{Code, Event, Receipt};
+pub use tx::{Action, SignedTx, TxId};

@@ -1,0 +1,119 @@
+//! Every bound in one place, each with its reason; relations between them are
+//! asserted when the crate compiles. Units last in the name.
+
+/// Largest value the decoder ever touches; single messages have tighter limits.
+pub const DECODE_BYTES_MAX: usize = 32 << 20;
+
+/// One signed transaction. A certificate of 100 receipts is about 7 kB; a task
+/// with 1,000 tensors about 60 kB; a fold result over 1,024 updates about 20 kB.
+pub const TX_BYTES_MAX: usize = 256 << 10;
+/// Transactions in a block, in bytes: bounds what must be synced before a vote.
+pub const BLOCK_BYTES_MAX: usize = 4 << 20;
+/// Transactions in a block, in number: bounds execution time.
+pub const BLOCK_TXS_MAX: usize = 5_000;
+/// Payload bytes that the updates of one block may name together.
+pub const BLOCK_PAYLOAD_BYTES_MAX: u64 = 4 << 30;
+/// A message on the consensus connection: a block with its signatures, or a
+/// batch of blocks for a node that catches up.
+pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
+/// Committed blocks in one answer to a node that catches up, in bytes.
+pub const SYNC_BYTES_MAX: usize = 8 << 20;
+/// Committed blocks in one answer to a node that catches up.
+pub const SYNC_BLOCKS_MAX: usize = 256;
+
+/// Seats in a committee: certificates are lists of signatures.
+pub const SEATS_MAX: usize = 100;
+/// Heights a view may order above its base before the planned view change.
+pub const VIEW_HEIGHTS_MAX: u64 = 10_000;
+/// Heights beyond the newest stable checkpoint that may be voted on.
+pub const WATERMARK_HEIGHTS: u64 = 64;
+/// A checkpoint is signed at least every so many heights.
+pub const CHECKPOINT_INTERVAL_HEIGHTS: u64 = 16;
+/// How far a header's time may run ahead of a voter's clock.
+pub const DRIFT_MS_MAX: u64 = 2_000;
+
+/// First time-out of a view.
+pub const VIEW_TIMEOUT_MS_MIN: u64 = 1_000;
+/// Cap of the exponential back-off of time-outs.
+pub const VIEW_TIMEOUT_MS_MAX: u64 = 30_000;
+/// Votes and view changes are repeated to peers that lag, so often.
+pub const STATUS_INTERVAL_MS: u64 = 500;
+
+/// Longest validity of a transaction in block time; the replay set covers it.
+pub const TX_VALIDITY_MS_MAX: u64 = 10 * 60 * 1_000;
+/// Transactions waiting in a node's pool.
+pub const POOL_TXS_MAX: usize = 20_000;
+/// Bytes waiting in a node's pool.
+pub const POOL_BYTES_MAX: usize = 64 << 20;
+/// Transactions of one member waiting in a node's pool.
+pub const POOL_MEMBER_TXS_MAX: usize = 2_000;
+
+/// A model or update payload.
+pub const BLOB_BYTES_MAX: u64 = 2 << 30;
+/// Payload bytes of one member that are stored and not yet folded or expired.
+pub const MEMBER_PENDING_BYTES_MAX: u64 = 8 << 30;
+/// Bytes of one piece on the payload connection.
+pub const BLOB_CHUNK_BYTES: usize = 1 << 20;
+
+/// Tensors of one model.
+pub const TENSORS_MAX: usize = 2_000;
+/// Dimensions of one tensor.
+pub const TENSOR_DIMENSIONS_MAX: usize = 8;
+/// Values of one model: 2 GiB of 32-bit steps.
+pub const MODEL_VALUES_MAX: u64 = (BLOB_BYTES_MAX / 4) - 1;
+/// Block of a model's canonical form under its Merkle root.
+pub const MODEL_BLOCK_BYTES: usize = 64 << 10;
+/// Scale: |x| < 2^(31−S) must leave room for a sign and one integer bit.
+pub const SCALE_MAX: u8 = 30;
+/// Default scale of a tensor.
+pub const SCALE_DEFAULT: u8 = 20;
+/// Clusters of one task.
+pub const CLUSTERS_MAX: u16 = 256;
+/// Updates in one cluster round: the fold result lists each.
+pub const PARTICIPANTS_MAX: u32 = 1_024;
+/// Length of a staleness table.
+pub const STALENESS_MAX: usize = 256;
+/// Factor that means 1 in clip and staleness factors.
+pub const FACTOR_ONE: u32 = 1 << 16;
+/// Longest round deadline.
+pub const ROUND_DEADLINE_MS_MAX: u64 = 30 * 24 * 3_600 * 1_000;
+/// Extensions of a round that has too few updates.
+pub const EXTENSIONS_MAX: u32 = 100;
+/// Length of names of members, organisations, tasks, models and tensors.
+pub const NAME_BYTES_MAX: usize = 128;
+/// Members of one chain: bounds genesis and the member list.
+pub const MEMBERS_MAX: usize = 10_000;
+/// A genesis file.
+pub const GENESIS_BYTES_MAX: usize = 4 << 20;
+/// Open proposals.
+pub const PROPOSALS_OPEN_MAX: usize = 100;
+/// A proposal that has not passed by then lapses.
+pub const PROPOSAL_LIFETIME_MS: u64 = 7 * 24 * 3_600 * 1_000;
+/// Trainers an organisation's operator may add, unless the admins say otherwise.
+pub const TRAINER_QUOTA_DEFAULT: u32 = 100;
+
+/// An HTTP request other than a payload upload.
+pub const HTTP_BODY_BYTES_MAX: usize = 1 << 20;
+/// Requests of the HTTP API served at once.
+pub const HTTP_CONCURRENCY_MAX: usize = 256;
+/// Uploads served at once: each holds one payload in memory.
+pub const HTTP_UPLOADS_MAX: usize = 16;
+/// Rows of one page of a listing.
+pub const PAGE_ROWS_MAX: usize = 200;
+/// Watchers of the event stream at once.
+pub const WATCHERS_MAX: usize = 64;
+
+const _: () = {
+    assert!(TX_BYTES_MAX <= BLOCK_BYTES_MAX);
+    assert!(2 * BLOCK_BYTES_MAX <= MESSAGE_BYTES_MAX);
+    assert!(SYNC_BYTES_MAX + BLOCK_BYTES_MAX < MESSAGE_BYTES_MAX);
+    assert!(MESSAGE_BYTES_MAX <= DECODE_BYTES_MAX);
+    assert!(TX_BYTES_MAX < HTTP_BODY_BYTES_MAX);
+    assert!(CHECKPOINT_INTERVAL_HEIGHTS * 2 <= WATERMARK_HEIGHTS);
+    assert!(VIEW_TIMEOUT_MS_MIN < VIEW_TIMEOUT_MS_MAX);
+    assert!(STATUS_INTERVAL_MS < VIEW_TIMEOUT_MS_MIN);
+    assert!(MODEL_VALUES_MAX * 4 < BLOB_BYTES_MAX);
+    assert!(BLOB_BYTES_MAX <= BLOCK_PAYLOAD_BYTES_MAX);
+    assert!(BLOB_BYTES_MAX <= MEMBER_PENDING_BYTES_MAX);
+    assert!(DRIFT_MS_MAX < TX_VALIDITY_MS_MAX);
+};

@@ -1,0 +1,200 @@
+//! What execution says of each transaction: a code and typed events. Receipts are
+//! the entries of the audit log. Codes are numbers; texts live here only.
+
+use crate::{
+    ClusterId, Height, PublicKey, TaskId, TimeMs, TxId,
+    model::{Level, ModelId},
+    round::{RoundKey, VoidReason},
+};
+use serde::{Deserialize, Serialize};
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $number:literal, $text:literal;)*) => {
+        /// Result of a transaction. Numbers are part of the format.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+        #[serde(rename_all = "snake_case")]
+        pub enum Code { $($(#[$doc])* $name,)* }
+
+        impl Code {
+            pub const ALL: &'static [Code] = &[$(Code::$name,)*];
+            /// The number that stands in tables and logs.
+            pub fn number(self) -> u16 {
+                match self { $(Code::$name => $number,)* }
+            }
+            pub fn text(self) -> &'static str {
+                match self { $(Code::$name => $text,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    Ok = 0, "done";
+    UnknownSender = 1, "the sender is no member";
+    NotPermitted = 2, "the sender's roles do not allow this";
+    Replayed = 3, "already applied";
+    NotValidNow = 4, "outside its window of validity";
+    InvalidMember = 10, "the member is not acceptable";
+    MemberExists = 11, "a member has this key";
+    MemberUnknown = 12, "no member has this key";
+    OtherOrganisation = 13, "belongs to another organisation";
+    QuotaReached = 14, "the organisation's quota of trainers is reached";
+    TooManyMembers = 15, "the chain has its maximum of members";
+    AdminsTooFew = 16, "fewer admins would remain than signatures are needed";
+    HoldsSeat = 17, "the member holds a seat in the committee";
+    ProposalUnknown = 20, "no such proposal";
+    ProposalEnded = 21, "the proposal is no longer open";
+    AlreadySigned = 22, "already signed by this admin";
+    TooManyProposals = 23, "too many open proposals";
+    ThresholdInvalid = 24, "the threshold must be between 1 and the number of admins";
+    TaskInvalid = 30, "the task's settings are refused";
+    TaskNameTaken = 31, "a task has this name";
+    TaskUnknown = 32, "no such task";
+    TaskEnded = 33, "the task takes no more updates";
+    AvailabilityInvalid = 40, "the availability certificate is not valid";
+    PayloadTooLarge = 41, "the payload is larger than such an update can be";
+    ClusterUnknown = 42, "the task has no such cluster";
+    ClusterOther = 43, "this trainer belongs to another cluster of the task";
+    RoundOther = 44, "another round is collecting";
+    RoundSealed = 45, "the round is sealed";
+    BaseOther = 46, "the delta is against another version of the model";
+    BaseStale = 47, "the delta's base is too old";
+    UpdateExists = 48, "this trainer's update for the round is already ordered";
+    ExamplesInvalid = 49, "the number of examples must be positive";
+    FoldUnexpected = 50, "no such folding is due";
+    FoldSignatures = 51, "too few valid signatures on the fold result";
+    FoldMismatch = 52, "the fold result does not fit the round's list";
+    ModelInvalid = 60, "the model's tensors or size are refused";
+    ModelExists = 61, "the model is already published";
+}
+
+/// A fact that execution established.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    MemberAdded {
+        key: PublicKey,
+    },
+    MemberRemoved {
+        key: PublicKey,
+    },
+    QuotaSet {
+        organisation: String,
+        trainers: u32,
+    },
+    ThresholdSet {
+        threshold: u32,
+    },
+    ProposalOpened {
+        id: TxId,
+    },
+    ProposalSigned {
+        id: TxId,
+        by: PublicKey,
+        signatures: u32,
+    },
+    ProposalPassed {
+        id: TxId,
+    },
+    ProposalFailed {
+        id: TxId,
+        code: Code,
+    },
+    ProposalLapsed {
+        id: TxId,
+    },
+    TaskCreated {
+        task: TaskId,
+    },
+    TaskFinished {
+        task: TaskId,
+    },
+    TaskClosed {
+        task: TaskId,
+    },
+    RoundOpened {
+        key: RoundKey,
+    },
+    /// The first update of the task since its last merge, or the first after a
+    /// round of an active task opened: the deadline runs.
+    RoundStarted {
+        key: RoundKey,
+        deadline: TimeMs,
+    },
+    UpdateOrdered {
+        key: RoundKey,
+        index: u32,
+        trainer: PublicKey,
+    },
+    RoundExtended {
+        key: RoundKey,
+        deadline: TimeMs,
+        extensions: u32,
+    },
+    RoundSealed {
+        key: RoundKey,
+        entries: u32,
+    },
+    RoundVoid {
+        key: RoundKey,
+        reason: VoidReason,
+    },
+    /// Indices of the updates left out, if any, are in the round's outcomes.
+    RoundAggregated {
+        key: RoundKey,
+        model: ModelId,
+        folded: u32,
+        refused: u32,
+        saturations: u64,
+    },
+    /// A cluster's weight reached its cap before the merge.
+    WeightCapped {
+        task: TaskId,
+        cluster: ClusterId,
+    },
+    MergeDue {
+        task: TaskId,
+        number: u64,
+    },
+    Merged {
+        task: TaskId,
+        number: u64,
+        model: ModelId,
+        saturations: u64,
+    },
+    ModelVersion {
+        model: ModelId,
+        task: Option<TaskId>,
+        level: Level,
+        version: u64,
+    },
+    ModelPublished {
+        model: ModelId,
+        name: String,
+    },
+}
+
+/// What a block's deadlines or one of its transactions came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Receipt {
+    pub height: Height,
+    /// `None` for what the block itself brought about (deadlines, lapses).
+    pub tx: Option<TxId>,
+    /// Position in the block; the block's own receipt stands first, where it has one.
+    pub index: u32,
+    pub code: Code,
+    pub events: Vec<Event>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_numbers_are_distinct_and_rise() {
+        assert!(Code::ALL.is_sorted_by(|a, b| a.number() < b.number()));
+    }
+}

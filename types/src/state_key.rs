@@ -1,0 +1,196 @@
+//! The map of the state: every key that execution reads or writes, with its
+//! value's type. Keys are a one-byte prefix and fixed-width big-endian fields, so
+//! that a range scan lists in natural order. The tree hashes the whole key.
+
+use crate::{
+    ClusterId, Digest, PublicKey, RoundNumber, TaskId, TimeMs, TxId, model::ModelId,
+    round::RoundKey,
+};
+
+/// A key of the state.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StateKey(Vec<u8>);
+
+impl StateKey {
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+
+    fn new(prefix: Prefix, parts: &[&[u8]]) -> Self {
+        let mut bytes = vec![prefix as u8];
+        parts.iter().for_each(|part| bytes.extend_from_slice(part));
+        Self(bytes)
+    }
+}
+
+/// First byte of a key. Numbers are part of the format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Prefix {
+    Params = 1,
+    Member = 2,
+    MemberCount = 3,
+    Quota = 4,
+    TrainerCount = 5,
+    Proposal = 6,
+    ProposalLapse = 7,
+    Task = 16,
+    TaskName = 17,
+    Cluster = 18,
+    Round = 19,
+    RoundEntry = 20,
+    Enrolment = 21,
+    Deadline = 22,
+    Model = 32,
+    PublishedName = 33,
+}
+
+impl Prefix {
+    /// The prefix alone, for scans.
+    pub fn scan(self) -> StateKey {
+        StateKey::new(self, &[])
+    }
+}
+
+/// [`crate::genesis::ChainParams`].
+pub fn params() -> StateKey {
+    StateKey::new(Prefix::Params, &[])
+}
+
+/// [`crate::member::Member`].
+pub fn member(key: &PublicKey) -> StateKey {
+    StateKey::new(Prefix::Member, &[&key.0])
+}
+
+/// `u32`: members in all.
+pub fn member_count() -> StateKey {
+    StateKey::new(Prefix::MemberCount, &[])
+}
+
+/// `u32`: trainers an organisation may have.
+pub fn quota(organisation: &str) -> StateKey {
+    StateKey::new(Prefix::Quota, &[organisation.as_bytes()])
+}
+
+/// `u32`: trainers an organisation has.
+pub fn trainer_count(organisation: &str) -> StateKey {
+    StateKey::new(Prefix::TrainerCount, &[organisation.as_bytes()])
+}
+
+/// [`crate::member::Proposal`].
+pub fn proposal(id: &TxId) -> StateKey {
+    StateKey::new(Prefix::Proposal, &[&id.0.0])
+}
+
+/// `()`: an open proposal, by the time it lapses.
+pub fn proposal_lapse(expires: TimeMs, id: &TxId) -> StateKey {
+    StateKey::new(Prefix::ProposalLapse, &[&expires.0.to_be_bytes(), &id.0.0])
+}
+
+/// [`crate::task::Task`].
+pub fn task(id: &TaskId) -> StateKey {
+    StateKey::new(Prefix::Task, &[&id.0.0])
+}
+
+/// `TaskId` of a task's name.
+pub fn task_name(name: &str) -> StateKey {
+    StateKey::new(Prefix::TaskName, &[name.as_bytes()])
+}
+
+/// [`crate::task::Cluster`].
+pub fn cluster(task: &TaskId, cluster: ClusterId) -> StateKey {
+    StateKey::new(Prefix::Cluster, &[&task.0.0, &cluster.0.to_be_bytes()])
+}
+
+/// [`crate::round::Round`].
+pub fn round(key: &RoundKey) -> StateKey {
+    StateKey::new(Prefix::Round, &round_parts(key).each_ref().map(|part| part.as_slice()))
+}
+
+/// [`crate::round::Entry`].
+pub fn round_entry(key: &RoundKey, index: u32) -> StateKey {
+    let [task, cluster, round] = round_parts(key);
+    StateKey::new(Prefix::RoundEntry, &[&task, &cluster, &round, &index.to_be_bytes()])
+}
+
+/// `(ClusterId, Option<RoundNumber>, u64)`: a trainer's cluster in a task, the last
+/// round it has an update in, and that update's base version.
+pub fn enrolment(task: &TaskId, trainer: &PublicKey) -> StateKey {
+    StateKey::new(Prefix::Enrolment, &[&task.0.0, &trainer.0])
+}
+
+/// `()`: a collecting round, by its deadline.
+pub fn deadline(at: TimeMs, key: &RoundKey) -> StateKey {
+    let [task, cluster, round] = round_parts(key);
+    StateKey::new(Prefix::Deadline, &[&at.0.to_be_bytes(), &task, &cluster, &round])
+}
+
+/// Reads a key made by [`deadline`] back.
+pub fn parse_deadline(key: &[u8]) -> Option<(TimeMs, RoundKey)> {
+    let fields = key.strip_prefix(&[Prefix::Deadline as u8])?;
+    let (time, fields) = fields.split_first_chunk::<8>()?;
+    let (task, fields) = fields.split_first_chunk::<32>()?;
+    let (cluster, round) = fields.split_first_chunk::<2>()?;
+    let key = RoundKey {
+        task: TaskId(Digest(*task)),
+        cluster: ClusterId(u16::from_be_bytes(*cluster)),
+        round: RoundNumber(u64::from_be_bytes(round.try_into().ok()?)),
+    };
+    Some((TimeMs(u64::from_be_bytes(*time)), key))
+}
+
+/// Reads a key made by [`proposal_lapse`] back.
+pub fn parse_proposal_lapse(key: &[u8]) -> Option<(TimeMs, TxId)> {
+    let fields = key.strip_prefix(&[Prefix::ProposalLapse as u8])?;
+    let (time, id) = fields.split_first_chunk::<8>()?;
+    Some((TimeMs(u64::from_be_bytes(*time)), TxId(Digest(id.try_into().ok()?))))
+}
+
+/// [`crate::model::ModelRecord`].
+pub fn model(id: &ModelId) -> StateKey {
+    StateKey::new(Prefix::Model, &[&id.0.0])
+}
+
+/// `ModelId` of a published model's name.
+pub fn published_name(name: &str) -> StateKey {
+    StateKey::new(Prefix::PublishedName, &[name.as_bytes()])
+}
+
+fn round_parts(key: &RoundKey) -> [Vec<u8>; 3] {
+    [
+        key.task.0.0.to_vec(),
+        key.cluster.0.to_be_bytes().to_vec(),
+        key.round.0.to_be_bytes().to_vec(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_key_reads_back() {
+        let key = RoundKey {
+            task: TaskId(Digest([4; 32])),
+            cluster: ClusterId(3),
+            round: RoundNumber(9),
+        };
+        let bytes = deadline(TimeMs(77), &key).into_bytes();
+        assert_eq!(parse_deadline(&bytes), Some((TimeMs(77), key)));
+        assert_eq!(parse_deadline(&bytes[1..]), None);
+    }
+
+    #[test]
+    fn a_scan_of_deadlines_is_in_order_of_time() {
+        let key = RoundKey {
+            task: TaskId(Digest([4; 32])),
+            cluster: ClusterId(3),
+            round: RoundNumber(9),
+        };
+        assert!(deadline(TimeMs(255), &key) < deadline(TimeMs(256), &key));
+    }
+}

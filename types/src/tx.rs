@@ -1,0 +1,177 @@
+//! Transactions: one signed action, valid inside a window of block time and
+//! applied once. Identity is the digest of the body without the signature.
+
+use crate::{
+    AvailabilityCertificate, ClusterId, Digest, PublicKey, RoundNumber, SeatIndex, Signature,
+    TaskId, TimeMs,
+    codec::{self, CodecError},
+    hash::Tag,
+    key::{Purpose, Signer, Statement, statement},
+    limits,
+    member::{AdminAction, Member},
+    model::TensorSpec,
+    round::{FoldResult, Metrics},
+    task::TaskSpec,
+};
+use serde::{Deserialize, Serialize};
+use std::{fmt, str::FromStr};
+
+/// Identity of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(transparent)]
+pub struct TxId(pub Digest);
+
+impl fmt::Display for TxId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for TxId {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse().map(Self)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Action {
+    /// An admin opens a proposal (and signs it thereby).
+    Propose(AdminAction),
+    /// An admin signs an open proposal.
+    SignProposal(TxId),
+    /// An operator adds a trainer of its own organisation.
+    AddTrainer(Member),
+    /// An operator removes a trainer of its own organisation.
+    RemoveTrainer(PublicKey),
+    CreateTask(Box<TaskSpec>),
+    CloseTask(TaskId),
+    Update(Box<UpdateAction>),
+    /// f+1 equal fold results of the committee: carried by any of its seats.
+    Aggregate(Box<AggregateAction>),
+    PublishModel(Box<PublishAction>),
+}
+
+/// A model update: the payload is named, not carried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdateAction {
+    pub task: TaskId,
+    pub cluster: ClusterId,
+    /// The round meant; `None` in asynchronous tasks, where the open buffer takes it.
+    pub round: Option<RoundNumber>,
+    /// Version of the cluster model the delta is against.
+    pub base_version: u64,
+    /// Training examples behind the update: its weight, capped by the task.
+    pub examples: u32,
+    /// The trainer's own figures.
+    pub metrics: Metrics,
+    pub payload: AvailabilityCertificate,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AggregateAction {
+    pub result: FoldResult,
+    pub signatures: Vec<(SeatIndex, Signature)>,
+}
+
+/// A stored model from outside: its canonical form is the payload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishAction {
+    pub name: String,
+    pub description: String,
+    pub tensors: Vec<TensorSpec>,
+    pub model: Digest,
+    pub payload: AvailabilityCertificate,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TxBody {
+    pub chain: Digest,
+    pub sender: PublicKey,
+    /// Makes equal actions different transactions.
+    pub nonce: u64,
+    pub valid_from: TimeMs,
+    /// Last block time at which it may be applied.
+    pub valid_until: TimeMs,
+    pub action: Action,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedTx {
+    pub body: TxBody,
+    pub signature: Signature,
+}
+
+/// Why a transaction is not well formed: found without looking at any state.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum TxError {
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    #[error("made for chain {tx_chain}, this is chain {our_chain}")]
+    WrongChain { tx_chain: Digest, our_chain: Digest },
+    #[error("valid from {from} until {until}: the window must be positive and at most {max} ms")]
+    Window { from: TimeMs, until: TimeMs, max: u64 },
+    #[error("the signature does not match sender {sender}")]
+    Signature { sender: PublicKey },
+}
+
+impl TxBody {
+    pub fn id(&self) -> TxId {
+        TxId(Digest::of(Tag::Transaction, self))
+    }
+
+    pub fn statement(&self) -> Statement {
+        statement(Purpose::Transaction, &self.chain, &self.id())
+    }
+
+    pub fn sign(self, signer: &dyn Signer) -> SignedTx {
+        let signature = signer.sign(&self.statement());
+        SignedTx { body: self, signature }
+    }
+}
+
+impl SignedTx {
+    pub fn id(&self) -> TxId {
+        self.body.id()
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Self, TxError> {
+        Ok(codec::decode(bytes, limits::TX_BYTES_MAX)?)
+    }
+
+    /// The checks that need no state: chain, window, signature.
+    pub fn check(&self, chain: &Digest) -> Result<(), TxError> {
+        let body = &self.body;
+        if body.chain != *chain {
+            return Err(TxError::WrongChain { tx_chain: body.chain, our_chain: *chain });
+        }
+        let width = body.valid_until.0.checked_sub(body.valid_from.0);
+        if !width.is_some_and(|width| width > 0 && width <= limits::TX_VALIDITY_MS_MAX) {
+            return Err(TxError::Window {
+                from: body.valid_from,
+                until: body.valid_until,
+                max: limits::TX_VALIDITY_MS_MAX,
+            });
+        }
+        if !body.sender.verify(&body.statement(), &self.signature) {
+            return Err(TxError::Signature { sender: body.sender });
+        }
+        Ok(())
+    }
+
+    /// Whether a block of this time may carry the transaction.
+    pub fn is_valid_at(&self, time: TimeMs) -> bool {
+        self.body.valid_from <= time && time <= self.body.valid_until
+    }
+
+    /// Payload bytes the transaction names.
+    pub fn payload_bytes(&self) -> u64 {
+        match &self.body.action {
+            Action::Update(update) => update.payload.blob.length,
+            Action::PublishModel(publish) => publish.payload.blob.length,
+            Action::CreateTask(spec) => spec.initial.blob.length,
+            _ => 0,
+        }
+    }
+}
