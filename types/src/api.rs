@@ -53,7 +53,7 @@ macro_rules! view {
 
 /// How far a transaction has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = TxLevel))]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// Not known to this node.

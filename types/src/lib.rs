@@ -11,6 +11,7 @@ pub mod genesis;
 pub mod hash;
 pub mod id;
 pub mod key;
+pub mod keyfile;
 pub mod limits;
 pub mod member;
 pub mod merkle;

@@ -94,9 +94,13 @@ pub const TRAINER_QUOTA_DEFAULT: u32 = 100;
 
 /// An HTTP request other than a payload upload.
 pub const HTTP_BODY_BYTES_MAX: usize = 1 << 20;
+/// Request line and headers of an HTTP request.
+pub const HTTP_HEADER_BYTES_MAX: usize = 32 << 10;
+/// Connections to the HTTP API at once: each takes a file descriptor.
+pub const HTTP_CONNECTIONS_MAX: usize = 512;
 /// Requests of the HTTP API served at once.
 pub const HTTP_CONCURRENCY_MAX: usize = 256;
-/// Uploads served at once: each holds one payload in memory.
+/// Uploads, and as many downloads, served at once: each holds one payload.
 pub const HTTP_UPLOADS_MAX: usize = 16;
 /// Rows of one page of a listing.
 pub const PAGE_ROWS_MAX: usize = 200;
@@ -109,6 +113,7 @@ const _: () = {
     assert!(SYNC_BYTES_MAX + BLOCK_BYTES_MAX < MESSAGE_BYTES_MAX);
     assert!(MESSAGE_BYTES_MAX <= DECODE_BYTES_MAX);
     assert!(TX_BYTES_MAX < HTTP_BODY_BYTES_MAX);
+    assert!(HTTP_CONCURRENCY_MAX + WATCHERS_MAX < HTTP_CONNECTIONS_MAX);
     assert!(CHECKPOINT_INTERVAL_HEIGHTS * 2 <= WATERMARK_HEIGHTS);
     assert!(VIEW_TIMEOUT_MS_MIN < VIEW_TIMEOUT_MS_MAX);
     assert!(STATUS_INTERVAL_MS < VIEW_TIMEOUT_MS_MIN);

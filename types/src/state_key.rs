@@ -45,8 +45,10 @@ pub enum Prefix {
     RoundEntry = 20,
     Enrolment = 21,
     Deadline = 22,
+    ClusterVersion = 23,
     Model = 32,
     PublishedName = 33,
+    PublishedCount = 34,
 }
 
 impl Prefix {
@@ -123,6 +125,12 @@ pub fn enrolment(task: &TaskId, trainer: &PublicKey) -> StateKey {
     StateKey::new(Prefix::Enrolment, &[&task.0.0, &trainer.0])
 }
 
+/// `ModelId` that a cluster's version names: deltas may be against older versions.
+pub fn cluster_version(task: &TaskId, cluster: ClusterId, version: u64) -> StateKey {
+    let (cluster, version) = (cluster.0.to_be_bytes(), version.to_be_bytes());
+    StateKey::new(Prefix::ClusterVersion, &[&task.0.0, &cluster, &version])
+}
+
 /// `()`: a collecting round, by its deadline.
 pub fn deadline(at: TimeMs, key: &RoundKey) -> StateKey {
     let [task, cluster, round] = round_parts(key);
@@ -158,6 +166,11 @@ pub fn model(id: &ModelId) -> StateKey {
 /// `ModelId` of a published model's name.
 pub fn published_name(name: &str) -> StateKey {
     StateKey::new(Prefix::PublishedName, &[name.as_bytes()])
+}
+
+/// `u64`: published models so far, which is the next one's version.
+pub fn published_count() -> StateKey {
+    StateKey::new(Prefix::PublishedCount, &[])
 }
 
 fn round_parts(key: &RoundKey) -> [Vec<u8>; 3] {

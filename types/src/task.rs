@@ -3,7 +3,7 @@
 //! as the bits of an f64.
 
 use crate::{
-    AvailabilityCertificate, ClusterId, Digest, PublicKey, RoundNumber, TaskId, TimeMs, limits,
+    AvailabilityCertificate, ClusterId, Digest, Height, PublicKey, RoundNumber, TaskId, TimeMs, limits,
     model::{ModelId, TensorPolicy, TensorSpec, tensors_fault},
 };
 use serde::{Deserialize, Serialize};
@@ -183,6 +183,10 @@ pub struct Task {
     pub global_version: u64,
     /// Merges done.
     pub merges: u64,
+    /// Height at which enough rounds had ended for a merge. Rounds sealed before it
+    /// are folded first, later ones after the merge, so that no fold's base changes
+    /// while validators work on it.
+    pub merge_wanted: Option<Height>,
     /// A merge waits for its result.
     pub merge_due: bool,
     /// An update came since the last merge. Deadlines run only while a task is

@@ -1,0 +1,198 @@
+//! Formats are frozen: every stored, sent or signed type has a sample whose encoding
+//! stands in `encodings.txt`, and every digest and statement one in `digests.txt`.
+//! A change is made on purpose: `TWINFOLD_BLESS=1 ./tests/run golden`.
+
+mod samples;
+
+use serde::{Serialize, de::DeserializeOwned};
+use std::{collections::BTreeMap, fmt::Debug, path::Path};
+use twinfold_types::{Digest, codec, genesis::Genesis, key, key::Purpose, model, quorum::Committee};
+
+const LIMIT: usize = 1 << 20;
+
+/// Checks the round trip and notes the encoding.
+struct Book {
+    lines: BTreeMap<String, String>,
+}
+
+impl Book {
+    fn note<T: Serialize + DeserializeOwned + PartialEq + Debug>(&mut self, name: &str, value: &T) {
+        let bytes = codec::encode(value);
+        let back: T = codec::decode(&bytes, LIMIT).expect(name);
+        assert_eq!(&back, value, "{name}");
+        refuses_every_cut_and_tail::<T>(name, &bytes);
+        self.line(name, hex::encode(&bytes));
+    }
+
+    fn line(&mut self, name: &str, text: String) {
+        assert!(self.lines.insert(name.into(), text).is_none(), "{name} stands twice");
+    }
+}
+
+fn refuses_every_cut_and_tail<T: Serialize + DeserializeOwned>(name: &str, bytes: &[u8]) {
+    for cut in 0..bytes.len() {
+        assert!(codec::decode::<T>(&bytes[..cut], LIMIT).is_err(), "{name} cut at {cut}");
+    }
+    let longer = [bytes, &[0]].concat();
+    assert!(codec::decode::<T>(&longer, LIMIT).is_err(), "{name} with a tail");
+    // A flip may give another valid value, but never a second form of one.
+    for at in 0..bytes.len() {
+        let mut flipped = bytes.to_vec();
+        flipped[at] ^= 0x81;
+        if let Ok(value) = codec::decode::<T>(&flipped, LIMIT) {
+            assert_eq!(codec::encode(&value), flipped, "{name} flipped at {at}");
+        }
+    }
+}
+
+/// Compares with the committed file, or rewrites it when asked to.
+fn hold_against(file: &str, book: &Book) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(file);
+    let text: String =
+        book.lines.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
+    if std::env::var_os("TWINFOLD_BLESS").is_some() {
+        std::fs::write(&path, text).unwrap();
+        return;
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    let old: BTreeMap<_, _> = committed.lines().filter_map(|line| line.split_once(": ")).collect();
+    for (name, value) in &book.lines {
+        assert_eq!(
+            old.get(name.as_str()).copied(),
+            Some(value.as_str()),
+            "{file}: {name:?} differs from the frozen format; if that is meant, TWINFOLD_BLESS=1"
+        );
+    }
+    assert_eq!(old.len(), book.lines.len(), "{file}: a sample was removed");
+}
+
+#[test]
+fn encodings_stay_as_they_are() {
+    let mut book = Book { lines: BTreeMap::new() };
+    for (name, action) in samples::actions() {
+        book.note(&format!("action {name}"), &action);
+    }
+    for (name, message) in samples::messages() {
+        book.note(&format!("consensus message {name}"), &message);
+    }
+    for (name, message) in samples::peer_messages() {
+        book.note(&format!("peer message {name}"), &message);
+    }
+    for (name, record) in samples::model_records() {
+        book.note(&format!("model record {name}"), &record);
+    }
+    for (name, round) in samples::rounds() {
+        book.note(&format!("round {name}"), &round);
+    }
+    book.note("transaction", &samples::tx());
+    book.note("block", &samples::block());
+    book.note("receipt", &samples::receipt());
+    book.note("task", &samples::task());
+    book.note("cluster", &samples::cluster());
+    book.note("entry", &samples::entry());
+    book.note("member", &samples::member());
+    book.note("proposal", &samples::proposal());
+    book.note("hello", &samples::hello());
+    book.note("genesis", &samples::genesis());
+    book.note("checkpoint certificate", &samples::checkpoint_certificate());
+    book.note("availability certificate", &samples::availability());
+    hold_against("encodings.txt", &book);
+}
+
+#[test]
+fn digests_and_statements_stay_as_they_are() {
+    let mut book = Book { lines: BTreeMap::new() };
+    let committee: Committee = samples::genesis().committee();
+    let (chain, seats) = (samples::digest(1), committee.digest());
+    let mut digest = |name: &str, digest: Digest| book.line(name, digest.to_string());
+    digest("genesis", samples::genesis().digest());
+    digest("committee", seats);
+    digest("transaction", samples::tx().id().0);
+    digest("header", samples::block().digest());
+    digest("block body", samples::block().header.body);
+    digest("blob", samples::blob().digest());
+    digest("blob fragment root", samples::blob().fragment_root);
+    digest("model of one block", model::model_digest(b"steps"));
+    digest("model of three blocks", model::model_digest(&vec![7; 150_000]));
+    digest("tensors", model::tensors_digest(&samples::tensors()));
+    digest("model record", samples::model_records()[0].1.id().0);
+    let mut statement =
+        |name: &str, statement: key::Statement| book.line(name, hex::encode(statement.bytes()));
+    statement("signed transaction", samples::tx().body.statement());
+    statement("signed vote", samples::vote_body().statement(&chain, &seats));
+    let view_change = samples::view_change().header.body;
+    statement("signed view change", view_change.statement(&chain, &seats));
+    statement("signed new view", samples::new_view().body.statement(&chain, &seats));
+    statement("signed checkpoint", samples::checkpoint().statement(&chain, &seats));
+    statement("signed storage receipt", samples::storage_receipt_body().statement(&chain, &seats));
+    statement("signed fold result", samples::fold_result().statement(&chain, &seats));
+    statement("signed upload", samples::upload_body().statement(&chain));
+    hold_against("digests.txt", &book);
+}
+
+#[test]
+fn every_purpose_gives_another_statement() {
+    let purposes = [
+        Purpose::Transaction,
+        Purpose::Vote,
+        Purpose::ViewChange,
+        Purpose::NewView,
+        Purpose::Checkpoint,
+        Purpose::StorageReceipt,
+        Purpose::FoldResult,
+        Purpose::Upload,
+    ];
+    let statements: std::collections::BTreeSet<_> = purposes
+        .iter()
+        .map(|purpose| *key::statement(*purpose, &samples::digest(1), &1u8).bytes())
+        .collect();
+    assert_eq!(statements.len(), purposes.len());
+}
+
+#[test]
+fn a_genesis_file_keeps_its_fingerprint_through_json() {
+    let genesis = samples::genesis();
+    let json = serde_json::to_string_pretty(&genesis).unwrap();
+    let back: Genesis = serde_json::from_str(&json).unwrap();
+    assert_eq!(back.digest(), genesis.digest());
+}
+
+/// `wincode` writes the same bytes: the way out, should bincode have to go.
+#[test]
+fn another_library_writes_the_same_bytes() {
+    #[derive(wincode::SchemaWrite)]
+    struct Mirror {
+        text: String,
+        number: u64,
+        small: u16,
+        flag: bool,
+        list: Vec<u32>,
+        option: Option<[u8; 32]>,
+    }
+    #[derive(Serialize)]
+    struct Ours<'a> {
+        text: &'a str,
+        number: u64,
+        small: u16,
+        flag: bool,
+        list: &'a [u32],
+        option: Option<Digest>,
+    }
+    let mirror = Mirror {
+        text: "twin".into(),
+        number: 7,
+        small: 3,
+        flag: true,
+        list: vec![1, 2],
+        option: Some([9; 32]),
+    };
+    let ours = Ours {
+        text: "twin",
+        number: 7,
+        small: 3,
+        flag: true,
+        list: &[1, 2],
+        option: Some(Digest([9; 32])),
+    };
+    assert_eq!(wincode::serialize(&mirror).unwrap(), codec::encode(&ours));
+}

@@ -1,0 +1,460 @@
+//! One value of every stored, sent or signed type, made from fixed numbers.
+
+use twinfold_types::{
+    AvailabilityCertificate, BlobId, Block, ClusterId, Code, Digest, Epoch, Event, Header, Height,
+    PublicKey, Receipt, RoundNumber, SeatIndex, SecretKey, Signature, SignedTx, TaskId, TimeMs,
+    TxId, View,
+    block::body_digest,
+    blob::{StorageReceipt, StorageReceiptBody, UploadBody},
+    genesis::{ChainParams, FORMAT_VERSION, Genesis, GenesisValidator},
+    key::Signer,
+    member::{AdminAction, Member, Proposal, ProposalStatus, Role},
+    message::{CommittedBlocks, ConsensusMessage, Hello, PeerMessage, Status},
+    model::{Level, ModelId, ModelRecord, ModelSource, TensorPolicy, TensorSpec},
+    round::{
+        Entry, FoldJob, FoldRefusal, FoldResult, Metrics, Outcome, Round, RoundKey, RoundState,
+        SignedFoldResult, VoidReason,
+    },
+    task::{
+        AggregationRule, Cluster, Compression, LocalWork, Mode, Real, Schedule, Task, TaskSpec,
+        TaskStatus, Training,
+    },
+    tx::{Action, AggregateAction, PublishAction, TxBody, UpdateAction},
+    vote::{
+        Certificate, Checkpoint, CheckpointCertificate, CheckpointVote, NewView, NewViewBody,
+        ViewChange, ViewChangeBody, ViewChangeHeader, Vote, VoteBody, VoteKind,
+    },
+};
+
+pub fn digest(byte: u8) -> Digest {
+    Digest([byte; 32])
+}
+
+pub fn secret(byte: u8) -> SecretKey {
+    SecretKey::from_seed(&[byte; 32])
+}
+
+pub fn key(byte: u8) -> PublicKey {
+    secret(byte).public_key()
+}
+
+pub fn signature(byte: u8) -> Signature {
+    Signature([byte; 64])
+}
+
+pub fn member() -> Member {
+    Member {
+        key: key(1),
+        name: "ann".into(),
+        organisation: "clinic".into(),
+        roles: [Role::Admin, Role::Operator].into(),
+        peer: Some("12D3KooW".into()),
+    }
+}
+
+pub fn blob() -> BlobId {
+    BlobId::whole_copies(b"payload", 4)
+}
+
+pub fn availability() -> AvailabilityCertificate {
+    let receipt = |seat| StorageReceipt { seat: SeatIndex(seat), signature: signature(seat as u8) };
+    AvailabilityCertificate { epoch: Epoch(0), blob: blob(), receipts: vec![receipt(0), receipt(2)] }
+}
+
+pub fn tensors() -> Vec<TensorSpec> {
+    let tensor = |name: &str, shape: &[u64], policy| TensorSpec {
+        name: name.into(),
+        shape: shape.into(),
+        scale: 20,
+        policy,
+    };
+    vec![
+        tensor("weight", &[64, 10], TensorPolicy::Train),
+        tensor("bias", &[10], TensorPolicy::Frozen),
+    ]
+}
+
+pub fn spec(mode: Mode) -> TaskSpec {
+    TaskSpec {
+        name: "digits".into(),
+        description: "handwritten digits".into(),
+        tensors: tensors(),
+        initial_model: digest(3),
+        initial: availability(),
+        clusters: 2,
+        participants_min: 2,
+        participants_max: 4,
+        weight_max: 1_000,
+        merge_weight_max: 100_000,
+        norm_bound: 1 << 26,
+        clip: 1 << 23,
+        rule: AggregationRule::Mean,
+        mode,
+        compression: Compression { bits: 8, top_ppm: Some(20_000) },
+        merge_every: 1,
+        rounds_max: 10,
+        deadline_ms: 10_000,
+        extensions_max: 2,
+        retention_ms: 86_400_000,
+        training: Training {
+            work: LocalWork::Epochs(2),
+            batch: 16,
+            learning_rate: Real::new(0.1),
+            schedule: Schedule::Step { rounds: 5, factor: Real::new(0.5) },
+            proximal: Real::new(0.0),
+            seed: 7,
+            code: None,
+        },
+    }
+}
+
+pub fn asynchronous() -> Mode {
+    Mode::Async { buffer: 3, staleness: vec![65_536, 46_341, 37_837] }
+}
+
+pub fn round_key() -> RoundKey {
+    RoundKey { task: TaskId(digest(5)), cluster: ClusterId(1), round: RoundNumber(6) }
+}
+
+pub fn metrics() -> Metrics {
+    Metrics { loss: 65_536, accuracy: Some(32_768) }
+}
+
+pub fn entry() -> Entry {
+    Entry {
+        tx: TxId(digest(7)),
+        trainer: key(2),
+        blob: blob(),
+        base_version: 3,
+        weight: 90,
+        metrics: metrics(),
+        height: Height(8),
+    }
+}
+
+pub fn fold_result() -> FoldResult {
+    FoldResult {
+        job: FoldJob::Round(round_key()),
+        model: Some(digest(9)),
+        outcomes: vec![Outcome::Folded { weight: 90 }, Outcome::Refused(FoldRefusal::Norm)],
+        weight: 90,
+        saturations: 0,
+    }
+}
+
+pub fn actions() -> Vec<(&'static str, Action)> {
+    let update = |round| UpdateAction {
+        task: TaskId(digest(5)),
+        cluster: ClusterId(1),
+        round,
+        base_version: 3,
+        examples: 90,
+        metrics: metrics(),
+        payload: availability(),
+    };
+    let aggregate =
+        AggregateAction { result: fold_result(), signatures: vec![(SeatIndex(1), signature(1))] };
+    let publish = PublishAction {
+        name: "digits-base".into(),
+        description: "from outside".into(),
+        tensors: tensors(),
+        model: digest(3),
+        payload: availability(),
+    };
+    let quota = AdminAction::SetQuota { organisation: "clinic".into(), trainers: 20 };
+    vec![
+        ("propose add member", Action::Propose(AdminAction::AddMember(member()))),
+        ("propose remove member", Action::Propose(AdminAction::RemoveMember(key(1)))),
+        ("propose quota", Action::Propose(quota)),
+        ("propose threshold", Action::Propose(AdminAction::SetThreshold(2))),
+        ("sign proposal", Action::SignProposal(TxId(digest(4)))),
+        ("add trainer", Action::AddTrainer(member())),
+        ("remove trainer", Action::RemoveTrainer(key(1))),
+        ("create task", Action::CreateTask(Box::new(spec(Mode::Sync)))),
+        ("create asynchronous task", Action::CreateTask(Box::new(spec(asynchronous())))),
+        ("close task", Action::CloseTask(TaskId(digest(5)))),
+        ("update", Action::Update(Box::new(update(Some(RoundNumber(6)))))),
+        ("asynchronous update", Action::Update(Box::new(update(None)))),
+        ("aggregate", Action::Aggregate(Box::new(aggregate))),
+        ("publish model", Action::PublishModel(Box::new(publish))),
+    ]
+}
+
+/// Signed for real: the signature is part of what is frozen.
+pub fn tx() -> SignedTx {
+    let body = TxBody {
+        chain: digest(1),
+        sender: key(1),
+        nonce: 11,
+        valid_from: TimeMs(1_000),
+        valid_until: TimeMs(61_000),
+        action: Action::CloseTask(TaskId(digest(5))),
+    };
+    body.sign(&secret(1))
+}
+
+pub fn block() -> Block {
+    let txs = vec![tx()];
+    let header = Header {
+        chain: digest(1),
+        epoch: Epoch(0),
+        height: Height(8),
+        parent: digest(2),
+        time: TimeMs(2_000),
+        body: body_digest(&txs),
+    };
+    Block { header, txs }
+}
+
+pub fn vote_body() -> VoteBody {
+    VoteBody {
+        kind: VoteKind::Prepare,
+        epoch: Epoch(0),
+        view: View(3),
+        height: Height(8),
+        digest: digest(6),
+    }
+}
+
+pub fn vote() -> Vote {
+    Vote { body: vote_body(), seat: SeatIndex(2), signature: signature(2) }
+}
+
+pub fn certificate() -> Certificate {
+    let signatures = (0..3).map(|seat| (SeatIndex(seat), signature(seat as u8))).collect();
+    Certificate { body: vote_body(), signatures }
+}
+
+pub fn view_change() -> ViewChange {
+    let body = ViewChangeBody { epoch: Epoch(0), view: View(4), claim: Some(vote_body()) };
+    let header = ViewChangeHeader { body, seat: SeatIndex(1), signature: signature(1) };
+    ViewChange { header, certificate: Some(certificate()) }
+}
+
+pub fn new_view() -> NewView {
+    let body = NewViewBody {
+        epoch: Epoch(0),
+        view: View(4),
+        headers: vec![view_change().header],
+        certificate: Some(certificate()),
+    };
+    NewView { body, signature: signature(4) }
+}
+
+pub fn checkpoint() -> Checkpoint {
+    Checkpoint {
+        epoch: Epoch(0),
+        height: Height(8),
+        block: digest(6),
+        state_root: digest(7),
+        audit_size: 20,
+        audit_root: digest(8),
+        next_committee: None,
+    }
+}
+
+pub fn checkpoint_certificate() -> CheckpointCertificate {
+    CheckpointCertificate { checkpoint: checkpoint(), signatures: certificate().signatures }
+}
+
+pub fn checkpoint_vote() -> CheckpointVote {
+    CheckpointVote { checkpoint: checkpoint(), seat: SeatIndex(1), signature: signature(1) }
+}
+
+pub fn messages() -> Vec<(&'static str, ConsensusMessage)> {
+    let status = Status {
+        epoch: Epoch(0),
+        view: View(3),
+        installed: true,
+        committed: Height(8),
+        stable: Height(7),
+        reply: false,
+    };
+    let committed = CommittedBlocks { blocks: vec![block()], certificate: certificate() };
+    vec![
+        ("pre-prepare", ConsensusMessage::PrePrepare { vote: vote(), block: Box::new(block()) }),
+        ("vote", ConsensusMessage::Vote(vote())),
+        ("view change", ConsensusMessage::ViewChange(Box::new(view_change()))),
+        ("new view", ConsensusMessage::NewView(Box::new(new_view()))),
+        ("checkpoint", ConsensusMessage::Checkpoint(checkpoint_vote())),
+        ("status", ConsensusMessage::Status(status)),
+        ("get block", ConsensusMessage::GetBlock { height: Height(8), digest: digest(6) }),
+        ("block", ConsensusMessage::Block(Box::new(block()))),
+        ("get committed", ConsensusMessage::GetCommitted { from: Height(3) }),
+        ("committed", ConsensusMessage::Committed(Box::new(committed))),
+        ("stable", ConsensusMessage::Stable(Box::new(checkpoint_certificate()))),
+    ]
+}
+
+pub fn peer_messages() -> Vec<(&'static str, PeerMessage)> {
+    let fold = SignedFoldResult { result: fold_result(), seat: SeatIndex(1), signature: signature(1) };
+    vec![
+        ("consensus", PeerMessage::Consensus(ConsensusMessage::Vote(vote()))),
+        ("transactions", PeerMessage::Transactions(vec![tx()])),
+        ("fold", PeerMessage::Fold(Box::new(fold))),
+    ]
+}
+
+pub fn hello() -> Hello {
+    Hello { format: FORMAT_VERSION, chain: digest(1), version: "0.0.1".into() }
+}
+
+pub fn model_records() -> Vec<(&'static str, ModelRecord)> {
+    let record = |level, source, blob| ModelRecord {
+        task: Some(TaskId(digest(5))),
+        level,
+        version: 3,
+        digest: digest(9),
+        tensors: digest(10),
+        parents: vec![ModelId(digest(11))],
+        source,
+        blob,
+        height: Height(8),
+        time: TimeMs(2_000),
+    };
+    let (tx, by) = (TxId(digest(7)), key(1));
+    let (name, description) = ("digits-base".to_string(), "from outside".to_string());
+    let (cluster, round) = (ClusterId(1), RoundNumber(6));
+    let folded = ModelSource::Round { cluster, round, folded: 2, weight: 90, saturations: 0 };
+    let merged = ModelSource::Merge { number: 2, weights: vec![90, 80], saturations: 0 };
+    vec![
+        ("initial", record(Level::Global, ModelSource::Initial { tx, by }, Some(blob()))),
+        (
+            "published",
+            record(
+                Level::Global,
+                ModelSource::Published { tx, by, name, description },
+                Some(blob()),
+            ),
+        ),
+        ("folded", record(Level::Cluster(cluster), folded, None)),
+        ("merged", record(Level::Global, merged, None)),
+    ]
+}
+
+pub fn task() -> Task {
+    Task {
+        id: TaskId(digest(5)),
+        owner: key(1),
+        spec: spec(Mode::Sync),
+        status: TaskStatus::Open,
+        created: TimeMs(1_000),
+        global: ModelId(digest(11)),
+        global_version: 2,
+        merges: 2,
+        merge_due: false,
+        active: true,
+    }
+}
+
+pub fn cluster() -> Cluster {
+    Cluster {
+        task: TaskId(digest(5)),
+        cluster: ClusterId(1),
+        model: ModelId(digest(11)),
+        model_digest: digest(9),
+        version: 3,
+        weight: 90,
+        rounds_since_merge: 1,
+        folding: RoundNumber(6),
+        collecting: RoundNumber(6),
+    }
+}
+
+pub fn rounds() -> Vec<(&'static str, Round)> {
+    let height = Height(8);
+    let outcomes = fold_result().outcomes;
+    let round =
+        |state| Round { key: round_key(), state, entries: 2, opened: TimeMs(1_000) };
+    vec![
+        ("open", round(RoundState::Open)),
+        ("collecting", round(RoundState::Collecting { deadline: TimeMs(11_000), extensions: 1 })),
+        ("sealed", round(RoundState::Sealed { height })),
+        (
+            "aggregated",
+            round(RoundState::Aggregated { model: ModelId(digest(11)), outcomes, height }),
+        ),
+        ("void", round(RoundState::Void { reason: VoidReason::TooFew, height })),
+    ]
+}
+
+pub fn proposal() -> Proposal {
+    Proposal {
+        id: TxId(digest(4)),
+        action: AdminAction::SetThreshold(2),
+        signers: [key(1), key(2)].into(),
+        expires: TimeMs(9_000),
+        status: ProposalStatus::Open,
+    }
+}
+
+pub fn events() -> Vec<Event> {
+    let (key, task, cluster) = (round_key(), TaskId(digest(5)), ClusterId(1));
+    let (id, model) = (TxId(digest(4)), ModelId(digest(11)));
+    let member = self::key(1);
+    vec![
+        Event::MemberAdded { key: member },
+        Event::MemberRemoved { key: member },
+        Event::QuotaSet { organisation: "clinic".into(), trainers: 20 },
+        Event::ThresholdSet { threshold: 2 },
+        Event::ProposalOpened { id },
+        Event::ProposalSigned { id, by: member, signatures: 2 },
+        Event::ProposalPassed { id },
+        Event::ProposalFailed { id, code: Code::AdminsTooFew },
+        Event::ProposalLapsed { id },
+        Event::TaskCreated { task },
+        Event::TaskFinished { task },
+        Event::TaskClosed { task },
+        Event::RoundOpened { key },
+        Event::RoundStarted { key, deadline: TimeMs(11_000) },
+        Event::UpdateOrdered { key, index: 1, trainer: member },
+        Event::RoundExtended { key, deadline: TimeMs(21_000), extensions: 1 },
+        Event::RoundSealed { key, entries: 2 },
+        Event::RoundVoid { key, reason: VoidReason::AllRefused },
+        Event::RoundAggregated { key, model, folded: 1, refused: 1, saturations: 0 },
+        Event::WeightCapped { task, cluster },
+        Event::MergeDue { task, number: 2 },
+        Event::Merged { task, number: 2, model, saturations: 0 },
+        Event::ModelVersion { model, task: Some(task), level: Level::Cluster(cluster), version: 3 },
+        Event::ModelPublished { model, name: "digits-base".into() },
+    ]
+}
+
+pub fn receipt() -> Receipt {
+    Receipt {
+        height: Height(8),
+        tx: Some(TxId(digest(7))),
+        index: 1,
+        code: Code::Ok,
+        events: events(),
+    }
+}
+
+pub fn genesis() -> Genesis {
+    let validator = |seat: u8| GenesisValidator {
+        name: format!("edge-{seat}"),
+        organisation: format!("org-{seat}"),
+        key: key(20 + seat),
+        audit_key: key(40 + seat),
+        peer: format!("peer-{seat}"),
+        address: format!("/ip4/127.0.0.1/tcp/{}", 7_000 + u16::from(seat)),
+        payload_address: format!("/ip4/127.0.0.1/tcp/{}", 8_000 + u16::from(seat)),
+    };
+    Genesis {
+        format: FORMAT_VERSION,
+        chain: "golden".into(),
+        time: TimeMs(1),
+        params: ChainParams { threshold: 1, trainer_quota: 100 },
+        validators: (0..4).map(validator).collect(),
+        members: vec![member()],
+        unsafe_size: false,
+    }
+}
+
+pub fn storage_receipt_body() -> StorageReceiptBody {
+    StorageReceiptBody { epoch: Epoch(0), blob: blob().digest(), seat: SeatIndex(1) }
+}
+
+pub fn upload_body() -> UploadBody {
+    UploadBody { blob: blob().digest(), time_ms: 1_000 }
+}
