@@ -1,0 +1,189 @@
+//! Checkpoints: what a quorum says of the state after a height (P14).
+
+use crate::{Effect, Evidence, HaltReason, Machine, Record};
+use std::collections::BTreeMap;
+use twinfold_types::{
+    Height, SeatIndex,
+    limits::{CHECKPOINT_INTERVAL_HEIGHTS, WATERMARK_HEIGHTS},
+    message::ConsensusMessage,
+    vote::{Checkpoint, CheckpointCertificate, CheckpointVote},
+};
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Checkpoints {
+    stable: Option<CheckpointCertificate>,
+    /// What the ledger here says, from the stable height on.
+    executed: BTreeMap<Height, Checkpoint>,
+    /// Everyone's votes above the stable height, within a window.
+    votes: BTreeMap<Height, BTreeMap<SeatIndex, CheckpointVote>>,
+    /// Own votes as signed.
+    own: BTreeMap<Height, CheckpointVote>,
+}
+
+impl Checkpoints {
+    pub fn new(stable: Option<CheckpointCertificate>) -> Self {
+        Self { stable, ..Self::default() }
+    }
+
+    pub fn stable(&self) -> Option<&CheckpointCertificate> {
+        self.stable.as_ref()
+    }
+
+    pub fn stable_height(&self) -> Height {
+        self.stable.as_ref().map_or(Height(0), |stable| stable.checkpoint.height)
+    }
+
+    pub fn own_votes(&self) -> impl DoubleEndedIterator<Item = &CheckpointVote> {
+        self.own.values()
+    }
+
+    /// An own vote as read back from the log: it is synced.
+    pub fn restore(&mut self, vote: CheckpointVote) {
+        let height = vote.checkpoint.height;
+        if height > self.stable_height() {
+            self.own.insert(height, vote.clone());
+            self.votes.entry(height).or_default().insert(vote.seat, vote);
+        }
+    }
+
+    /// A quorum of equal votes, at the highest height that has one.
+    fn newest_quorum(&self, quorum: usize) -> Option<CheckpointCertificate> {
+        self.votes.values().rev().find_map(|votes| {
+            let checkpoint = majority(votes, quorum)?;
+            let equal = votes.values().filter(|vote| vote.checkpoint == *checkpoint);
+            let signatures = equal.map(|vote| (vote.seat, vote.signature)).collect();
+            Some(CheckpointCertificate { checkpoint: checkpoint.clone(), signatures })
+        })
+    }
+
+    fn forget_below_stable(&mut self) {
+        let stable = self.stable_height();
+        self.executed.retain(|height, _| *height >= stable);
+        self.votes.retain(|height, _| *height > stable);
+        self.own.retain(|height, _| *height > stable);
+    }
+}
+
+/// What at least `needed` seats say alike.
+fn majority(
+    votes: &BTreeMap<SeatIndex, CheckpointVote>,
+    needed: usize,
+) -> Option<&Checkpoint> {
+    if votes.len() < needed {
+        return None;
+    }
+    let mut counts = BTreeMap::<&Checkpoint, usize>::new();
+    for vote in votes.values() {
+        *counts.entry(&vote.checkpoint).or_default() += 1;
+    }
+    counts.into_iter().find(|(_, count)| *count >= needed).map(|(checkpoint, _)| checkpoint)
+}
+
+impl Machine {
+    pub(crate) fn on_executed(&mut self, checkpoint: Checkpoint) {
+        let height = checkpoint.height;
+        if height > self.head.height || height < self.executed {
+            return;
+        }
+        self.executed = height;
+        let later = self.unexecuted.split_off(&height.next());
+        for digest in std::mem::replace(&mut self.unexecuted, later).values() {
+            self.bodies.remove(digest);
+        }
+        self.settled = true;
+        self.checkpoints.executed.insert(height, checkpoint);
+        // While the stable checkpoint is far ahead (catching up) only the newest matter.
+        while self.checkpoints.executed.len() as u64 > 2 * WATERMARK_HEIGHTS {
+            self.checkpoints.executed.pop_first();
+        }
+        self.compare_with_stable();
+    }
+
+    pub(crate) fn on_checkpoint(&mut self, vote: CheckpointVote) {
+        let height = vote.checkpoint.height;
+        let lowest = Height(self.head.height.0.saturating_sub(2 * WATERMARK_HEIGHTS));
+        let highest = Height(self.head.height.0.saturating_add(WATERMARK_HEIGHTS));
+        if vote.checkpoint.epoch != self.epoch()
+            || height <= self.checkpoints.stable_height().max(lowest)
+            || height > highest
+        {
+            return;
+        }
+        let votes = self.checkpoints.votes.get(&height);
+        let known = votes.and_then(|votes| votes.get(&vote.seat)).cloned();
+        let differs = known.as_ref().is_none_or(|known| known.checkpoint != vote.checkpoint);
+        let statement = vote.checkpoint.statement(&self.chain, &self.committee_digest);
+        if !differs || !self.is_seat_signature(vote.seat, &statement, &vote.signature) {
+            return;
+        }
+        match known {
+            Some(known) => self.accuse(Evidence::Checkpoints(known, vote)),
+            None => {
+                self.checkpoints.votes.entry(height).or_default().insert(vote.seat, vote);
+            }
+        }
+    }
+
+    pub(crate) fn on_stable(&mut self, certificate: CheckpointCertificate) {
+        let newer = certificate.checkpoint.height > self.checkpoints.stable_height();
+        if newer && certificate.verify(&self.chain, &self.committee, &*self.verifier).is_ok() {
+            self.set_stable(certificate);
+        }
+    }
+
+    /// Signs what is due and takes what a quorum signed.
+    pub(crate) fn settle_checkpoints(&mut self) {
+        for checkpoint in self.due_checkpoints() {
+            self.sign_checkpoint(checkpoint);
+        }
+        if let Some(certificate) = self.checkpoints.newest_quorum(self.committee.quorum()) {
+            self.set_stable(certificate);
+        }
+    }
+
+    fn due_checkpoints(&self) -> Vec<Checkpoint> {
+        if self.seat.is_none() {
+            return Vec::new();
+        }
+        let idle = !self.work && !self.is_in_flight();
+        let weak_quorum = self.committee.weak_quorum();
+        let stable = self.checkpoints.stable_height();
+        let unsigned = self.checkpoints.executed.range(stable.next()..);
+        let unsigned = unsigned.filter(|(height, _)| !self.checkpoints.own.contains_key(*height));
+        let due = unsigned.filter(|(height, _)| {
+            let votes = self.checkpoints.votes.get(*height);
+            height.0 % CHECKPOINT_INTERVAL_HEIGHTS == 0
+                || (idle && **height == self.head.height)
+                || votes.is_some_and(|votes| majority(votes, weak_quorum).is_some())
+        });
+        due.map(|(_, checkpoint)| checkpoint.clone()).collect()
+    }
+
+    fn sign_checkpoint(&mut self, checkpoint: Checkpoint) {
+        let Some(seat) = self.seat else { return };
+        let statement = checkpoint.statement(&self.chain, &self.committee_digest);
+        let signature = self.signer.sign(&statement);
+        let vote = CheckpointVote { checkpoint, seat, signature };
+        self.checkpoints.own.insert(vote.checkpoint.height, vote.clone());
+        self.persist(Record::Checkpoint(vote.clone()));
+        self.broadcast(ConsensusMessage::Checkpoint(vote));
+    }
+
+    fn set_stable(&mut self, certificate: CheckpointCertificate) {
+        self.checkpoints.stable = Some(certificate.clone());
+        self.effects.push(Effect::Stable(certificate));
+        self.compare_with_stable();
+        self.checkpoints.forget_below_stable();
+    }
+
+    fn compare_with_stable(&mut self) {
+        let Some(stable) = self.checkpoints.stable.clone() else { return };
+        let ours = self.checkpoints.executed.get(&stable.checkpoint.height).cloned();
+        if let Some(ours) = ours
+            && ours != stable.checkpoint
+        {
+            let (ours, stable) = (Box::new(ours), Box::new(stable));
+            self.halt(HaltReason::Diverged { ours, stable });
+        }
+    }
+}

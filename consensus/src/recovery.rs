@@ -1,0 +1,151 @@
+//! Starting from what the disk holds, and saying what it must hold (P2, P10).
+
+use crate::{Config, Head, Machine, Record, Recovered, RecoveryError};
+use std::sync::Arc;
+use twinfold_types::{
+    Epoch, SeatIndex,
+    key::{Signer, Verifier},
+    vote::{Vote, VoteKind},
+};
+
+impl Machine {
+    /// Rebuilds the state from the ledger's head and the log. Everything in the log is
+    /// synced, so own votes count at once. The driver then sends a tick, and the executed
+    /// checkpoint of the head once more.
+    pub fn new(
+        config: Config,
+        signer: Arc<dyn Signer>,
+        verifier: Arc<dyn Verifier>,
+        recovered: Recovered,
+    ) -> Result<Machine, RecoveryError> {
+        if config.committee.size() == 0 {
+            return Err(RecoveryError::NoCommittee);
+        }
+        let key = signer.public_key();
+        if let Some(seat) = config.seat
+            && config.committee.key(seat) != Some(&key)
+        {
+            return Err(RecoveryError::WrongKey { seat, key });
+        }
+        let Recovered { head, stable, records } = recovered;
+        let genesis = Head { digest: config.chain, time: config.genesis_time, ..head };
+        let head = if head.height.0 == 0 { genesis } else { head };
+        let mut machine = Self::blank(config, signer, verifier, head, stable);
+        for record in records {
+            machine.replay(record)?;
+        }
+        machine.bodies.remove_up_to(machine.executed);
+        machine.settled = true;
+        Ok(machine)
+    }
+
+    fn replay(&mut self, record: Record) -> Result<(), RecoveryError> {
+        match record {
+            Record::Block(block) => self.bodies.insert(*block, true),
+            Record::Vote(vote) => self.replay_vote(vote)?,
+            Record::Certificate(certificate) => {
+                self.check_epoch(certificate.body.epoch)?;
+                let body = certificate.body;
+                if body.view == self.installed.view && body.kind == VoteKind::Prepare {
+                    let slot = self.slots.entry(body.height).or_default();
+                    slot.prepared = Some(certificate.clone());
+                }
+                let rank = |highest: &_| rank(highest) < rank(&certificate);
+                if self.highest.as_ref().is_none_or(rank) {
+                    self.highest = Some(certificate);
+                }
+            }
+            Record::ViewChange(change) => {
+                self.check_epoch(change.header.body.epoch)?;
+                self.check_seat(change.header.seat)?;
+                self.view = self.view.max(change.header.body.view);
+                self.view_changes.own = Some((*change).clone());
+                self.view_changes.insert(*change);
+            }
+            Record::NewView(new_view) => {
+                self.check_epoch(new_view.body.epoch)?;
+                if new_view.body.view > self.installed.view {
+                    self.view = self.view.max(new_view.body.view);
+                    self.enter(*new_view);
+                }
+            }
+            Record::Checkpoint(vote) => {
+                self.check_epoch(vote.checkpoint.epoch)?;
+                self.check_seat(vote.seat)?;
+                self.checkpoints.restore(vote);
+            }
+        }
+        Ok(())
+    }
+
+    fn replay_vote(&mut self, vote: Vote) -> Result<(), RecoveryError> {
+        let (view, height) = (vote.body.view, vote.body.height);
+        self.check_epoch(vote.body.epoch)?;
+        self.check_seat(vote.seat)?;
+        if view > self.installed.view {
+            return Err(RecoveryError::UnknownView {
+                vote_view: view,
+                installed: self.installed.view,
+            });
+        }
+        if view < self.installed.view {
+            return Ok(());
+        }
+        let slot = self.slots.entry(height).or_default();
+        let own = match vote.body.kind {
+            VoteKind::PrePrepare => &mut slot.pre_prepare,
+            VoteKind::Prepare => &mut slot.own_prepare,
+            VoteKind::Commit => &mut slot.own_commit,
+        };
+        if own.as_ref().is_some_and(|own| own.body != vote.body) {
+            return Err(RecoveryError::TwoVotes { view, height });
+        }
+        *own = Some(vote.clone());
+        if vote.body.kind != VoteKind::PrePrepare {
+            slot.votes(vote.body.kind).insert(vote.seat, vote);
+        }
+        Ok(())
+    }
+
+    fn check_epoch(&self, found: Epoch) -> Result<(), RecoveryError> {
+        let expected = self.epoch();
+        if found != expected {
+            return Err(RecoveryError::WrongEpoch { found, expected });
+        }
+        Ok(())
+    }
+
+    fn check_seat(&self, found: SeatIndex) -> Result<(), RecoveryError> {
+        if self.seat != Some(found) {
+            let seat = self.seat.map(|seat| format!("seat {seat}"));
+            let expected = seat.unwrap_or_else(|| "no seat".into());
+            return Err(RecoveryError::ForeignRecord { found, expected });
+        }
+        Ok(())
+    }
+
+    /// The least that rebuilds what must be durable, in an order that replays: a driver
+    /// compacts its log to it.
+    pub fn durable_records(&self) -> Vec<Record> {
+        let mut records = Vec::new();
+        let new_view = self.installed.new_view.clone();
+        records.extend(new_view.map(|new_view| Record::NewView(Box::new(new_view))));
+        if self.view > self.installed.view {
+            let change = self.view_changes.own.clone();
+            records.extend(change.map(|change| Record::ViewChange(Box::new(change))));
+        }
+        records.extend(self.bodies.durable().map(|block| Record::Block(Box::new(block.clone()))));
+        if let Some(seat) = self.seat {
+            let votes = self.slots.values().flat_map(|slot| slot.own_votes(seat));
+            records.extend(votes.cloned().map(Record::Vote));
+        }
+        records.extend(self.highest.clone().map(Record::Certificate));
+        records.extend(self.checkpoints.own_votes().cloned().map(Record::Checkpoint));
+        records
+    }
+}
+
+fn rank(certificate: &twinfold_types::vote::Certificate) -> (u64, u64) {
+    let (view, height) = certificate.body.rank();
+    (view.0, height.0)
+}

@@ -1,0 +1,94 @@
+//! What every validator checks of an update before it counts: the same bytes get
+//! the same answer everywhere, and a refused update changes nothing.
+
+use crate::{
+    FoldInput, Layout,
+    clip::within_norm,
+    update::{Binding, HEADER_BYTES, TENSOR_HEADER_BYTES, TensorView, UpdateView},
+};
+use twinfold_types::{
+    TaskId, limits,
+    round::FoldRefusal,
+    task::{Mode, TaskSpec},
+};
+
+/// Greatest payload that an update of the task can have.
+pub fn update_bytes_max(spec: &TaskSpec, layout: &Layout) -> u64 {
+    let tensors = layout.trained().count() * TENSOR_HEADER_BYTES;
+    let values = layout.trained_values() * usize::from(spec.compression.bits) / 8;
+    (HEADER_BYTES + tensors + values) as u64
+}
+
+/// The factor over 2^16 for an update of this age, in versions; `None` for one
+/// that does not count any more. Synchronous rounds have one base.
+pub fn staleness_factor(mode: &Mode, version: u64, base_version: u64) -> Result<u32, FoldRefusal> {
+    let age = version.checked_sub(base_version).ok_or(FoldRefusal::WrongBinding)?;
+    match mode {
+        Mode::Sync if age == 0 => Ok(limits::FACTOR_ONE),
+        Mode::Sync => Err(FoldRefusal::Stale),
+        Mode::Async { staleness, .. } => {
+            let factor = usize::try_from(age).ok().and_then(|age| staleness.get(age));
+            factor.copied().ok_or(FoldRefusal::Stale)
+        }
+    }
+}
+
+/// Parses a payload and holds it against the task and its entry in the list.
+pub fn check<'a>(
+    spec: &TaskSpec,
+    layout: &Layout,
+    task: TaskId,
+    input: &FoldInput,
+    payload: &'a [u8],
+) -> Result<UpdateView<'a>, FoldRefusal> {
+    let update = UpdateView::parse(payload).map_err(|_| FoldRefusal::Malformed)?;
+    if update.binding != (Binding { task, trainer: input.trainer, base: input.base_digest }) {
+        return Err(FoldRefusal::WrongBinding);
+    }
+    check_shape(layout, &update)?;
+    check_compression(spec, layout, &update)?;
+    if !within_norm(&update, layout.norm_scale(), spec.norm_bound) {
+        return Err(FoldRefusal::Norm);
+    }
+    Ok(update)
+}
+
+/// Exactly the trained tensors, with their lengths, no finer than the model.
+fn check_shape(layout: &Layout, update: &UpdateView) -> Result<(), FoldRefusal> {
+    let slot = |tensor: &TensorView| layout.slots().get(tensor.index as usize);
+    if update.tensors.iter().any(|tensor| slot(tensor).is_some_and(|slot| !slot.trained)) {
+        return Err(FoldRefusal::FrozenTensor);
+    }
+    if update.tensors.len() != layout.trained().count() {
+        return Err(FoldRefusal::WrongShape);
+    }
+    for (tensor, slot) in update.tensors.iter().zip(layout.trained()) {
+        if tensor.index as usize != slot.tensor || tensor.len as usize != slot.len {
+            return Err(FoldRefusal::WrongShape);
+        }
+        // Alignment is a left shift by 0 to 31 and never loses a bit.
+        let shift = i32::from(slot.scale) - i32::from(tensor.exponent);
+        if !(0..=31).contains(&shift) {
+            return Err(FoldRefusal::Malformed);
+        }
+    }
+    Ok(())
+}
+
+fn check_compression(
+    spec: &TaskSpec,
+    layout: &Layout,
+    update: &UpdateView,
+) -> Result<(), FoldRefusal> {
+    let compression = spec.compression;
+    if update.tensors.iter().any(|tensor| tensor.bits as u8 > compression.bits) {
+        return Err(FoldRefusal::Compression);
+    }
+    if compression.top_ppm.is_some() {
+        let sent: usize = update.tensors.iter().map(TensorView::nonzero).sum();
+        if sent > layout.kept_values(compression.top_ppm) {
+            return Err(FoldRefusal::Compression);
+        }
+    }
+    Ok(())
+}

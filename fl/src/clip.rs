@@ -1,0 +1,51 @@
+//! The norm bound, exact: the sum of squares of an update in integer steps of the
+//! finest trained scale, compared with the bound's square.
+
+use crate::update::{Bits, TensorView, UpdateView, lane};
+
+/// Whether the update's Euclidean norm is at most `bound` steps of 2^−`norm_scale`.
+///
+/// Each tensor's sum is held against the bound before it is shifted into the common
+/// unit, so the total stays near bound² and no update, however coarse its
+/// exponents, overflows it. One finer than the unit has no norm in it and is not within.
+pub fn within_norm(update: &UpdateView, norm_scale: u8, bound: u64) -> bool {
+    assert!(bound < 1 << 31, "norm bound {bound}");
+    let square_bound = u128::from(bound).pow(2);
+    let mut total = 0;
+    for tensor in &update.tensors {
+        let Ok(shift) = u32::try_from(i32::from(norm_scale) - i32::from(tensor.exponent)) else {
+            return false;
+        };
+        let sum = square_sum(tensor);
+        // s·4^shift > B² exactly where s > ⌊B²/4^shift⌋.
+        if sum > square_bound.checked_shr(2 * shift).unwrap_or(0) {
+            return false;
+        }
+        if sum > 0 {
+            total += sum << (2 * shift);
+        }
+    }
+    total <= square_bound
+}
+
+fn square_sum(tensor: &TensorView) -> u128 {
+    let bytes = tensor.values();
+    match tensor.bits {
+        Bits::B8 => squares_of::<1, 4096>(bytes),
+        Bits::B16 => squares_of::<2, 4096>(bytes),
+        Bits::B32 => squares_of::<4, 2>(bytes),
+    }
+}
+
+/// Squares are summed in u64 over runs short enough for it: 4,096 squares up to
+/// 2^30, or two up to 2^62; and the runs in u128.
+fn squares_of<const W: usize, const RUN: usize>(bytes: &[u8]) -> u128 {
+    let runs = bytes.as_chunks::<W>().0.chunks(RUN);
+    runs.map(|run| u128::from(run.iter().map(square).fold(0u64, u64::wrapping_add))).sum()
+}
+
+#[inline(always)]
+fn square<const W: usize>(value: &[u8; W]) -> u64 {
+    let magnitude = u64::from(lane(value).unsigned_abs());
+    magnitude.wrapping_mul(magnitude)
+}

@@ -1,0 +1,226 @@
+//! What a trainer does to a delta before it sends it: a = clip(Δ, C) + e, and
+//! q = Q(top-k(a)) is sent. What was not sent, a − q, becomes the next residual e
+//! only when the round counted the update (error feedback: Karimireddy et al.,
+//! *Error Feedback Fixes SignSGD*, ICML 2019); else the next residual is a itself.
+//!
+//! Clipping stands before the residual is added. The task's norm bound is on q:
+//! where the residual lifted it above, q shrinks and the rest stays behind.
+//! Floating point is at home here: nodes never run this.
+
+use crate::{
+    Layout,
+    clip::within_norm,
+    fixed::power_of_two,
+    layout::{LayoutError, Slot},
+    update::{Binding, Bits, TensorData, TensorUpdate, Update, UpdateView},
+};
+use twinfold_types::task::TaskSpec;
+
+/// Tries at shrinking below the norm bound, each by a tenth.
+const SHRINK_TRIES: u32 = 100;
+
+/// How a value between two steps is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rounding {
+    HalfEven,
+    /// Up with the probability of the fraction: unbiased, and seeded.
+    Stochastic {
+        seed: u64,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Compressed {
+    pub update: Update,
+    /// a: the next residual when the update does not count.
+    pub carried: Vec<f32>,
+    /// a − q: the next residual when it does.
+    pub rest: Vec<f32>,
+}
+
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum CompressError {
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    #[error("the task's model has {expected} values, the {what} has {got}")]
+    Length { what: &'static str, expected: usize, got: usize },
+    #[error("tensor {tensor:?}, value {index}: expected a finite change, got {value}")]
+    NotFinite { tensor: String, index: usize, value: f32 },
+    #[error("tensor {tensor:?} is not trained by this task, but value {index} changes")]
+    Frozen { tensor: String, index: usize },
+    #[error("the task's compression of {0} bits is none of 8, 16 or 32")]
+    Bits(u8),
+    #[error("the update stays above the task's norm bound of {0} steps")]
+    Norm(u64),
+}
+
+/// Compresses a delta over the whole model, in canonical order. An empty
+/// residual is zero.
+pub fn compress(
+    spec: &TaskSpec,
+    binding: Binding,
+    delta: &[f32],
+    residual: &[f32],
+    rounding: Rounding,
+) -> Result<Compressed, CompressError> {
+    let layout = Layout::of(&spec.tensors)?;
+    let bits = spec.compression.bits;
+    let bits = Bits::of(bits).ok_or(CompressError::Bits(bits))?;
+    check_values(spec, &layout, "delta", delta)?;
+    if !residual.is_empty() {
+        check_values(spec, &layout, "residual", residual)?;
+    }
+    let unit = power_of_two(-i32::from(layout.norm_scale()));
+    let carried = clip_and_add(delta, residual, spec.clip as f64 * unit);
+    check_values(spec, &layout, "sum of delta and residual", &carried)?;
+    let mut chosen = carried.clone();
+    keep_largest(&mut chosen, &layout, layout.kept_values(spec.compression.top_ppm));
+
+    let limit = spec.norm_bound as f64 * unit;
+    let norm = euclidean(&chosen);
+    let mut shrink = if norm > limit { limit / norm } else { 1.0 };
+    for _ in 0..SHRINK_TRIES {
+        let sent = quantise(&layout, binding, &chosen, shrink, bits, rounding);
+        if is_within(&sent.update, &layout, spec.norm_bound) {
+            let rest = carried.iter().zip(&sent.values);
+            let rest = rest.map(|(a, q)| (f64::from(*a) - q) as f32).collect();
+            return Ok(Compressed { update: sent.update, carried, rest });
+        }
+        shrink *= 0.9;
+    }
+    Err(CompressError::Norm(spec.norm_bound))
+}
+
+fn check_values(
+    spec: &TaskSpec,
+    layout: &Layout,
+    what: &'static str,
+    values: &[f32],
+) -> Result<(), CompressError> {
+    if values.len() != layout.values() {
+        return Err(CompressError::Length { what, expected: layout.values(), got: values.len() });
+    }
+    for slot in layout.slots() {
+        let tensor = || spec.tensors[slot.tensor].name.clone();
+        for (index, value) in values[slot.range()].iter().enumerate() {
+            if !value.is_finite() {
+                return Err(CompressError::NotFinite { tensor: tensor(), index, value: *value });
+            }
+            if !slot.trained && *value != 0.0 {
+                return Err(CompressError::Frozen { tensor: tensor(), index });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn euclidean(values: &[f32]) -> f64 {
+    values.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt()
+}
+
+fn clip_and_add(delta: &[f32], residual: &[f32], bound: f64) -> Vec<f32> {
+    let norm = euclidean(delta);
+    let factor = if norm > bound { bound / norm } else { 1.0 };
+    let residual = residual.iter().copied().chain(std::iter::repeat(0.0));
+    let sums = delta.iter().zip(residual);
+    sums.map(|(d, e)| (f64::from(*d) * factor + f64::from(e)) as f32).collect()
+}
+
+/// Zeroes all but the `count` largest trained values; of equals the first stay.
+fn keep_largest(values: &mut [f32], layout: &Layout, count: usize) {
+    let mut order: Vec<u32> =
+        layout.trained().flat_map(|slot| slot.start as u32..slot.range().end as u32).collect();
+    if count >= order.len() {
+        return;
+    }
+    let size = |index: &u32| values[*index as usize].abs();
+    order.select_nth_unstable_by(count, |a, b| size(b).total_cmp(&size(a)).then(a.cmp(b)));
+    for index in &order[count..] {
+        values[*index as usize] = 0.0;
+    }
+}
+
+struct Sent {
+    update: Update,
+    /// What the integers mean, over the whole model.
+    values: Vec<f64>,
+}
+
+fn quantise(
+    layout: &Layout,
+    binding: Binding,
+    chosen: &[f32],
+    shrink: f64,
+    bits: Bits,
+    rounding: Rounding,
+) -> Sent {
+    let mut values = vec![0.0; chosen.len()];
+    let mut rounder = Rounder::new(rounding);
+    let tensors = layout.trained().map(|slot| {
+        let real: Vec<f64> = chosen[slot.range()].iter().map(|a| f64::from(*a) * shrink).collect();
+        let exponent = exponent(&real, slot, bits);
+        let (to_steps, to_real) = (power_of_two(exponent), power_of_two(-exponent));
+        let limit = f64::from(bits.limit());
+        let round = |a: &f64| rounder.round(a * to_steps).clamp(-limit, limit) as i32;
+        let steps: Vec<i32> = real.iter().map(round).collect();
+        for (value, q) in values[slot.range()].iter_mut().zip(&steps) {
+            *value = f64::from(*q) * to_real;
+        }
+        TensorUpdate {
+            index: slot.tensor as u32,
+            len: slot.len as u32,
+            exponent: exponent as i8,
+            bits,
+            data: TensorData::shortest(steps, bits),
+        }
+    });
+    let tensors = tensors.collect();
+    Sent { update: Update { binding, tensors }, values }
+}
+
+/// The finest exponent, at most the tensor's scale, at which the largest value
+/// fits the bits; what does not even fit the coarsest is clamped.
+fn exponent(values: &[f64], slot: &Slot, bits: Bits) -> i32 {
+    let largest = values.iter().fold(0.0, |largest: f64, a| largest.max(a.abs()));
+    let fits = |exponent: &i32| largest * power_of_two(*exponent) <= f64::from(bits.limit());
+    let scale = i32::from(slot.scale);
+    (scale - 31..=scale).rev().find(fits).unwrap_or(scale - 31)
+}
+
+/// The same check that every validator makes, over the same bytes.
+fn is_within(update: &Update, layout: &Layout, bound: u64) -> bool {
+    let bytes = update.encode();
+    let view = UpdateView::parse(&bytes).expect("an update of ours parses");
+    within_norm(&view, layout.norm_scale(), bound)
+}
+
+struct Rounder {
+    rounding: Rounding,
+    state: u64,
+}
+
+impl Rounder {
+    fn new(rounding: Rounding) -> Self {
+        let state = match rounding {
+            Rounding::HalfEven => 0,
+            Rounding::Stochastic { seed } => seed,
+        };
+        Self { rounding, state }
+    }
+
+    fn round(&mut self, value: f64) -> f64 {
+        match self.rounding {
+            Rounding::HalfEven => value.round_ties_even(),
+            Rounding::Stochastic { .. } => (value + self.uniform()).floor(),
+        }
+    }
+
+    /// In [0, 1), by SplitMix64 (Steele, Lea and Flood, OOPSLA 2014).
+    fn uniform(&mut self) -> f64 {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 11) as f64 * power_of_two(-53)
+    }
+}

@@ -1,0 +1,3 @@
+//! Aggregation rules, one a file, each with its paper.
+
+pub mod mean;

@@ -1,0 +1,251 @@
+//! Reading a payload in place. Parsing checks the whole structure and allocates
+//! nothing but the list of tensors, which the input's length bounds.
+
+use super::{Binding, Bits, DENSE, MAGIC, SPARSE, TensorData, TensorUpdate, Update, varint};
+use twinfold_types::{Digest, PublicKey, TaskId, limits};
+
+/// Why bytes are no update.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UpdateError {
+    #[error("expected \"TFU1\" at the start, got {0:02x?}: not an update of this version")]
+    Magic([u8; 4]),
+    #[error("the payload ends at byte {at}, {needed} more were expected")]
+    Truncated { at: usize, needed: usize },
+    #[error("{0} tensors; 1 to {max} are allowed", max = limits::TENSORS_MAX)]
+    TensorCount(u32),
+    #[error("tensor {index} stands after tensor {previous}: indices must ascend")]
+    TensorOrder { previous: u32, index: u32 },
+    #[error("tensor {index} has {values} values; 1 to {max} are allowed", max = limits::MODEL_VALUES_MAX)]
+    TensorLength { index: u32, values: u64 },
+    #[error("tensor {index}: {bits} bits; 8, 16 or 32 are allowed")]
+    Bits { index: u32, bits: u8 },
+    #[error("tensor {index}: encoding {encoding}; 0 (dense) or 1 (sparse) are allowed")]
+    Encoding { index: u32, encoding: u8 },
+    #[error("tensor {index}: a gap is cut off, too large or not minimal")]
+    Gap { index: u32 },
+    #[error("tensor {index}: a sparse value lies beyond its {values} values")]
+    Position { index: u32, values: u32 },
+    #[error("tensor {index}: a sparse value is zero")]
+    Zero { index: u32 },
+    #[error("tensor {index}: the sparse form is longer than the dense one")]
+    SparseTooLong { index: u32 },
+    #[error("{0} bytes left over after the last tensor")]
+    Trailing(usize),
+}
+
+/// An update in its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpdateView<'a> {
+    pub binding: Binding,
+    pub tensors: Vec<TensorView<'a>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TensorView<'a> {
+    pub index: u32,
+    pub len: u32,
+    pub exponent: i8,
+    pub bits: Bits,
+    pub data: DataView<'a>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DataView<'a> {
+    Dense { values: &'a [u8] },
+    Sparse { gaps: &'a [u8], values: &'a [u8] },
+}
+
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, count: usize) -> Result<&'a [u8], UpdateError> {
+        let left = &self.bytes[self.at..];
+        let needed = count.saturating_sub(left.len());
+        let Some(taken) = left.get(..count) else {
+            return Err(UpdateError::Truncated { at: self.bytes.len(), needed });
+        };
+        self.at += count;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], UpdateError> {
+        let mut array = [0; N];
+        array.copy_from_slice(self.take(N)?);
+        Ok(array)
+    }
+
+    fn u32(&mut self) -> Result<u32, UpdateError> {
+        Ok(u32::from_le_bytes(self.array()?))
+    }
+
+    fn digest(&mut self) -> Result<Digest, UpdateError> {
+        Ok(Digest(self.array()?))
+    }
+
+    /// Checks `count` gaps and returns their bytes.
+    fn gaps(&mut self, count: u32, index: u32, values: u32) -> Result<&'a [u8], UpdateError> {
+        let left = &self.bytes[self.at..];
+        let (mut used, mut next) = (0, 0u64);
+        for _ in 0..count {
+            let (gap, length) = varint::take(&left[used..]).ok_or(UpdateError::Gap { index })?;
+            used += length;
+            next += u64::from(gap) + 1;
+            if next > u64::from(values) {
+                return Err(UpdateError::Position { index, values });
+            }
+        }
+        self.take(used)
+    }
+
+    fn tensor(&mut self) -> Result<TensorView<'a>, UpdateError> {
+        let index = self.u32()?;
+        let values = u64::from_le_bytes(self.array()?);
+        let [exponent, bits, encoding] = self.array()?;
+        if values == 0 || values > limits::MODEL_VALUES_MAX {
+            return Err(UpdateError::TensorLength { index, values });
+        }
+        let len = values as u32;
+        let bits = Bits::of(bits).ok_or(UpdateError::Bits { index, bits })?;
+        let data = match encoding {
+            DENSE => DataView::Dense { values: self.take(len as usize * bits.bytes())? },
+            SPARSE => self.sparse(index, len, bits)?,
+            _ => return Err(UpdateError::Encoding { index, encoding }),
+        };
+        Ok(TensorView { index, len, exponent: exponent as i8, bits, data })
+    }
+
+    fn sparse(&mut self, index: u32, len: u32, bits: Bits) -> Result<DataView<'a>, UpdateError> {
+        let start = self.at;
+        let count = self.u32()?;
+        let gaps = self.gaps(count, index, len)?;
+        let values = self.take(count as usize * bits.bytes())?;
+        if values.chunks_exact(bits.bytes()).any(|value| value.iter().all(|byte| *byte == 0)) {
+            return Err(UpdateError::Zero { index });
+        }
+        if self.at - start > len as usize * bits.bytes() {
+            return Err(UpdateError::SparseTooLong { index });
+        }
+        Ok(DataView::Sparse { gaps, values })
+    }
+}
+
+impl<'a> UpdateView<'a> {
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, UpdateError> {
+        let mut reader = Reader { bytes, at: 0 };
+        let magic = reader.array()?;
+        if magic != MAGIC {
+            return Err(UpdateError::Magic(magic));
+        }
+        let (task, trainer) = (TaskId(reader.digest()?), PublicKey(reader.array()?));
+        let binding = Binding { task, trainer, base: reader.digest()? };
+        let count = reader.u32()?;
+        if count == 0 || count as usize > limits::TENSORS_MAX {
+            return Err(UpdateError::TensorCount(count));
+        }
+        let mut tensors: Vec<TensorView> = vec![];
+        for _ in 0..count {
+            let tensor = reader.tensor()?;
+            if let Some(last) = tensors.last().filter(|last| last.index >= tensor.index) {
+                let (previous, index) = (last.index, tensor.index);
+                return Err(UpdateError::TensorOrder { previous, index });
+            }
+            tensors.push(tensor);
+        }
+        match bytes.len() - reader.at {
+            0 => Ok(Self { binding, tensors }),
+            left => Err(UpdateError::Trailing(left)),
+        }
+    }
+
+    pub fn to_update(&self) -> Update {
+        let tensors = self.tensors.iter().map(|tensor| tensor.owned()).collect();
+        Update { binding: self.binding, tensors }
+    }
+}
+
+impl<'a> TensorView<'a> {
+    /// The bytes of the values sent, whatever the encoding.
+    pub fn values(&self) -> &'a [u8] {
+        match self.data {
+            DataView::Dense { values } | DataView::Sparse { values, .. } => values,
+        }
+    }
+
+    /// Values sent that are not zero.
+    pub fn nonzero(&self) -> usize {
+        let bytes = self.bits.bytes();
+        match (self.data, self.bits) {
+            (DataView::Sparse { values, .. }, _) => values.len() / bytes,
+            (DataView::Dense { values }, Bits::B8) => values.iter().filter(|q| **q != 0).count(),
+            (DataView::Dense { values }, _) => {
+                values.chunks_exact(bytes).filter(|value| value.iter().any(|b| *b != 0)).count()
+            }
+        }
+    }
+
+    /// Calls `each` with every (index, value) sent, in order.
+    pub fn for_each(&self, each: impl FnMut(usize, i32)) {
+        match self.bits {
+            Bits::B8 => self.for_each_of::<1>(each),
+            Bits::B16 => self.for_each_of::<2>(each),
+            Bits::B32 => self.for_each_of::<4>(each),
+        }
+    }
+
+    fn for_each_of<const W: usize>(&self, mut each: impl FnMut(usize, i32)) {
+        let values = self.values().as_chunks::<W>().0.iter().map(lane);
+        match self.data {
+            DataView::Dense { .. } => values.enumerate().for_each(|(index, q)| each(index, q)),
+            DataView::Sparse { gaps, .. } => {
+                let positions = Positions { gaps, next: 0 };
+                positions.zip(values).for_each(|(index, q)| each(index, q));
+            }
+        }
+    }
+
+    fn owned(&self) -> TensorUpdate {
+        let mut pairs = vec![];
+        self.for_each(|index, q| pairs.push((index as u32, q)));
+        let data = match self.data {
+            DataView::Dense { .. } => TensorData::Dense(pairs.iter().map(|(_, q)| *q).collect()),
+            DataView::Sparse { .. } => TensorData::Sparse(pairs),
+        };
+        let TensorView { index, len, exponent, bits, .. } = *self;
+        TensorUpdate { index, len, exponent, bits, data }
+    }
+}
+
+/// A little-endian signed number of W bytes, 1, 2 or 4.
+#[inline(always)]
+pub(crate) fn lane<const W: usize>(bytes: &[u8; W]) -> i32 {
+    let mut wide = [0; 4];
+    wide[4 - W..].copy_from_slice(bytes);
+    i32::from_le_bytes(wide) >> (32 - 8 * W)
+}
+
+/// Positions of sparse values, from gaps that were checked.
+struct Positions<'a> {
+    gaps: &'a [u8],
+    next: usize,
+}
+
+impl Iterator for Positions<'_> {
+    type Item = usize;
+    fn next(&mut self) -> Option<usize> {
+        let (gap, length) = varint::take(self.gaps)?;
+        self.gaps = &self.gaps[length..];
+        let position = self.next + gap as usize;
+        self.next = position + 1;
+        Some(position)
+    }
+}
+
+/// For fuzzing: any bytes are either refused or encode back to themselves.
+pub fn decode_target(bytes: &[u8]) {
+    if let Ok(view) = UpdateView::parse(bytes) {
+        assert_eq!(view.to_update().encode(), bytes, "not canonical");
+    }
+}
