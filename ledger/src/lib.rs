@@ -1,1 +1,31 @@
+//! The ledger: executes blocks, keeps the state and its tree, the receipts and the
+//! audit log, and makes proofs of all of it.
+//!
+//! There is one writer, [`Ledger`], and any number of [`Reader`]s. A block is
+//! executed on an overlay by pure functions of (state, block) and becomes one
+//! synced batch; so after a crash at any instant the folder holds exactly the
+//! blocks whose commit was acknowledged, or one more. Payloads are never read:
+//! execution orders digests, validators fold beside it, and their signed results
+//! come back as transactions.
+#![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
+mod action;
+mod audit;
+mod error;
+mod execute;
+mod genesis;
+mod ledger;
+mod merge;
+mod open;
+mod proof;
+mod reader;
+mod replay;
+mod rocks;
+mod round;
+mod state;
+mod store;
+mod tree;
+
+pub use error::LedgerError;
+pub use ledger::{Executed, Head, Ledger};
+pub use reader::Reader;

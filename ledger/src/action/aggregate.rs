@@ -1,0 +1,152 @@
+//! Fold results: f+1 equal signatures of the committee, of which one is honest,
+//! make a round's or a merge's result a model version.
+
+use crate::{
+    execute::{Exec, Outcome, require},
+    merge, round,
+};
+use twinfold_types::{
+    Code, Digest, Event,
+    key::StrictEd25519,
+    model::{self, Level, ModelRecord, ModelSource},
+    round::{self as rounds, FoldJob, FoldResult, Round, RoundKey, RoundState, VoidReason},
+    state_key,
+    task::{Cluster, Mode, Task},
+    tx::AggregateAction,
+    vote::verify_signatures,
+};
+
+pub fn aggregate(exec: &mut Exec<'_>, action: &AggregateAction) -> Outcome {
+    let result = &action.result;
+    let task: Option<Task> = exec.state.get(&state_key::task(&result.job.task()))?;
+    let task = task.ok_or(Code::FoldUnexpected)?;
+    let due = round::jobs(&task, &|key| exec.state.get(key), &|key| exec.state.get(key))?;
+    require(due.contains(&result.job), Code::FoldUnexpected)?;
+    match result.job {
+        FoldJob::Round(key) => {
+            let round: Round = exec.state.expect(&state_key::round(&key))?;
+            require(fits(&task, &round, result), Code::FoldMismatch)?;
+            check_signatures(exec, action)?;
+            fold_round(exec, task, round, result)
+        }
+        FoldJob::Merge { .. } => {
+            let digest = result.model.ok_or(Code::FoldMismatch)?;
+            require(result.outcomes.is_empty(), Code::FoldMismatch)?;
+            check_signatures(exec, action)?;
+            merged(exec, task, digest, result)
+        }
+    }
+}
+
+fn check_signatures(exec: &Exec<'_>, action: &AggregateAction) -> Outcome {
+    let committee = exec.env.committee;
+    let statement = action.result.statement(exec.env.chain, &committee.digest());
+    let needed = committee.weak_quorum();
+    let verified =
+        verify_signatures(&action.signatures, needed, &statement, committee, &StrictEd25519);
+    require(verified.is_ok(), Code::FoldSignatures)
+}
+
+/// Whether the result speaks of exactly this round's list.
+fn fits(task: &Task, round: &Round, result: &FoldResult) -> bool {
+    let weights = folded_weights(result);
+    let sum: u64 = weights.iter().copied().map(u64::from).sum();
+    // Staleness changes what a weight comes to in an asynchronous task.
+    let sum_ok = matches!(task.spec.mode, Mode::Async { .. }) || sum == result.weight;
+    result.outcomes.len() == round.entries as usize
+        && result.model.is_none() == weights.is_empty()
+        && sum_ok
+}
+
+fn folded_weights(result: &FoldResult) -> Vec<u32> {
+    let weight = |outcome: &rounds::Outcome| match outcome {
+        rounds::Outcome::Folded { weight } => Some(*weight),
+        rounds::Outcome::Refused(_) => None,
+    };
+    result.outcomes.iter().filter_map(weight).collect()
+}
+
+fn fold_round(exec: &mut Exec<'_>, mut task: Task, round: Round, result: &FoldResult) -> Outcome {
+    let key = round.key;
+    let mut cluster: Cluster = exec.state.expect(&state_key::cluster(&key.task, key.cluster))?;
+    match result.model {
+        Some(digest) => new_cluster_model(exec, &task, &mut cluster, round, digest, result),
+        None => round::void(exec, round, VoidReason::AllRefused),
+    }
+    Ok(round::end(exec, &mut task, cluster, key.round)?)
+}
+
+fn new_cluster_model(
+    exec: &mut Exec<'_>,
+    task: &Task,
+    cluster: &mut Cluster,
+    mut round: Round,
+    digest: Digest,
+    result: &FoldResult,
+) {
+    let RoundKey { cluster: id, round: number, .. } = round.key;
+    let folded = folded_weights(result).len() as u32;
+    let saturations = result.saturations;
+    let source = ModelSource::Round {
+        cluster: id,
+        round: number,
+        folded,
+        weight: result.weight,
+        saturations,
+    };
+    let record = ModelRecord {
+        task: Some(task.id),
+        level: Level::Cluster(id),
+        version: cluster.version + 1,
+        digest,
+        tensors: model::tensors_digest(&task.spec.tensors),
+        parents: vec![cluster.model],
+        source,
+        blob: None,
+        height: exec.env.height,
+        time: exec.env.time,
+    };
+    let model = super::model::put(exec, &record);
+    (cluster.model, cluster.model_digest, cluster.version) = (model, digest, record.version);
+    add_weight(exec, task, cluster, result.weight);
+    let refused = round.entries - folded;
+    let key = round.key;
+    let outcomes = result.outcomes.clone();
+    round.state = RoundState::Aggregated { model, outcomes, height: exec.env.height };
+    exec.state.put(state_key::round(&key), &round);
+    exec.event(Event::RoundAggregated { key, model, folded, refused, saturations });
+}
+
+/// A cluster's weight saturates at the task's cap, which keeps merges in i64.
+fn add_weight(exec: &mut Exec<'_>, task: &Task, cluster: &mut Cluster, weight: u64) {
+    let cap = u64::from(task.spec.merge_weight_max);
+    let sum = cluster.weight.saturating_add(weight);
+    cluster.weight = sum.min(cap);
+    if sum > cap {
+        exec.event(Event::WeightCapped { task: task.id, cluster: cluster.cluster });
+    }
+}
+
+fn merged(exec: &mut Exec<'_>, mut task: Task, digest: Digest, result: &FoldResult) -> Outcome {
+    let clusters = round::clusters(exec, &task)?;
+    let weighty = clusters.iter().filter(|cluster| cluster.weight > 0);
+    let (number, saturations) = (task.merges, result.saturations);
+    let weights = clusters.iter().map(|cluster| cluster.weight).collect();
+    let record = ModelRecord {
+        task: Some(task.id),
+        level: Level::Global,
+        version: task.global_version + 1,
+        digest,
+        tensors: model::tensors_digest(&task.spec.tensors),
+        parents: weighty.map(|cluster| cluster.model).collect(),
+        source: ModelSource::Merge { number, weights, saturations },
+        blob: None,
+        height: exec.env.height,
+        time: exec.env.time,
+    };
+    let model = super::model::put(exec, &record);
+    (task.global, task.global_version) = (model, record.version);
+    task.merges += 1;
+    exec.event(Event::Merged { task: task.id, number, model, saturations });
+    Ok(merge::restart(exec, &mut task, clusters, Some((model, digest)))?)
+}

@@ -1,0 +1,68 @@
+//! Actions, and who may do what:
+//!
+//! | action | who |
+//! |---|---|
+//! | `Propose`, `SignProposal` | admins |
+//! | `AddTrainer`, `RemoveTrainer` | operators, for their own organisation |
+//! | `CreateTask` | admins, operators |
+//! | `CloseTask` | admins; operators their own |
+//! | `Update` | trainers |
+//! | `Aggregate` | members who hold a seat |
+//! | `PublishModel` | admins, operators, trainers |
+//!
+//! A key that is no member can do nothing. Checks go from cheap to dear:
+//! permission, then the state, then signatures; writes come last.
+
+pub mod aggregate;
+pub mod member;
+pub mod model;
+pub mod proposal;
+pub mod task;
+pub mod update;
+
+use crate::execute::{Exec, Outcome, require};
+use twinfold_types::{
+    Action, AvailabilityCertificate, Code, TxId,
+    key::StrictEd25519,
+    member::{Member, Role},
+    state_key,
+    tx::TxBody,
+};
+
+pub fn apply(exec: &mut Exec<'_>, body: &TxBody, id: &TxId) -> Outcome {
+    let sender: Option<Member> = exec.state.get(&state_key::member(&body.sender))?;
+    let sender = sender.ok_or(Code::UnknownSender)?;
+    require(may(exec, &sender, &body.action), Code::NotPermitted)?;
+    match &body.action {
+        Action::Propose(action) => proposal::propose(exec, id, &sender, action),
+        Action::SignProposal(proposal) => proposal::sign(exec, proposal, &sender),
+        Action::AddTrainer(member) => member::add_trainer(exec, &sender, member),
+        Action::RemoveTrainer(key) => member::remove_trainer(exec, &sender, key),
+        Action::CreateTask(spec) => task::create(exec, id, &sender, spec),
+        Action::CloseTask(task) => task::close(exec, task, &sender),
+        Action::Update(update) => update::update(exec, id, &sender, update),
+        Action::Aggregate(aggregate) => aggregate::aggregate(exec, aggregate),
+        Action::PublishModel(publish) => model::publish(exec, id, &sender, publish),
+    }
+}
+
+fn may(exec: &Exec<'_>, sender: &Member, action: &Action) -> bool {
+    let one_of = |roles: &[Role]| roles.iter().any(|role| sender.has(*role));
+    match action {
+        Action::Propose(_) | Action::SignProposal(_) => one_of(&[Role::Admin]),
+        Action::AddTrainer(_) | Action::RemoveTrainer(_) => one_of(&[Role::Operator]),
+        Action::CreateTask(_) | Action::CloseTask(_) => one_of(&[Role::Admin, Role::Operator]),
+        Action::Update(_) => one_of(&[Role::Trainer]),
+        Action::Aggregate(_) => exec.env.committee.seat_of(&sender.key).is_some(),
+        Action::PublishModel(_) => one_of(&[Role::Admin, Role::Operator, Role::Trainer]),
+    }
+}
+
+/// A quorum of the committee holds the payload whole.
+fn check_available(exec: &Exec<'_>, payload: &AvailabilityCertificate) -> Outcome {
+    let committee = exec.env.committee;
+    let coded_for_us = usize::from(payload.blob.n) == committee.size();
+    require(coded_for_us && payload.blob.is_supported(), Code::AvailabilityInvalid)?;
+    let verified = payload.verify(exec.env.chain, committee, &StrictEd25519);
+    require(verified.is_ok(), Code::AvailabilityInvalid)
+}

@@ -1,0 +1,94 @@
+//! Learning tasks: created with their first model, closed by their owner or an
+//! admin.
+
+use super::check_available;
+use crate::{
+    execute::{Exec, Outcome, require},
+    round,
+};
+use twinfold_types::{
+    ClusterId, Code, Event, RoundNumber, TaskId, TxId,
+    member::{Member, Role},
+    model::{self, Level, ModelId, ModelRecord, ModelSource},
+    state_key,
+    task::{Cluster, Task, TaskSpec, TaskStatus},
+};
+
+pub fn create(exec: &mut Exec<'_>, tx: &TxId, owner: &Member, spec: &TaskSpec) -> Outcome {
+    require(spec.fault().is_none(), Code::TaskInvalid)?;
+    require(!exec.state.has(&state_key::task_name(&spec.name))?, Code::TaskNameTaken)?;
+    let bytes = model::model_values(&spec.tensors).and_then(|values| values.checked_mul(4));
+    require(bytes == Some(spec.initial.blob.length), Code::ModelInvalid)?;
+    check_available(exec, &spec.initial)?;
+
+    let id = TaskId(tx.0);
+    exec.event(Event::TaskCreated { task: id });
+    let global = put_initial_model(exec, tx, owner, spec);
+    let task = Task {
+        id,
+        owner: owner.key,
+        spec: spec.clone(),
+        status: TaskStatus::Open,
+        created: exec.env.time,
+        global,
+        global_version: 0,
+        merges: 0,
+        merge_wanted: None,
+        merge_due: false,
+        active: false,
+    };
+    for cluster in (0..spec.clusters).map(ClusterId) {
+        let cluster = first_cluster(&task, cluster);
+        round::open(exec, &task, &cluster);
+        round::put_cluster(exec, &cluster);
+    }
+    exec.state.put(state_key::task_name(&spec.name), &id);
+    round::put_task(exec, &task);
+    Ok(())
+}
+
+pub fn close(exec: &mut Exec<'_>, id: &TaskId, sender: &Member) -> Outcome {
+    let task: Option<Task> = exec.state.get(&state_key::task(id))?;
+    let mut task = task.ok_or(Code::TaskUnknown)?;
+    let theirs = task.owner == sender.key;
+    require(sender.has(Role::Admin) || theirs, Code::NotPermitted)?;
+    require(task.status == TaskStatus::Open, Code::TaskEnded)?;
+    round::void_all(exec, &task)?;
+    task.status = TaskStatus::Closed;
+    task.active = false;
+    task.merge_due = false;
+    task.merge_wanted = None;
+    round::put_task(exec, &task);
+    exec.event(Event::TaskClosed { task: *id });
+    Ok(())
+}
+
+fn put_initial_model(exec: &mut Exec<'_>, tx: &TxId, owner: &Member, spec: &TaskSpec) -> ModelId {
+    let record = ModelRecord {
+        task: Some(TaskId(tx.0)),
+        level: Level::Global,
+        version: 0,
+        digest: spec.initial_model,
+        tensors: model::tensors_digest(&spec.tensors),
+        parents: vec![],
+        source: ModelSource::Initial { tx: *tx, by: owner.key },
+        blob: Some(spec.initial.blob),
+        height: exec.env.height,
+        time: exec.env.time,
+    };
+    super::model::put(exec, &record)
+}
+
+fn first_cluster(task: &Task, cluster: ClusterId) -> Cluster {
+    Cluster {
+        task: task.id,
+        cluster,
+        model: task.global,
+        model_digest: task.spec.initial_model,
+        version: 0,
+        weight: 0,
+        rounds_since_merge: 0,
+        folding: RoundNumber(0),
+        collecting: RoundNumber(0),
+    }
+}

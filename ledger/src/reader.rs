@@ -1,0 +1,325 @@
+//! What everyone but the writer sees: consistent views of the executed state. Each
+//! call reads at one instant; a call after it may see a newer height.
+
+use crate::{
+    error::LedgerError,
+    execute::{self, Env},
+    ledger::{Head, Shared},
+    open,
+    proof::{self, Prover},
+    rocks::{Order, View},
+    round,
+    store::{self, Column},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use std::sync::Arc;
+use twinfold_types::{
+    Block, ClusterId, Code, Committee, Digest, Height, Receipt, SignedTx, TaskId, TimeMs, TxId,
+    genesis::Genesis,
+    limits,
+    member::{Member, Proposal},
+    model::{Level, ModelId, ModelRecord},
+    proof::{Bundle, StateProof},
+    round::{Entry, FoldJob, Round, RoundKey},
+    state_key::{self, Prefix, StateKey},
+    task::{Cluster, Task},
+    vote::{Certificate, Checkpoint, CheckpointCertificate},
+};
+
+type Result<T> = std::result::Result<T, LedgerError>;
+
+/// A handle for reading; cheap to clone, usable from any thread.
+#[derive(Clone)]
+pub struct Reader {
+    shared: Arc<Shared>,
+}
+
+/// One view with typed reads.
+struct Look<'a>(View<'a>);
+
+impl Reader {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    fn look(&self) -> Look<'_> {
+        Look(self.shared.rocks.view())
+    }
+
+    pub fn head(&self) -> Head {
+        self.shared.published().head
+    }
+
+    /// The newest stable checkpoint.
+    pub fn stable(&self) -> Option<CheckpointCertificate> {
+        self.shared.published().stable
+    }
+
+    pub fn genesis(&self) -> &Genesis {
+        &self.shared.genesis
+    }
+
+    /// The genesis digest.
+    pub fn chain(&self) -> Digest {
+        self.shared.chain
+    }
+
+    pub fn committee(&self) -> &Committee {
+        &self.shared.committee
+    }
+
+    // Blocks and transactions.
+
+    pub fn block(&self, height: Height) -> Result<Option<Block>> {
+        proof::block(&self.look().0, height)
+    }
+
+    pub fn certificate(&self, height: Height) -> Result<Option<Certificate>> {
+        self.look().value(Column::Certificates, &store::height_key(height), "certificate")
+    }
+
+    /// This node's own checkpoint of an executed height (0 included).
+    pub fn checkpoint(&self, height: Height) -> Result<Option<Checkpoint>> {
+        crate::ledger::checkpoint(&self.look().0, height)
+    }
+
+    /// Digest of the block of a height; at 0 the genesis digest.
+    pub fn block_digest(&self, height: Height) -> Result<Option<Digest>> {
+        Ok(self.checkpoint(height)?.map(|checkpoint| checkpoint.block))
+    }
+
+    pub fn height_of(&self, block: &Digest) -> Result<Option<Height>> {
+        let look = self.look();
+        let Some(bytes) = look.0.get(Column::BlockIndex, &block.0)? else { return Ok(None) };
+        let height = <[u8; 8]>::try_from(bytes);
+        let height = height.map_err(|_| look.0.damaged(format!("index of block {block}")))?;
+        Ok(Some(Height(u64::from_be_bytes(height))))
+    }
+
+    /// Receipts of a height; the block's own stands first where it has one.
+    pub fn receipts(&self, height: Height) -> Result<Vec<Receipt>> {
+        let look = self.look();
+        let most = limits::BLOCK_TXS_MAX + 1;
+        let prefix = store::height_key(height);
+        let rows = look.0.rows(Column::Receipts, &prefix, None, Order::Forward, most)?;
+        rows.iter().map(|(_, bytes)| look.decode(bytes, "receipt")).collect()
+    }
+
+    /// A transaction, the height that applied it, and its receipt.
+    pub fn tx(&self, id: &TxId) -> Result<Option<(SignedTx, Height, Receipt)>> {
+        let found = proof::tx(&self.look().0, id)?;
+        Ok(found.map(|(tx, receipt, place)| (tx, place.height, receipt)))
+    }
+
+    // The state.
+
+    pub fn get<T: Serialize + DeserializeOwned>(&self, key: &StateKey) -> Result<Option<T>> {
+        self.look().state(key)
+    }
+
+    /// Up to `limit` rows with this prefix in the order of their keys, beyond `after`.
+    pub fn scan<T: Serialize + DeserializeOwned>(
+        &self,
+        prefix: &StateKey,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, T)>> {
+        self.look().scan(prefix, after, Order::Forward, limit)
+    }
+
+    /// The same from the last key down, below `before`.
+    pub fn scan_back<T: Serialize + DeserializeOwned>(
+        &self,
+        prefix: &StateKey,
+        before: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, T)>> {
+        self.look().scan(prefix, before, Order::Backward, limit)
+    }
+
+    /// Whether a transaction would be applied now. The same functions decide here
+    /// and in execution; a refusal is named by its code.
+    pub fn admit(&self, tx: &SignedTx, now: TimeMs) -> Result<std::result::Result<(), Code>> {
+        let look = self.look();
+        let Head { height, time, .. } = open::load(&look.0)?.head;
+        let (height, time) = (height.next(), now.max(time));
+        let (chain, committee) = (&self.shared.chain, &self.shared.committee);
+        let env = Env { chain, committee, height, time };
+        match execute::admit(&look.0, env, tx)? {
+            Code::Ok => Ok(Ok(())),
+            code => Ok(Err(code)),
+        }
+    }
+
+    /// The earliest round deadline or lapse of a proposal.
+    pub fn next_deadline(&self) -> Result<Option<TimeMs>> {
+        let look = self.look();
+        let first = |prefix: Prefix| {
+            look.0.rows(Column::State, prefix.scan().bytes(), None, Order::Forward, 1)
+        };
+        let (deadline, lapse) = (first(Prefix::Deadline)?, first(Prefix::ProposalLapse)?);
+        let deadline = deadline.first().and_then(|(key, _)| state_key::parse_deadline(key));
+        let lapse = lapse.first().and_then(|(key, _)| state_key::parse_proposal_lapse(key));
+        let times = deadline.map(|(at, _)| at).into_iter().chain(lapse.map(|(at, _)| at));
+        Ok(times.min())
+    }
+
+    /// The folding that waits for a result. A job's inputs do not change while it
+    /// is listed.
+    pub fn fold_jobs(&self) -> Result<Vec<FoldJob>> {
+        let look = self.look();
+        let mut jobs = Vec::new();
+        for task in look.all::<Task>(&Prefix::Task.scan())? {
+            jobs.extend(round::jobs(&task, &|key| look.state(key), &|key| look.state(key))?);
+        }
+        Ok(jobs)
+    }
+
+    pub fn round(&self, key: &RoundKey) -> Result<Option<Round>> {
+        self.get(&state_key::round(key))
+    }
+
+    /// The list of a round, in order.
+    pub fn round_entries(&self, key: &RoundKey) -> Result<Vec<Entry>> {
+        let look = self.look();
+        let round: Option<Round> = look.state(&state_key::round(key))?;
+        let entries = 0..round.map_or(0, |round| round.entries);
+        entries.map(|index| look.expect(&state_key::round_entry(key, index))).collect()
+    }
+
+    pub fn task(&self, id: &TaskId) -> Result<Option<Task>> {
+        self.get(&state_key::task(id))
+    }
+
+    pub fn task_by_name(&self, name: &str) -> Result<Option<Task>> {
+        let look = self.look();
+        let id: Option<TaskId> = look.state(&state_key::task_name(name))?;
+        id.map(|id| look.expect(&state_key::task(&id))).transpose()
+    }
+
+    pub fn cluster(&self, task: &TaskId, cluster: ClusterId) -> Result<Option<Cluster>> {
+        self.get(&state_key::cluster(task, cluster))
+    }
+
+    /// Every cluster of a task, in order.
+    pub fn clusters(&self, task: &TaskId) -> Result<Vec<Cluster>> {
+        let look = self.look();
+        let task: Option<Task> = look.state(&state_key::task(task))?;
+        let Some(task) = task else { return Ok(vec![]) };
+        let ids = (0..task.spec.clusters).map(ClusterId);
+        ids.map(|id| look.expect(&state_key::cluster(&task.id, id))).collect()
+    }
+
+    pub fn model(&self, id: &ModelId) -> Result<Option<ModelRecord>> {
+        self.get(&state_key::model(id))
+    }
+
+    /// A task's models (`None`: published ones) at a level, newest first, with
+    /// versions below `before`.
+    pub fn models(
+        &self,
+        task: Option<&TaskId>,
+        level: Level,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<(ModelId, ModelRecord)>> {
+        let look = self.look();
+        let prefix = store::models_prefix(task, level);
+        let below = before.map(|version| [prefix.as_slice(), &version.to_be_bytes()].concat());
+        let rows =
+            look.0.rows(Column::Models, &prefix, below.as_deref(), Order::Backward, limit)?;
+        let record = |(key, _): &(Vec<u8>, Vec<u8>)| {
+            let id = look.model_of(key)?;
+            Ok((id, look.expect(&state_key::model(&id))?))
+        };
+        rows.iter().map(record).collect()
+    }
+
+    /// A model with this content, the oldest if there are several.
+    pub fn model_by_digest(&self, digest: &Digest) -> Result<Option<ModelId>> {
+        let look = self.look();
+        let rows = look.0.rows(Column::ModelDigests, &digest.0, None, Order::Forward, 1)?;
+        rows.first().map(|(key, _)| look.model_of(key)).transpose()
+    }
+
+    pub fn members(&self) -> Result<Vec<Member>> {
+        self.look().all(&Prefix::Member.scan())
+    }
+
+    pub fn proposals(&self) -> Result<Vec<Proposal>> {
+        self.look().all(&Prefix::Proposal.scan())
+    }
+
+    pub fn tasks(&self) -> Result<Vec<Task>> {
+        self.look().all(&Prefix::Task.scan())
+    }
+
+    // Proofs, under the newest stable checkpoint.
+
+    pub fn prove_tx(&self, id: &TxId) -> Result<Bundle> {
+        self.with_prover(|prover| prover.tx(id))
+    }
+
+    /// A model's record, its round with entries, and the transactions behind them.
+    pub fn prove_model(&self, id: &ModelId) -> Result<Bundle> {
+        self.with_prover(|prover| prover.model(id))
+    }
+
+    pub fn prove_state(&self, keys: &[StateKey]) -> Result<Vec<StateProof>> {
+        self.with_prover(|prover| keys.iter().map(|key| prover.state(key)).collect())
+    }
+
+    fn with_prover<T>(&self, prove: impl FnOnce(&Prover<'_>) -> Result<T>) -> Result<T> {
+        let look = self.look();
+        let stable = open::load(&look.0)?.stable;
+        let stable = stable
+            .ok_or_else(|| LedgerError::NotCertified("the chain's first checkpoint".into()))?;
+        prove(&Prover { view: &look.0, chain: self.shared.chain, stable })
+    }
+}
+
+impl Look<'_> {
+    fn decode<T: Serialize + DeserializeOwned>(&self, bytes: &[u8], what: &str) -> Result<T> {
+        store::decode(bytes, what, |why| self.0.damaged(why))
+    }
+
+    fn value<T: Serialize + DeserializeOwned>(
+        &self,
+        column: Column,
+        key: &[u8],
+        what: &str,
+    ) -> Result<Option<T>> {
+        self.0.get(column, key)?.map(|bytes| self.decode(&bytes, what)).transpose()
+    }
+
+    fn state<T: Serialize + DeserializeOwned>(&self, key: &StateKey) -> Result<Option<T>> {
+        self.value(Column::State, key.bytes(), "state")
+    }
+
+    fn expect<T: Serialize + DeserializeOwned>(&self, key: &StateKey) -> Result<T> {
+        let missing = || self.0.damaged(format!("no value under state key {:02x?}", key.bytes()));
+        self.state(key)?.ok_or_else(missing)
+    }
+
+    fn scan<T: Serialize + DeserializeOwned>(
+        &self,
+        prefix: &StateKey,
+        beyond: Option<&[u8]>,
+        order: Order,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, T)>> {
+        let rows = self.0.rows(Column::State, prefix.bytes(), beyond, order, limit)?;
+        let decode = |(key, bytes): (Vec<u8>, Vec<u8>)| Ok((key, self.decode(&bytes, "state")?));
+        rows.into_iter().map(decode).collect()
+    }
+
+    fn all<T: Serialize + DeserializeOwned>(&self, prefix: &StateKey) -> Result<Vec<T>> {
+        let rows = self.scan(prefix, None, Order::Forward, usize::MAX)?;
+        Ok(rows.into_iter().map(|(_, value)| value).collect())
+    }
+
+    fn model_of(&self, key: &[u8]) -> Result<ModelId> {
+        store::parse_model_suffix(key)
+            .ok_or_else(|| self.0.damaged(format!("model index {key:02x?}")))
+    }
+}

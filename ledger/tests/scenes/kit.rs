@@ -1,0 +1,334 @@
+//! A chain of four validators, three admins (two signatures decide), an operator
+//! and four trainers of one organisation, driven block by block.
+
+use std::path::Path;
+use tempfile::TempDir;
+use twinfold_ledger::{Executed, Ledger, Reader};
+use twinfold_types::{
+    Action, AvailabilityCertificate, BlobId, Block, ClusterId, Code, Digest, Epoch, Event, Header,
+    PublicKey, Receipt, RoundNumber, SeatIndex, SecretKey, SignedTx, TaskId, TimeMs, TxId, View,
+    blob::{StorageReceipt, StorageReceiptBody},
+    block::body_digest,
+    genesis::{ChainParams, FORMAT_VERSION, Genesis, GenesisValidator},
+    key::Signer,
+    member::{AdminAction, Member, Role},
+    model::{TensorPolicy, TensorSpec},
+    round::{FoldJob, FoldResult, Metrics, Outcome, RoundKey},
+    task::{AggregationRule, Compression, LocalWork, Mode, Real, Schedule, TaskSpec, Training},
+    tx::{AggregateAction, TxBody, UpdateAction},
+    vote::{Certificate, CheckpointCertificate, VoteBody, VoteKind},
+};
+
+pub const START: u64 = 1_000_000;
+pub const DEADLINE_MS: u64 = 10_000;
+
+pub const VALIDATOR: u8 = 1;
+pub const ADMIN: u8 = 10;
+pub const ADMIN_TWO: u8 = 11;
+pub const ADMIN_THREE: u8 = 12;
+pub const OPERATOR: u8 = 20;
+pub const OTHER_OPERATOR: u8 = 21;
+pub const TRAINER: u8 = 30;
+pub const AUDITOR: u8 = 40;
+pub const STRANGER: u8 = 99;
+
+pub fn secret(number: u8) -> SecretKey {
+    SecretKey::from_seed(&[number; 32])
+}
+
+pub fn public(number: u8) -> PublicKey {
+    secret(number).public_key()
+}
+
+pub fn member(number: u8, organisation: &str, roles: &[Role]) -> Member {
+    Member {
+        key: public(number),
+        name: format!("member {number}"),
+        organisation: organisation.into(),
+        roles: roles.iter().copied().collect(),
+        peer: None,
+    }
+}
+
+pub fn genesis() -> Genesis {
+    let validator = |number: u8| GenesisValidator {
+        name: format!("site {number}"),
+        organisation: format!("organisation {number}"),
+        key: public(number),
+        audit_key: public(number + 100),
+        peer: format!("peer {number}"),
+        address: "/ip4/127.0.0.1/tcp/1".into(),
+        payload_address: "/ip4/127.0.0.1/tcp/2".into(),
+    };
+    let mut members = vec![
+        member(ADMIN, "organisation 1", &[Role::Admin]),
+        member(ADMIN_TWO, "organisation 2", &[Role::Admin]),
+        member(ADMIN_THREE, "organisation 3", &[Role::Admin]),
+        member(OPERATOR, "hospital", &[Role::Operator]),
+        member(OTHER_OPERATOR, "plant", &[Role::Operator]),
+        member(AUDITOR, "auditors", &[Role::Auditor]),
+    ];
+    members.extend((0..4).map(|i| member(TRAINER + i, "hospital", &[Role::Trainer])));
+    Genesis {
+        format: FORMAT_VERSION,
+        chain: "scenes".into(),
+        time: TimeMs(START),
+        params: ChainParams { threshold: 2, trainer_quota: 6 },
+        validators: (1..=4).map(validator).collect(),
+        members,
+        unsafe_size: false,
+    }
+}
+
+pub struct Chain {
+    pub ledger: Ledger,
+    pub reader: Reader,
+    pub genesis: Genesis,
+    pub chain: Digest,
+    pub last: Option<Executed>,
+    nonce: u64,
+    /// Removed at the end, unless the folder belongs to the caller.
+    _dir: Option<TempDir>,
+}
+
+impl Chain {
+    pub fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut chain = Self::at(dir.path());
+        chain._dir = Some(dir);
+        chain
+    }
+
+    pub fn at(dir: &Path) -> Self {
+        let genesis = genesis();
+        let ledger = Ledger::open(dir, &genesis).unwrap();
+        let (reader, chain) = (ledger.reader(), genesis.digest());
+        Self { ledger, reader, genesis, chain, last: None, nonce: 0, _dir: None }
+    }
+
+    pub fn now(&self) -> u64 {
+        self.reader.head().time.0
+    }
+
+    pub fn tx(&mut self, sender: u8, action: Action) -> SignedTx {
+        // A function of the height and the order within it, whatever ran before.
+        self.nonce = self.nonce.max(self.reader.head().height.0 << 32) + 1;
+        let (from, until) = (TimeMs(self.now()), TimeMs(self.now() + 60_000));
+        let (chain, sender_key) = (self.chain, public(sender));
+        TxBody {
+            chain,
+            sender: sender_key,
+            nonce: self.nonce,
+            valid_from: from,
+            valid_until: until,
+            action,
+        }
+        .sign(&secret(sender))
+    }
+
+    /// The block that would follow, at a time.
+    pub fn draft(&self, time: u64, txs: Vec<SignedTx>) -> Block {
+        let head = self.reader.head();
+        let header = Header {
+            chain: self.chain,
+            epoch: Epoch(0),
+            height: head.height.next(),
+            parent: head.digest,
+            time: TimeMs(time),
+            body: body_digest(&txs),
+        };
+        Block { header, txs }
+    }
+
+    pub fn commit(&mut self, block: &Block) -> Executed {
+        let executed = self.ledger.commit(block, &certificate(block)).unwrap();
+        self.last = Some(executed.clone());
+        executed
+    }
+
+    pub fn block_at(&mut self, time: u64, txs: Vec<SignedTx>) -> Vec<Receipt> {
+        let block = self.draft(time, txs);
+        self.commit(&block).receipts
+    }
+
+    /// A block a second after the last one.
+    pub fn block(&mut self, txs: Vec<SignedTx>) -> Vec<Receipt> {
+        self.block_at(self.now() + 1_000, txs)
+    }
+
+    /// One transaction in a block of its own; its receipt.
+    pub fn apply(&mut self, sender: u8, action: Action) -> Receipt {
+        let tx = self.tx(sender, action);
+        let id = tx.id();
+        let receipts = self.block(vec![tx]);
+        receipts.into_iter().find(|receipt| receipt.tx == Some(id)).unwrap()
+    }
+
+    pub fn code(&mut self, sender: u8, action: Action) -> Code {
+        self.apply(sender, action).code
+    }
+
+    /// One transaction that must be applied; its events.
+    pub fn ok(&mut self, sender: u8, action: Action) -> Vec<Event> {
+        let receipt = self.apply(sender, action);
+        assert_eq!(receipt.code, Code::Ok);
+        receipt.events
+    }
+
+    /// A proposal signed by two admins; the events of the second signature.
+    pub fn decide(&mut self, action: AdminAction) -> Vec<Event> {
+        let id = TxId(self.apply(ADMIN, Action::Propose(action)).tx.unwrap().0);
+        self.ok(ADMIN_TWO, Action::SignProposal(id))
+    }
+
+    pub fn availability(&self, length: u64, seats: u16) -> AvailabilityCertificate {
+        let blob = BlobId::of_whole_copies(length, Digest([7; 32]), 4);
+        self.availability_of(blob, seats)
+    }
+
+    pub fn availability_of(&self, blob: BlobId, seats: u16) -> AvailabilityCertificate {
+        let committee = self.genesis.committee().digest();
+        let receipt = |seat: u16| {
+            let body =
+                StorageReceiptBody { epoch: Epoch(0), blob: blob.digest(), seat: SeatIndex(seat) };
+            let statement = body.statement(&self.chain, &committee);
+            StorageReceipt {
+                seat: SeatIndex(seat),
+                signature: secret(seat as u8 + 1).sign(&statement),
+            }
+        };
+        AvailabilityCertificate {
+            epoch: Epoch(0),
+            blob,
+            receipts: (0..seats).map(receipt).collect(),
+        }
+    }
+
+    pub fn spec(&self) -> TaskSpec {
+        let tensor = |name: &str, shape: &[u64]| TensorSpec {
+            name: name.into(),
+            shape: shape.to_vec(),
+            scale: 20,
+            policy: TensorPolicy::Train,
+        };
+        TaskSpec {
+            name: "digits".into(),
+            description: String::new(),
+            tensors: vec![tensor("weight", &[64, 10]), tensor("bias", &[10])],
+            initial_model: Digest([1; 32]),
+            initial: self.availability(650 * 4, 3),
+            clusters: 1,
+            participants_min: 1,
+            participants_max: 2,
+            weight_max: 1_000,
+            merge_weight_max: 100_000,
+            norm_bound: 1 << 24,
+            clip: 1 << 20,
+            rule: AggregationRule::Mean,
+            mode: Mode::Sync,
+            compression: Compression { bits: 8, top_ppm: None },
+            merge_every: 1,
+            rounds_max: 0,
+            deadline_ms: DEADLINE_MS,
+            extensions_max: 1,
+            retention_ms: 0,
+            training: Training {
+                work: LocalWork::Epochs(1),
+                batch: 32,
+                learning_rate: Real::new(0.1),
+                schedule: Schedule::Constant,
+                proximal: Real::new(0.0),
+                seed: 1,
+                code: None,
+            },
+        }
+    }
+
+    /// Creates the task with some settings changed.
+    pub fn task(&mut self, change: impl FnOnce(&mut TaskSpec)) -> TaskId {
+        let mut spec = self.spec();
+        change(&mut spec);
+        let receipt = self.apply(OPERATOR, Action::CreateTask(Box::new(spec)));
+        assert_eq!(receipt.code, Code::Ok);
+        TaskId(receipt.tx.unwrap().0)
+    }
+
+    /// An update for the cluster's collecting round against its newest model.
+    pub fn update(&self, task: TaskId, cluster: u16) -> UpdateAction {
+        let row = self.reader.cluster(&task, ClusterId(cluster)).unwrap().unwrap();
+        let mode = self.reader.task(&task).unwrap().unwrap().spec.mode;
+        UpdateAction {
+            task,
+            cluster: ClusterId(cluster),
+            round: (mode == Mode::Sync).then_some(row.collecting),
+            base_version: row.version,
+            examples: 50,
+            metrics: Metrics { loss: 3 << 16, accuracy: Some(1 << 15) },
+            payload: self.availability(900, 3),
+        }
+    }
+
+    pub fn send(&mut self, trainer: u8, task: TaskId, cluster: u16) -> Vec<Event> {
+        let update = self.update(task, cluster);
+        self.ok(trainer, Action::Update(Box::new(update)))
+    }
+
+    pub fn result(&self, job: FoldJob, model: u8) -> FoldResult {
+        let entries = match job {
+            FoldJob::Round(key) => self.reader.round_entries(&key).unwrap(),
+            FoldJob::Merge { .. } => vec![],
+        };
+        let outcomes: Vec<_> =
+            entries.iter().map(|entry| Outcome::Folded { weight: entry.weight }).collect();
+        let weight = entries.iter().map(|entry| u64::from(entry.weight)).sum();
+        FoldResult { job, model: Some(Digest([model; 32])), outcomes, weight, saturations: 0 }
+    }
+
+    pub fn signed(&self, result: FoldResult, seats: &[u16]) -> Action {
+        let statement = result.statement(&self.chain, &self.genesis.committee().digest());
+        let sign = |seat: &u16| (SeatIndex(*seat), secret(*seat as u8 + 1).sign(&statement));
+        let signatures = seats.iter().map(sign).collect();
+        Action::Aggregate(Box::new(AggregateAction { result, signatures }))
+    }
+
+    pub fn fold(&mut self, job: FoldJob, model: u8) -> Vec<Event> {
+        let action = self.signed(self.result(job, model), &[0, 2]);
+        self.ok(VALIDATOR, action)
+    }
+
+    pub fn jobs(&self) -> Vec<FoldJob> {
+        self.reader.fold_jobs().unwrap()
+    }
+
+    /// Makes the newest height's checkpoint stable.
+    pub fn certify(&mut self) {
+        let checkpoint = self.reader.checkpoint(self.reader.head().height).unwrap().unwrap();
+        let certificate = self.stable(checkpoint);
+        self.ledger.set_stable(&certificate).unwrap();
+    }
+
+    pub fn stable(&self, checkpoint: twinfold_types::vote::Checkpoint) -> CheckpointCertificate {
+        let statement = checkpoint.statement(&self.chain, &self.genesis.committee().digest());
+        let sign = |seat: u16| (SeatIndex(seat), secret(seat as u8 + 1).sign(&statement));
+        CheckpointCertificate { checkpoint, signatures: (0..3).map(sign).collect() }
+    }
+}
+
+pub fn round_key(task: TaskId, cluster: u16, round: u64) -> RoundKey {
+    RoundKey { task, cluster: ClusterId(cluster), round: RoundNumber(round) }
+}
+
+pub fn round_job(task: TaskId, cluster: u16, round: u64) -> FoldJob {
+    FoldJob::Round(round_key(task, cluster, round))
+}
+
+pub fn certificate(block: &Block) -> Certificate {
+    let body = VoteBody {
+        kind: VoteKind::Commit,
+        epoch: Epoch(0),
+        view: View(0),
+        height: block.header.height,
+        digest: block.digest(),
+    };
+    Certificate { body, signatures: vec![] }
+}
