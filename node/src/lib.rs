@@ -1,1 +1,24 @@
+//! A Twinfold node: agreement, execution, payloads, folding and the HTTP API around
+//! the pure crates. The binary is `twinfold-node`.
 
+pub mod api;
+pub mod args;
+pub mod blobs;
+pub mod clock;
+pub mod config;
+pub mod driver;
+pub mod executor;
+pub mod explorer;
+pub mod folder;
+pub mod genesis_file;
+pub mod init;
+pub mod journal;
+pub mod keys;
+pub mod metrics;
+pub mod network;
+pub mod node;
+pub mod pool;
+pub mod router;
+pub mod start;
+
+pub use node::Node;

@@ -1,0 +1,92 @@
+//! The node's status, the genesis file, validators and blocks.
+
+use super::{
+    Api, Refusal,
+    extract::{Path, Query, page_rows, parse},
+    json_bytes, view,
+};
+use axum::{Json, extract::State, response::Response};
+use serde::Deserialize;
+use std::sync::Arc;
+use twinfold_types::{
+    Height,
+    api::{BlockSummary, BlockView, ErrorView, StatusView, ValidatorView},
+};
+use utoipa::IntoParams;
+
+/// Where this node stands.
+#[utoipa::path(get, path = "/v1/status", tag = "chain", responses(
+    (status = OK, body = StatusView),
+    (status = "default", description = "A refusal", body = ErrorView),
+))]
+pub async fn status(State(api): State<Arc<Api>>) -> Result<Json<StatusView>, Refusal> {
+    api.read(|api| Ok(Json(view::status(&api.node)))).await
+}
+
+/// The genesis file, as this node started with it.
+#[utoipa::path(get, path = "/v1/genesis", tag = "chain", responses(
+    (status = OK, description = "The genesis file", body = Object),
+    (status = "default", description = "A refusal", body = ErrorView),
+))]
+pub async fn genesis(State(api): State<Arc<Api>>) -> Response {
+    json_bytes(api.genesis.clone())
+}
+
+/// The committee's seats.
+#[utoipa::path(get, path = "/v1/validators", tag = "chain", responses(
+    (status = OK, body = Vec<ValidatorView>),
+    (status = "default", description = "A refusal", body = ErrorView),
+))]
+pub async fn validators(State(api): State<Arc<Api>>) -> Json<Vec<ValidatorView>> {
+    Json(view::validators(&api.node))
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct BlocksQuery {
+    /// Only blocks below this height.
+    before: Option<u64>,
+    /// Rows, 1 to 200; 50 when not given.
+    limit: Option<usize>,
+}
+
+/// Blocks, newest first.
+#[utoipa::path(get, path = "/v1/blocks", tag = "chain", params(BlocksQuery), responses(
+    (status = OK, body = Vec<BlockSummary>),
+    (status = "default", description = "A refusal", body = ErrorView),
+))]
+pub async fn blocks(
+    State(api): State<Arc<Api>>,
+    Query(query): Query<BlocksQuery>,
+) -> Result<Json<Vec<BlockSummary>>, Refusal> {
+    let (before, rows) = (query.before.map(Height), page_rows(query.limit)?);
+    api.read(move |api| Ok(Json(view::blocks(&api.node.reader, before, rows)?))).await
+}
+
+/// A block with its transactions and receipts.
+#[utoipa::path(get, path = "/v1/blocks/{height}", tag = "chain",
+    params(("height" = u64, Path, description = "Height, from 1")),
+    responses(
+        (status = OK, body = BlockView),
+        (status = "default", description = "A refusal", body = ErrorView),
+    ))]
+pub async fn block(
+    State(api): State<Arc<Api>>,
+    Path(height): Path<String>,
+) -> Result<Json<BlockView>, Refusal> {
+    let height = Height(parse("height", &height)?);
+    api.read(move |api| {
+        let found = view::block(&api.node.reader, height)?;
+        found.map(Json).ok_or_else(|| no_block(api, height))
+    })
+    .await
+}
+
+pub fn no_block(api: &Api, height: Height) -> Refusal {
+    let newest = api.node.reader.head().height;
+    Refusal::unknown(
+        format!("block {height}"),
+        format!("this node has executed heights 1 to {newest}; genesis (0) has no block"),
+    )
+}

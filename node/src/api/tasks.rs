@@ -1,0 +1,101 @@
+//! Tasks and their rounds.
+
+use super::{
+    Api, Refusal,
+    extract::{PageQuery, Path, Query, page_rows, parse},
+    members::page,
+    view,
+};
+use axum::{Json, extract::State};
+use serde::Deserialize;
+use std::sync::Arc;
+use twinfold_types::{
+    ClusterId, TaskId,
+    api::{ErrorView, Page, RoundView, TaskView},
+    state_key::{self, Prefix},
+    task::Task,
+};
+use utoipa::IntoParams;
+
+/// Learning tasks, in the order of their identities.
+#[utoipa::path(get, path = "/v1/tasks", tag = "learning", params(PageQuery), responses(
+    (status = OK, body = Page<TaskView>),
+    (status = "default", description = "A refusal", body = ErrorView),
+))]
+pub async fn tasks(
+    State(api): State<Arc<Api>>,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<Page<TaskView>>, Refusal> {
+    let rows = page_rows(query.limit)?;
+    let after = query.after.map(|id| parse("after", &id)).transpose()?;
+    let after = after.map(|id| state_key::task(&TaskId(id)));
+    api.read(move |api| {
+        let page = page(api, Prefix::Task, after, rows, |task: &Task| task.id.to_string())?;
+        let rows: Result<_, _> =
+            page.rows.into_iter().map(|task| view::task(&api.node.reader, task)).collect();
+        Ok(Json(Page { rows: rows?, next: page.next }))
+    })
+    .await
+}
+
+/// A task with its clusters: what a trainer needs to know before it trains.
+#[utoipa::path(get, path = "/v1/tasks/{task}", tag = "learning",
+    params(("task" = String, Path, description = "Identity or name")),
+    responses(
+        (status = OK, body = TaskView),
+        (status = "default", description = "A refusal", body = ErrorView),
+    ))]
+pub async fn task(
+    State(api): State<Arc<Api>>,
+    Path(task): Path<String>,
+) -> Result<Json<TaskView>, Refusal> {
+    api.read(move |api| {
+        let task = find(api, &task)?;
+        Ok(Json(view::task(&api.node.reader, task)?))
+    })
+    .await
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct RoundsQuery {
+    /// The cluster whose rounds are meant.
+    cluster: u16,
+    /// Only rounds below this number.
+    before: Option<u64>,
+    /// Rows, 1 to 200; 50 when not given. Fewer come when rounds are large.
+    limit: Option<usize>,
+}
+
+/// A cluster's rounds with their updates, newest first.
+#[utoipa::path(get, path = "/v1/tasks/{task}/rounds", tag = "learning",
+    params(("task" = String, Path, description = "Identity or name"), RoundsQuery),
+    responses(
+        (status = OK, body = Vec<RoundView>),
+        (status = "default", description = "A refusal", body = ErrorView),
+    ))]
+pub async fn rounds(
+    State(api): State<Arc<Api>>,
+    Path(task): Path<String>,
+    Query(query): Query<RoundsQuery>,
+) -> Result<Json<Vec<RoundView>>, Refusal> {
+    let rows = page_rows(query.limit)?;
+    let id = ClusterId(query.cluster);
+    api.read_heavy(move |api| {
+        let task = find(api, &task)?;
+        let cluster = api.node.reader.cluster(&task.id, id)?.ok_or_else(|| {
+            let hint = format!("its clusters are 0 to {}", task.spec.clusters.saturating_sub(1));
+            Refusal::unknown(format!("cluster {id} of task {:?}", task.spec.name), hint)
+        })?;
+        Ok(Json(view::rounds(&api.node.reader, &cluster, query.before, rows)?))
+    })
+    .await
+}
+
+pub fn find(api: &Api, text: &str) -> Result<Task, Refusal> {
+    view::find_task(&api.node.reader, text)?.ok_or_else(|| {
+        let shown: String = text.chars().take(80).collect();
+        Refusal::unknown(format!("task {shown:?}"), "GET /v1/tasks lists identities and names")
+    })
+}

@@ -1,0 +1,110 @@
+//! Large bodies. Each holds a permit until it is sent, and is cut off when its reader
+//! stops reading, so that slow readers cannot keep others away.
+
+use super::Refusal;
+use axum::{
+    body::Body,
+    http::header,
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
+use std::{fs::File, io, sync::Arc, time::Duration};
+use tokio::{
+    io::AsyncReadExt,
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::io::ReaderStream;
+use twinfold_types::limits;
+
+const PIECE_BYTES: usize = 256 << 10;
+/// How long a request waits for its turn.
+const PERMIT_WAIT: Duration = Duration::from_secs(30);
+/// How long a reader may take for one piece.
+const PIECE_WAIT: Duration = Duration::from_secs(30);
+
+pub async fn permit(semaphore: &Arc<Semaphore>, what: &str) -> Result<OwnedSemaphorePermit, Refusal> {
+    let busy = || {
+        let error = format!("{} {what} are being served", limits::HTTP_UPLOADS_MAX);
+        Refusal::busy(error, "try again in a moment, or at another node")
+    };
+    let waiting = tokio::time::timeout(PERMIT_WAIT, semaphore.clone().acquire_owned());
+    waiting.await.map_err(|_| busy())?.map_err(Refusal::fault)
+}
+
+pub fn from_memory(content: Bytes, permit: OwnedSemaphorePermit) -> Response {
+    let length = content.len();
+    let starts = (0..length).step_by(PIECE_BYTES);
+    let pieces =
+        starts.map(move |start| Ok(content.slice(start..length.min(start + PIECE_BYTES))));
+    respond(futures::stream::iter(pieces), length as u64, permit)
+}
+
+/// The rest of a file, which is `length` bytes.
+pub fn from_file(file: File, length: u64, permit: OwnedSemaphorePermit) -> Response {
+    let file = tokio::fs::File::from_std(file).take(length);
+    respond(ReaderStream::with_capacity(file, PIECE_BYTES), length, permit)
+}
+
+fn respond(
+    pieces: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+    length: u64,
+    permit: OwnedSemaphorePermit,
+) -> Response {
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let _held = permit;
+        tokio::pin!(pieces);
+        while let Some(piece) = pieces.next().await {
+            // Too slow or gone: the connection ends short of its Content-Length.
+            if sender.send_timeout(piece, PIECE_WAIT).await.is_err() {
+                return;
+            }
+        }
+    });
+    let headers = [
+        (header::CONTENT_TYPE, "application/octet-stream".to_string()),
+        (header::CONTENT_LENGTH, length.to_string()),
+    ];
+    (headers, Body::from_stream(ReceiverStream::new(receiver))).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn read(response: Response) -> Vec<u8> {
+        axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap().to_vec()
+    }
+
+    #[tokio::test]
+    async fn content_comes_whole_from_memory_and_file_and_gives_its_permit_back() {
+        let semaphore = Arc::new(Semaphore::new(1));
+        let content: Vec<u8> = (0..PIECE_BYTES * 2 + 7).map(|i| i as u8).collect();
+        let held = permit(&semaphore, "downloads").await.unwrap();
+        assert_eq!(read(from_memory(content.clone().into(), held)).await, content);
+
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("content");
+        std::fs::write(&path, &content).unwrap();
+        let held = permit(&semaphore, "downloads").await.unwrap();
+        let response = from_file(File::open(&path).unwrap(), content.len() as u64, held);
+        let length = content.len().to_string();
+        assert_eq!(response.headers()[header::CONTENT_LENGTH], length.as_str());
+        assert_eq!(read(response).await, content);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_stops_loses_its_place() {
+        let semaphore = Arc::new(Semaphore::new(1));
+        let held = permit(&semaphore, "downloads").await.unwrap();
+        let content = Bytes::from(vec![0; PIECE_BYTES * 4]);
+        let unread = from_memory(content, held);
+        // Nobody reads: the place is free once a piece has waited long enough.
+        assert!(semaphore.clone().try_acquire_owned().is_err());
+        tokio::time::sleep(PIECE_WAIT + Duration::from_secs(1)).await;
+        assert!(semaphore.clone().try_acquire_owned().is_ok());
+        drop(unread);
+    }
+}

@@ -1,0 +1,112 @@
+//! The command line of `twinfold-node`.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// A node of a Twinfold chain: orders signed model updates with its committee, folds
+/// them into models, and serves both over HTTP.
+#[derive(Debug, Parser)]
+#[command(name = "twinfold-node", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a node's folder: keys, a commented configuration, its public entry.
+    Init(Init),
+    /// Run the node until SIGTERM or Ctrl-C.
+    Start(Start),
+    /// Make, extend, show or check the genesis file that all operators share.
+    #[command(subcommand)]
+    Genesis(GenesisCommand),
+    /// Print the version.
+    Version,
+}
+
+#[derive(Debug, Args)]
+pub struct Init {
+    /// Folder to make; must be empty or absent.
+    #[arg(long, env = "TWINFOLD_NODE_DIR")]
+    pub dir: PathBuf,
+    /// Name of the node, shown to people.
+    #[arg(long)]
+    pub name: String,
+    /// Organisation that runs it.
+    #[arg(long)]
+    pub organisation: String,
+    /// Address of the HTTP API.
+    #[arg(long, default_value = "127.0.0.1:7780")]
+    pub http: std::net::SocketAddr,
+    /// Multiaddress for votes and blocks, as other nodes dial it.
+    #[arg(long, default_value = "/ip4/127.0.0.1/tcp/7781")]
+    pub address: String,
+    /// Multiaddress for payloads, as other nodes dial it.
+    #[arg(long, default_value = "/ip4/127.0.0.1/tcp/7782")]
+    pub payload_address: String,
+    /// File with the passphrase that encrypts the keys.
+    #[arg(long, env = "TWINFOLD_PASSPHRASE_FILE", conflicts_with = "plain_keys")]
+    pub passphrase_file: Option<PathBuf>,
+    /// Store the keys unencrypted, readable by the owner only.
+    #[arg(long)]
+    pub plain_keys: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Start {
+    /// Configuration file, as `init` writes it.
+    #[arg(long, env = "TWINFOLD_NODE_CONFIG")]
+    pub config: PathBuf,
+    /// Overrides `http.listen`.
+    #[arg(long, env = "TWINFOLD_HTTP_LISTEN")]
+    pub http: Option<std::net::SocketAddr>,
+    /// Overrides `genesis`.
+    #[arg(long, env = "TWINFOLD_GENESIS")]
+    pub genesis: Option<PathBuf>,
+    /// Overrides `keys.passphrase_file`.
+    #[arg(long, env = "TWINFOLD_PASSPHRASE_FILE")]
+    pub passphrase_file: Option<PathBuf>,
+    /// Overrides `log.filter`, such as `info` or `twinfold_node=debug`.
+    #[arg(long, env = "TWINFOLD_LOG")]
+    pub log: Option<String>,
+    /// Overrides `log.format`: human or json.
+    #[arg(long, env = "TWINFOLD_LOG_FORMAT")]
+    pub log_format: Option<crate::config::LogFormat>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum GenesisCommand {
+    /// Start a genesis file: no validators yet.
+    New {
+        /// File to write.
+        file: PathBuf,
+        /// Name of the chain.
+        #[arg(long)]
+        chain: String,
+        /// Admin signatures that a proposal needs.
+        #[arg(long, default_value_t = 1)]
+        threshold: u32,
+        /// Trainers an organisation may have unless the admins set another number.
+        #[arg(long, default_value_t = twinfold_types::limits::TRAINER_QUOTA_DEFAULT)]
+        trainer_quota: u32,
+        /// Allow fewer than four validators: such a network tolerates no fault.
+        #[arg(long)]
+        allow_unsafe_size: bool,
+    },
+    /// Add a validator (the `validator.json` that its `init` wrote) or another member.
+    Add {
+        file: PathBuf,
+        /// Public entry of a validator.
+        #[arg(long, conflicts_with = "member")]
+        validator: Option<PathBuf>,
+        /// Another member: NAME:ORGANISATION:ROLE[+ROLE]:PUBLIC-KEY[:PEER-ID], where a
+        /// role is admin, operator, trainer or auditor.
+        #[arg(long, required_unless_present = "validator")]
+        member: Option<String>,
+    },
+    /// Show the members and the fingerprint.
+    Show { file: PathBuf },
+    /// Check the file and print the fingerprint that operators compare.
+    Check { file: PathBuf },
+}

@@ -1,0 +1,350 @@
+//! Payloads between nodes: `Store` pushes one to a validator, which answers with its
+//! storage receipt once the file is verified and synced; `Fetch` and `FetchModel`
+//! bring one here. One stream a request, on the payload plane.
+
+use super::{
+    BlobError, BlobStore, ModelStore, serve,
+    wire::{Answer, PROTOCOL, REQUEST_TIMEOUT, Request, receive, send, transfer_time, unexpected},
+};
+use crate::network::{NetworkError, Peer, Peers, Plane, frame::greet};
+use futures::{AsyncReadExt, AsyncWriteExt};
+use libp2p::PeerId;
+use std::{
+    collections::BTreeSet,
+    io::Read,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+use tokio::{
+    sync::{Semaphore, watch},
+    task::JoinSet,
+};
+use twinfold_ledger::Reader;
+use twinfold_types::{
+    AvailabilityCertificate, BlobDigest, BlobId, Digest, SeatIndex, Signature,
+    blob::{StorageReceipt, StorageReceiptBody, UploadBody},
+    key::{Signer, StrictEd25519},
+    limits,
+    member::{Member, Role},
+    model::model_digest,
+    state_key,
+};
+
+pub use super::wire::UploadProof;
+
+const SERVED_AT_ONCE: usize = 64;
+/// An upload's signature is good for so long.
+const UPLOAD_AGE_MS_MAX: u64 = 10 * 60 * 1_000;
+
+/// Both sides of the exchange.
+#[derive(Clone)]
+pub struct Exchange {
+    inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub(super) chain: Digest,
+    key: Arc<dyn Signer>,
+    seat: Option<SeatIndex>,
+    pub(super) peers: Peers,
+    control: libp2p_stream::Control,
+    connected: watch::Receiver<BTreeSet<PeerId>>,
+    reader: Reader,
+    pub(super) blobs: Arc<BlobStore>,
+    pub(super) models: Arc<ModelStore>,
+    sent_bytes: AtomicU64,
+    pub(super) serving: Semaphore,
+}
+
+pub struct ExchangeConfig {
+    pub chain: Digest,
+    pub key: Arc<dyn Signer>,
+    pub seat: Option<SeatIndex>,
+    pub peers: Peers,
+    pub reader: Reader,
+    pub blobs: Arc<BlobStore>,
+    pub models: Arc<ModelStore>,
+}
+
+impl Exchange {
+    pub fn start(plane: &Plane, config: ExchangeConfig) -> Result<Self, NetworkError> {
+        let ExchangeConfig { chain, key, seat, peers, reader, blobs, models } = config;
+        let incoming = plane
+            .control
+            .clone()
+            .accept(PROTOCOL)
+            .map_err(|error| NetworkError::Transport(error.to_string()))?;
+        let inner = Arc::new(Inner {
+            chain,
+            key,
+            seat,
+            peers,
+            control: plane.control.clone(),
+            connected: plane.connected.clone(),
+            reader,
+            blobs,
+            models,
+            sent_bytes: AtomicU64::new(0),
+            serving: Semaphore::new(SERVED_AT_ONCE),
+        });
+        tokio::spawn(serve::serve(inner.clone(), incoming));
+        Ok(Self { inner })
+    }
+
+    pub fn sent_bytes(&self) -> u64 {
+        self.inner.sent_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether a member may upload so much now, and really signed for it.
+    pub fn check_upload(
+        &self,
+        blob: &BlobId,
+        proof: &UploadProof,
+        now_ms: u64,
+    ) -> Result<(), BlobError> {
+        self.inner.check_upload(blob, proof, now_ms)
+    }
+
+    /// Gathers storage receipts for a payload that is stored here, from a quorum.
+    pub async fn certify(
+        &self,
+        blob: &BlobId,
+        proof: &UploadProof,
+    ) -> Result<AvailabilityCertificate, BlobError> {
+        let inner = &self.inner;
+        let committee = inner.reader.committee();
+        let mut receipts: Vec<StorageReceipt> = inner.own_receipt(blob).into_iter().collect();
+        let mut pushes = JoinSet::new();
+        for peer in inner.validators() {
+            let (inner, blob, proof) = (inner.clone(), *blob, proof.clone());
+            pushes.spawn(async move {
+                let receipt = inner.push(&peer, &blob, &proof).await;
+                receipt.map_err(|error| (peer.name, error))
+            });
+        }
+        while receipts.len() < committee.quorum() {
+            match pushes.join_next().await {
+                Some(Ok(Ok(receipt))) => receipts.push(receipt),
+                Some(Ok(Err((peer, error)))) => tracing::warn!(%peer, %error, "no storage receipt"),
+                Some(Err(error)) => tracing::error!(%error, "a push ended badly"),
+                None => {
+                    let (got, needed) = (receipts.len(), committee.quorum());
+                    return Err(BlobError::TooFewReceipts { got, needed });
+                }
+            }
+        }
+        // The rest still get their copy, without anyone waiting for it.
+        pushes.detach_all();
+        receipts.sort_by_key(|receipt| receipt.seat);
+        let certificate = AvailabilityCertificate { epoch: committee.epoch, blob: *blob, receipts };
+        certificate.verify(&inner.chain, &committee, &StrictEd25519)?;
+        Ok(certificate)
+    }
+
+    /// A payload's content: from here, or from whoever has it.
+    pub async fn blob(&self, digest: &BlobDigest) -> Result<Vec<u8>, BlobError> {
+        if let Some(content) = self.inner.blobs.read(digest)? {
+            return Ok(content);
+        }
+        for peer in self.inner.validators() {
+            match self.inner.fetch(&peer, Request::Fetch { blob: *digest }).await {
+                Ok(content) => {
+                    let n = self.inner.reader.committee().size();
+                    if BlobId::whole_copies(&content, n).digest() == *digest {
+                        return Ok(content);
+                    }
+                    tracing::warn!(peer = %peer.name, %digest, "sent another payload than asked for");
+                }
+                Err(error) => tracing::debug!(peer = %peer.name, %error, "cannot fetch a payload"),
+            }
+        }
+        Err(BlobError::NotFound(*digest))
+    }
+
+    /// A model's canonical form: from here, or from whoever has it (and then kept).
+    pub async fn model(&self, digest: &Digest) -> Result<Vec<u8>, BlobError> {
+        if let Some(content) = self.inner.models.read(digest)? {
+            return Ok(content);
+        }
+        for peer in self.inner.validators() {
+            match self.inner.fetch(&peer, Request::FetchModel { digest: *digest }).await {
+                Ok(content) if model_digest(&content) == *digest => {
+                    self.inner.models.put(digest, &content)?;
+                    return Ok(content);
+                }
+                Ok(_) => {
+                    tracing::warn!(peer = %peer.name, %digest, "sent another model than asked for")
+                }
+                Err(error) => tracing::debug!(peer = %peer.name, %error, "cannot fetch a model"),
+            }
+        }
+        Err(BlobError::NotFound(*digest))
+    }
+}
+
+impl Inner {
+    fn validators(&self) -> Vec<Peer> {
+        let committee = self.reader.committee();
+        let connected = self.connected.borrow().clone();
+        let mut peers = self.peers.all();
+        peers.retain(|peer| {
+            committee.seat_of(&peer.member).is_some() && connected.contains(&peer.id)
+        });
+        peers
+    }
+
+    pub(super) fn check_upload(
+        &self,
+        blob: &BlobId,
+        proof: &UploadProof,
+        now_ms: u64,
+    ) -> Result<(), BlobError> {
+        let refuse = |reason: &str| Err(BlobError::NotPermitted(reason.into()));
+        if blob.length > limits::BLOB_BYTES_MAX {
+            return Err(BlobError::TooLarge { limit: limits::BLOB_BYTES_MAX });
+        }
+        if !blob.is_supported() || usize::from(blob.n) != self.reader.committee().size() {
+            return refuse("the payload's identity must be that of one whole copy a seat");
+        }
+        if proof.time_ms.abs_diff(now_ms) > UPLOAD_AGE_MS_MAX {
+            return refuse(
+                "the upload's signature is over 10 minutes old: check the clock and sign again",
+            );
+        }
+        let body = UploadBody { blob: blob.digest(), time_ms: proof.time_ms };
+        if !proof.key.verify(&body.statement(&self.chain), &proof.signature) {
+            return refuse(
+                "the upload's signature does not match its key, content, time and chain",
+            );
+        }
+        let member: Option<Member> = self
+            .reader
+            .get(&state_key::member(&proof.key))
+            .map_err(|error| BlobError::NotPermitted(error.to_string()))?;
+        let may = |member: &Member| {
+            [Role::Trainer, Role::Operator, Role::Admin].iter().any(|role| member.has(*role))
+        };
+        match member {
+            None => {
+                refuse("the uploader is no member: ask an admin or your operator to add the key")
+            }
+            Some(member) if !may(&member) => refuse("the uploader's roles do not allow uploads"),
+            Some(_) => self.blobs.check_quota(&proof.key, blob.length),
+        }
+    }
+
+    /// This seat's receipt for a payload that is stored and synced here.
+    pub(super) fn own_receipt(&self, blob: &BlobId) -> Option<StorageReceipt> {
+        let seat = self.seat?;
+        let committee = self.reader.committee();
+        let body = StorageReceiptBody { epoch: committee.epoch, blob: blob.digest(), seat };
+        let signature = self.key.sign(&body.statement(&self.chain, &committee.digest()));
+        Some(StorageReceipt { seat, signature })
+    }
+
+    async fn open(&self, peer: &Peer) -> Result<libp2p::Stream, NetworkError> {
+        let mut control = self.control.clone();
+        let open = control.open_stream(peer.id, PROTOCOL);
+        let mut stream = tokio::time::timeout(REQUEST_TIMEOUT, open)
+            .await
+            .map_err(|_| NetworkError::TimedOut { peer: peer.name.clone() })?
+            .map_err(|error| NetworkError::Transport(error.to_string()))?;
+        greet(&mut stream, &peer.id, self.chain).await?;
+        Ok(stream)
+    }
+
+    async fn push(
+        &self,
+        peer: &Peer,
+        blob: &BlobId,
+        proof: &UploadProof,
+    ) -> Result<StorageReceipt, BlobError> {
+        let work = async {
+            let mut stream = self.open(peer).await?;
+            let request = Request::Store { blob: *blob, proof: proof.clone() };
+            send(&mut stream, &request).await?;
+            let answer = match receive(&mut stream, &peer.id).await? {
+                Answer::Continue => {
+                    self.send_blob(&mut stream, blob).await?;
+                    receive(&mut stream, &peer.id).await?
+                }
+                answer => answer,
+            };
+            match answer {
+                Answer::Stored { seat, signature } => {
+                    self.checked_receipt(peer, blob, seat, signature)
+                }
+                Answer::Refused(reason) => Err(BlobError::NotPermitted(reason)),
+                other => Err(unexpected(peer, &other).into()),
+            }
+        };
+        tokio::time::timeout(transfer_time(blob.length), work)
+            .await
+            .map_err(|_| NetworkError::TimedOut { peer: peer.name.clone() })?
+    }
+
+    async fn send_blob(&self, stream: &mut libp2p::Stream, blob: &BlobId) -> Result<(), BlobError> {
+        let (_, _, file) =
+            self.blobs.open_blob(&blob.digest())?.ok_or(BlobError::NotFound(blob.digest()))?;
+        self.send_content(stream, file).await?;
+        Ok(())
+    }
+
+    pub(super) async fn send_content(
+        &self,
+        stream: &mut libp2p::Stream,
+        mut content: impl Read,
+    ) -> Result<(), NetworkError> {
+        let mut chunk = vec![0; limits::BLOB_CHUNK_BYTES];
+        loop {
+            let read = content.read(&mut chunk)?;
+            if read == 0 {
+                stream.flush().await?;
+                return Ok(());
+            }
+            stream.write_all(&chunk[..read]).await?;
+            self.sent_bytes.fetch_add(read as u64, Ordering::Relaxed);
+        }
+    }
+
+    fn checked_receipt(
+        &self,
+        peer: &Peer,
+        blob: &BlobId,
+        seat: SeatIndex,
+        signature: Signature,
+    ) -> Result<StorageReceipt, BlobError> {
+        let committee = self.reader.committee();
+        let body = StorageReceiptBody { epoch: committee.epoch, blob: blob.digest(), seat };
+        let statement = body.statement(&self.chain, &committee.digest());
+        let theirs = committee.seat_of(&peer.member) == Some(seat);
+        if !theirs || !peer.member.verify(&statement, &signature) {
+            return Err(BlobError::Mismatch(format!("{} sent a false storage receipt", peer.name)));
+        }
+        Ok(StorageReceipt { seat, signature })
+    }
+
+    async fn fetch(&self, peer: &Peer, request: Request) -> Result<Vec<u8>, BlobError> {
+        let work = async {
+            let mut stream = self.open(peer).await?;
+            send(&mut stream, &request).await?;
+            match receive(&mut stream, &peer.id).await? {
+                Answer::Content { length } if length <= limits::BLOB_BYTES_MAX => {
+                    let mut content = Vec::new();
+                    let mut limited = stream.take(length);
+                    let read = limited.read_to_end(&mut content);
+                    tokio::time::timeout(transfer_time(length), read)
+                        .await
+                        .map_err(|_| NetworkError::TimedOut { peer: peer.name.clone() })?
+                        .map_err(NetworkError::Io)?;
+                    Ok(content)
+                }
+                Answer::Refused(reason) => Err(BlobError::NotPermitted(reason)),
+                other => Err(unexpected(peer, &other).into()),
+            }
+        };
+        work.await
+    }
+}

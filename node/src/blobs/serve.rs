@@ -1,0 +1,89 @@
+//! The answering side of the exchange.
+
+use super::{
+    BlobError,
+    exchange::Inner,
+    wire::{Answer, REQUEST_TIMEOUT, Request, UploadProof, receive, send},
+};
+use crate::network::{NetworkError, Peer, frame::greet};
+use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
+use std::sync::Arc;
+use twinfold_types::{BlobId, limits};
+
+pub async fn serve(inner: Arc<Inner>, mut incoming: libp2p_stream::IncomingStreams) {
+    while let Some((id, stream)) = incoming.next().await {
+        let Some(peer) = inner.peers.by_id(&id) else { continue };
+        let inner = inner.clone();
+        tokio::spawn(async move {
+            let Ok(_permit) = inner.serving.acquire().await else { return };
+            if let Err(error) = answer(&inner, &peer, stream).await {
+                tracing::debug!(peer = %peer.name, %error, "payload request failed");
+            }
+        });
+    }
+}
+
+async fn answer(inner: &Inner, peer: &Peer, mut stream: libp2p::Stream) -> Result<(), BlobError> {
+    greet(&mut stream, &peer.id, inner.chain).await?;
+    match receive(&mut stream, &peer.id).await? {
+        Request::Store { blob, proof } => {
+            let answer = match take_in(inner, &mut stream, &blob, &proof).await {
+                Ok(answer) => answer,
+                Err(error) => Answer::Refused(error.to_string()),
+            };
+            send(&mut stream, &answer).await?;
+        }
+        Request::Fetch { blob } => match inner.blobs.open_blob(&blob)? {
+            Some((id, _, file)) => {
+                send(&mut stream, &Answer::Content { length: id.length }).await?;
+                inner.send_content(&mut stream, file).await?;
+            }
+            None => send(&mut stream, &Answer::Refused("not stored here".into())).await?,
+        },
+        Request::FetchModel { digest } => match inner.models.read(&digest)? {
+            Some(content) => {
+                send(&mut stream, &Answer::Content { length: content.len() as u64 }).await?;
+                inner.send_content(&mut stream, content.as_slice()).await?;
+            }
+            None => send(&mut stream, &Answer::Refused("not stored here".into())).await?,
+        },
+    }
+    stream.close().await.map_err(NetworkError::Io)?;
+    Ok(())
+}
+
+/// Takes a pushed payload in and gives the receipt once it is verified and synced.
+async fn take_in(
+    inner: &Inner,
+    stream: &mut libp2p::Stream,
+    blob: &BlobId,
+    proof: &UploadProof,
+) -> Result<Answer, BlobError> {
+    if !inner.blobs.has(&blob.digest()) {
+        inner.check_upload(blob, proof, crate::clock::now().0)?;
+        send(stream, &Answer::Continue).await?;
+        let mut incoming = inner.blobs.begin()?;
+        let mut chunk = vec![0; limits::BLOB_CHUNK_BYTES];
+        let mut left = blob.length;
+        while left > 0 {
+            let want = chunk.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            let read = tokio::time::timeout(REQUEST_TIMEOUT, stream.read(&mut chunk[..want]))
+                .await
+                .map_err(|_| NetworkError::TimedOut { peer: "uploader".into() })?
+                .map_err(NetworkError::Io)?;
+            if read == 0 {
+                return Err(NetworkError::Io(std::io::ErrorKind::UnexpectedEof.into()).into());
+            }
+            incoming.write(&chunk[..read])?;
+            left -= read as u64;
+        }
+        let (blobs, id, uploader) = (inner.blobs.clone(), *blob, proof.key);
+        tokio::task::spawn_blocking(move || blobs.keep(incoming, &id, uploader))
+            .await
+            .map_err(|error| BlobError::NotPermitted(error.to_string()))??;
+    }
+    match inner.own_receipt(blob) {
+        Some(receipt) => Ok(Answer::Stored { seat: receipt.seat, signature: receipt.signature }),
+        None => Ok(Answer::Refused("this node holds no seat".into())),
+    }
+}

@@ -1,0 +1,77 @@
+//! What goes over a payload stream: one request, its answers, and raw content.
+
+use crate::network::{
+    NetworkError, Peer,
+    frame::{read_frame, write_frame},
+};
+use futures::AsyncWriteExt;
+use libp2p::{PeerId, StreamProtocol};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+use twinfold_types::{BlobDigest, BlobId, Digest, PublicKey, SeatIndex, Signature, codec};
+
+pub const PROTOCOL: StreamProtocol = StreamProtocol::new("/twinfold/payload/1");
+pub const REQUEST_BYTES_MAX: usize = 4_096;
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// A payload that moves slower than this on average is given up.
+pub const BYTES_PER_SECOND_MIN: u64 = 256 << 10;
+
+/// Who uploads, and that it really is them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadProof {
+    pub key: PublicKey,
+    pub time_ms: u64,
+    pub signature: Signature,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    Store { blob: BlobId, proof: UploadProof },
+    Fetch { blob: BlobDigest },
+    FetchModel { digest: Digest },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// Send the content.
+    Continue,
+    Stored {
+        seat: SeatIndex,
+        signature: Signature,
+    },
+    /// The content follows.
+    Content {
+        length: u64,
+    },
+    Refused(String),
+}
+
+pub fn transfer_time(bytes: u64) -> Duration {
+    REQUEST_TIMEOUT + Duration::from_secs(bytes / BYTES_PER_SECOND_MIN)
+}
+
+pub fn unexpected(peer: &Peer, answer: &Answer) -> NetworkError {
+    NetworkError::Malformed { peer: peer.name.clone(), reason: format!("unexpected {answer:?}") }
+}
+
+pub async fn send<T: Serialize>(
+    stream: &mut libp2p::Stream,
+    value: &T,
+) -> Result<(), NetworkError> {
+    write_frame(stream, &codec::encode(value)).await?;
+    stream.flush().await?;
+    Ok(())
+}
+
+pub async fn receive<T: Serialize + for<'de> Deserialize<'de>>(
+    stream: &mut libp2p::Stream,
+    peer: &PeerId,
+) -> Result<T, NetworkError> {
+    let bytes = tokio::time::timeout(REQUEST_TIMEOUT, read_frame(stream, peer, REQUEST_BYTES_MAX))
+        .await
+        .map_err(|_| NetworkError::TimedOut { peer: peer.to_string() })??;
+    codec::decode(&bytes, REQUEST_BYTES_MAX).map_err(|error| NetworkError::Malformed {
+        peer: peer.to_string(),
+        reason: error.to_string(),
+    })
+}

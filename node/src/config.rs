@@ -1,0 +1,199 @@
+//! The node's configuration: TOML, where a wrong key or value is named with its
+//! line. Relative paths are relative to the file's folder.
+
+use serde::Deserialize;
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Genesis file that all operators share.
+    pub genesis: PathBuf,
+    /// Folder of the ledger, the journal and the payloads.
+    #[serde(default = "default_data")]
+    pub data: PathBuf,
+    pub keys: Keys,
+    #[serde(default)]
+    pub http: Http,
+    pub network: Network,
+    #[serde(default)]
+    pub log: Log,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keys {
+    pub dir: PathBuf,
+    /// File with the passphrase; otherwise `TWINFOLD_PASSPHRASE` or a prompt.
+    pub passphrase_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Http {
+    pub listen: SocketAddr,
+    /// PEM files; both or none.
+    pub tls_certificate: Option<PathBuf>,
+    pub tls_key: Option<PathBuf>,
+    /// Requests that one client address may make a second, on average.
+    pub requests_per_second: u32,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    /// Multiaddresses to listen on.
+    pub listen: String,
+    pub payload_listen: String,
+    /// Where members' nodes are dialled, when not where genesis says.
+    #[serde(default)]
+    pub peers: Vec<PeerAddress>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeerAddress {
+    pub peer: String,
+    pub address: String,
+    pub payload_address: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    pub filter: String,
+    pub format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    #[default]
+    Human,
+    Json,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7780)),
+            tls_certificate: None,
+            tls_key: None,
+            requests_per_second: 1_000,
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { filter: "info,libp2p_swarm=warn".into(), format: LogFormat::Human }
+    }
+}
+
+fn default_data() -> PathBuf {
+    "data".into()
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read the configuration {}: {error}", path.display())]
+    Read { path: PathBuf, error: std::io::Error },
+    #[error("the configuration {}: {error}", path.display())]
+    Parse { path: PathBuf, error: Box<toml::de::Error> },
+    #[error("the configuration {}: http.tls_certificate and http.tls_key go together", .0.display())]
+    Tls(PathBuf),
+}
+
+impl Config {
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ConfigError::Read { path: path.into(), error })?;
+        let mut config: Self = toml::from_str(&text)
+            .map_err(|error| ConfigError::Parse { path: path.into(), error: Box::new(error) })?;
+        if config.http.tls_certificate.is_some() != config.http.tls_key.is_some() {
+            return Err(ConfigError::Tls(path.into()));
+        }
+        config.resolve(path.parent().unwrap_or(Path::new(".")));
+        Ok(config)
+    }
+
+    fn resolve(&mut self, folder: &Path) {
+        for path in [&mut self.genesis, &mut self.data, &mut self.keys.dir] {
+            *path = folder.join(&*path);
+        }
+        let optional = [
+            &mut self.keys.passphrase_file,
+            &mut self.http.tls_certificate,
+            &mut self.http.tls_key,
+        ];
+        for path in optional.into_iter().flatten() {
+            *path = folder.join(&*path);
+        }
+    }
+
+    /// The file that `init` writes.
+    pub fn template(http: SocketAddr, listen: &str, payload: &str, passphrase: &str) -> String {
+        format!(
+            r#"# Configuration of twinfold-node. Paths are relative to this file.
+
+# The genesis file that all operators share; compare `genesis check` with theirs.
+genesis = "genesis.json"
+# Ledger, journal of votes, payloads. Never restore a validator's from a copy.
+data = "data"
+
+[keys]
+dir = "keys"
+{passphrase}
+
+[http]
+# The API and the start page. Anything but loopback should have TLS.
+listen = "{http}"
+# tls_certificate = "certificate.pem"
+# tls_key = "key.pem"
+requests_per_second = 1000
+
+[network]
+# Votes and blocks, and payloads on a connection of their own.
+listen = "{listen}"
+payload_listen = "{payload}"
+# Where a member's node is dialled when not where genesis says:
+# [[network.peers]]
+# peer = "12D3Koo…"
+# address = "/ip4/10.0.0.7/tcp/7781"
+# payload_address = "/ip4/10.0.0.7/tcp/7782"
+
+[log]
+# error, warn, info, debug, trace; or by module: "info,twinfold_node::driver=debug"
+filter = "info,libp2p_swarm=warn"
+# human or json
+format = "human"
+"#
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn template() -> String {
+        let http = SocketAddr::from(([127, 0, 0, 1], 1));
+        Config::template(http, "/ip4/127.0.0.1/tcp/2", "/ip4/127.0.0.1/tcp/3", "")
+    }
+
+    #[test]
+    fn the_template_parses() {
+        let config: Config = toml::from_str(&template()).unwrap();
+        assert_eq!(config.http.listen.port(), 1);
+    }
+
+    #[test]
+    fn a_typo_is_named_with_its_line() {
+        let text = template().replace("requests_per_second", "requests_per_secnd");
+        let error = toml::from_str::<Config>(&text).unwrap_err().to_string();
+        assert!(error.contains("requests_per_secnd") && error.contains("line"), "{error}");
+    }
+}

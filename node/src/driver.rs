@@ -1,0 +1,275 @@
+//! The one loop around the agreement core: events in, effects performed.
+//!
+//! A turn takes what has arrived, steps the core, appends every record to the
+//! journal with one sync, and only then speaks. Own broadcasts come back as events
+//! of the next turn, so no own vote is counted before it is durable. A failed sync
+//! ends the process.
+
+use crate::{
+    clock,
+    journal::{Journal, JournalError},
+    network::Links,
+    node::AgreementStatus,
+    pool::Pool,
+};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+use tokio::sync::{mpsc, watch};
+use twinfold_consensus::{Effect, Event, Machine, Record};
+use twinfold_ledger::Reader;
+use twinfold_types::{
+    Block, Digest, Height, PublicKey, TimeMs, View, codec, limits,
+    message::{CommittedBlocks, ConsensusMessage, PeerMessage},
+    vote::{Certificate, CheckpointCertificate},
+};
+
+/// Events stepped before the journal is synced once for all of them.
+const TURN_EVENTS_MAX: usize = 256;
+
+/// Work for the executor, in order.
+pub enum ToExecutor {
+    Commit(Box<Block>, Certificate),
+    Stable(CheckpointCertificate),
+}
+
+pub struct Driver {
+    pub machine: Machine,
+    pub journal: Journal,
+    pub own: PublicKey,
+    pub links: Links,
+    pub pool: Arc<Pool>,
+    pub reader: Reader,
+    pub executor: mpsc::Sender<ToExecutor>,
+    pub status: watch::Sender<AgreementStatus>,
+    /// A block asked for by the core and not yet built.
+    pub build: Option<Build>,
+    pub timer: Option<TimeMs>,
+    /// Earliest round deadline or lapse on the newest state.
+    pub deadline: Option<TimeMs>,
+    pub pending: bool,
+    pub loopback: VecDeque<Event>,
+    /// Results of execution. Unbounded, so that executor and driver never wait for
+    /// each other; what is in it is bounded by the executor's own bounded queue.
+    pub executed: mpsc::UnboundedReceiver<Event>,
+}
+
+pub struct Build {
+    pub view: View,
+    pub parent: Digest,
+    pub parent_time: TimeMs,
+}
+
+/// Why the loop ended.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error(transparent)]
+    Ledger(#[from] twinfold_ledger::LedgerError),
+    #[error("the executor has stopped")]
+    Executor,
+    #[error("agreement stopped: {0}")]
+    Halted(String),
+}
+
+impl Driver {
+    /// Runs until every sender of events is gone, or until it must not go on.
+    pub async fn run(mut self, mut events: mpsc::Receiver<Event>) -> Result<(), DriverError> {
+        let mut turn = Vec::with_capacity(TURN_EVENTS_MAX);
+        loop {
+            if !self.wait(&mut events, &mut turn).await {
+                return Ok(());
+            }
+            self.turn(&mut turn).await?;
+        }
+    }
+
+    /// Fills the turn; false when there will be no more events.
+    async fn wait(&mut self, events: &mut mpsc::Receiver<Event>, turn: &mut Vec<Event>) -> bool {
+        turn.extend(self.loopback.drain(..));
+        if turn.is_empty() {
+            let pause = self.pause();
+            tokio::select! {
+                event = events.recv() => match event {
+                    Some(event) => turn.push(event),
+                    None => return false,
+                },
+                event = self.executed.recv() => match event {
+                    Some(event) => turn.push(event),
+                    None => return false,
+                },
+                () = tokio::time::sleep(pause) => turn.push(Event::Tick),
+            }
+        }
+        while let Ok(event) = self.executed.try_recv() {
+            turn.push(event);
+        }
+        while turn.len() < TURN_EVENTS_MAX {
+            match events.try_recv() {
+                Ok(event) => turn.push(event),
+                Err(_) => break,
+            }
+        }
+        true
+    }
+
+    /// Until the core's timer or the next round deadline, whichever is first.
+    fn pause(&self) -> Duration {
+        let now = clock::now();
+        let wait = |at: &TimeMs| at.0.saturating_sub(now.0);
+        let pause = self.timer.iter().chain(&self.deadline).map(wait).min().unwrap_or(1_000);
+        Duration::from_millis(pause.clamp(1, 1_000))
+    }
+
+    async fn turn(&mut self, turn: &mut Vec<Event>) -> Result<(), DriverError> {
+        let mut effects = Vec::new();
+        for event in turn.drain(..) {
+            effects.extend(self.machine.step(clock::now(), event));
+        }
+        self.note_work(&mut effects)?;
+        let records: Vec<&Record> = effects
+            .iter()
+            .filter_map(|effect| match effect {
+                Effect::Persist(record) => Some(record),
+                _ => None,
+            })
+            .collect();
+        if !records.is_empty() {
+            self.journal.append(&records)?;
+        }
+        for effect in effects {
+            self.perform(effect).await?;
+        }
+        if self.journal.wants_compaction() {
+            self.journal.compact(&self.machine.durable_records())?;
+        }
+        self.publish();
+        Ok(())
+    }
+
+    /// Tells the core when there starts or ceases to be something to order, and
+    /// builds the block it waits for.
+    fn note_work(&mut self, effects: &mut Vec<Effect>) -> Result<(), DriverError> {
+        let now = clock::now();
+        self.deadline = self.reader.next_deadline()?;
+        let due = self.deadline.is_some_and(|at| at <= now);
+        let pending = due || self.pool.has_valid(now);
+        if pending != self.pending {
+            self.pending = pending;
+            effects.extend(self.machine.step(now, Event::Work { pending }));
+        }
+        for effect in effects.iter() {
+            if let Effect::Build { view, parent, parent_time, .. } = effect {
+                let (view, parent, parent_time) = (*view, *parent, *parent_time);
+                self.build = Some(Build { view, parent, parent_time });
+            }
+        }
+        if pending && let Some(build) = self.build.take() {
+            let time = TimeMs(now.0.max(build.parent_time.0 + 1));
+            let txs = self.pool.select(time);
+            let built = Event::Built { view: build.view, parent: build.parent, time, txs };
+            effects.extend(self.machine.step(now, built));
+        }
+        Ok(())
+    }
+
+    async fn perform(&mut self, effect: Effect) -> Result<(), DriverError> {
+        match effect {
+            Effect::Persist(_) | Effect::Build { .. } => {}
+            Effect::Broadcast(message) => {
+                self.links.broadcast(&PeerMessage::Consensus(message.clone()));
+                self.loopback.push_back(Event::Message { from: self.own, message });
+            }
+            Effect::Send { to, message } => self.links.send(&to, &PeerMessage::Consensus(message)),
+            Effect::Commit { block, certificate } => self.commit(block, certificate).await?,
+            Effect::Stable(certificate) => self.execute(ToExecutor::Stable(certificate)).await?,
+            Effect::ServeCommitted { to, from } => self.serve_committed(&to, from),
+            Effect::ServeBlock { to, height, digest } => self.serve_block(&to, height, &digest),
+            Effect::Timer(at) => self.timer = Some(at),
+            Effect::Returned(txs) => {
+                for tx in txs {
+                    self.pool.add(tx, false).ok();
+                }
+            }
+            Effect::Evidence(evidence) => {
+                tracing::error!(?evidence, "a seat signed two things at once")
+            }
+            Effect::Halt(reason) => return Err(DriverError::Halted(reason.to_string())),
+        }
+        Ok(())
+    }
+
+    async fn commit(&mut self, block: Block, certificate: Certificate) -> Result<(), DriverError> {
+        tracing::debug!(height = %block.header.height, txs = block.txs.len(), "committed");
+        self.pool.remove_committed(&block.txs);
+        self.pool.prune(block.header.time);
+        self.execute(ToExecutor::Commit(Box::new(block), certificate)).await
+    }
+
+    async fn execute(&self, work: ToExecutor) -> Result<(), DriverError> {
+        self.executor.send(work).await.map_err(|_| DriverError::Executor)
+    }
+
+    /// Committed blocks from a height on, up to one whose own certificate is stored.
+    fn serve_committed(&self, to: &PublicKey, from: Height) {
+        match committed_from(&self.reader, from) {
+            Ok(Some(committed)) => {
+                let message = ConsensusMessage::Committed(Box::new(committed));
+                self.links.send(to, &PeerMessage::Consensus(message));
+            }
+            Ok(None) => {}
+            Err(error) => tracing::error!(%error, "cannot read committed blocks"),
+        }
+    }
+
+    fn serve_block(&self, to: &PublicKey, height: Height, digest: &Digest) {
+        match self.reader.block(height) {
+            Ok(Some(block)) if block.digest() == *digest => {
+                let message = ConsensusMessage::Block(Box::new(block));
+                self.links.send(to, &PeerMessage::Consensus(message));
+            }
+            Ok(_) => {}
+            Err(error) => tracing::error!(%error, "cannot read a block"),
+        }
+    }
+
+    fn publish(&self) {
+        let status = AgreementStatus {
+            view: self.machine.view(),
+            leader: self.machine.leader(),
+            committed: self.machine.committed().height,
+        };
+        self.status.send_if_modified(|old| {
+            let changed = *old != status;
+            *old = status;
+            changed
+        });
+    }
+}
+
+/// The longest run of blocks from a height on that fits an answer and ends at a
+/// block with a certificate of its own.
+pub fn committed_from(
+    reader: &Reader,
+    from: Height,
+) -> Result<Option<CommittedBlocks>, twinfold_ledger::LedgerError> {
+    let (mut blocks, mut bytes, mut best) = (Vec::new(), 0, None);
+    let mut height = from;
+    while height <= reader.head().height && blocks.len() < limits::SYNC_BLOCKS_MAX {
+        let Some(block) = reader.block(height)? else { break };
+        bytes += codec::encode(&block).len();
+        if bytes > limits::SYNC_BYTES_MAX && !blocks.is_empty() {
+            break;
+        }
+        blocks.push(block);
+        if let Some(certificate) = reader.certificate(height)?
+            && certificate.body.height == height
+        {
+            best = Some((blocks.len(), certificate));
+        }
+        height = height.next();
+    }
+    Ok(best.map(|(count, certificate)| {
+        blocks.truncate(count);
+        CommittedBlocks { blocks, certificate }
+    }))
+}

@@ -1,0 +1,114 @@
+//! Executes committed blocks in order on a thread of its own, so that votes never
+//! wait for execution, and tells everyone who waits for the result.
+
+use crate::{
+    blobs::BlobStore,
+    driver::ToExecutor,
+    network::{Peers, Plane},
+};
+use libp2p::PeerId;
+use std::sync::Arc;
+use tokio::sync::{mpsc, watch};
+use twinfold_consensus::Event;
+use twinfold_ledger::{Executed, Ledger, LedgerError, Reader};
+use twinfold_types::{
+    Action, BlobDigest, Block, Code, Event as LedgerEvent, Height, SignedTx, state_key,
+    vote::CheckpointCertificate,
+};
+
+pub struct Executor {
+    pub ledger: Ledger,
+    pub reader: Reader,
+    pub agreement: mpsc::UnboundedSender<Event>,
+    pub heads: watch::Sender<Height>,
+    pub stable: watch::Sender<Height>,
+    pub membership: Membership,
+    pub blobs: Arc<BlobStore>,
+    /// Newest stable checkpoint beyond the executed height.
+    pub early: Option<CheckpointCertificate>,
+}
+
+/// What lets members' nodes in and keeps others out.
+pub struct Membership {
+    pub peers: Peers,
+    pub own: PeerId,
+    pub planes: Arc<[Plane; 2]>,
+}
+
+impl Executor {
+    /// Runs until the driver is gone. An error means that this node must stop.
+    pub fn run(mut self, mut work: mpsc::Receiver<ToExecutor>) -> Result<(), LedgerError> {
+        while let Some(work) = work.blocking_recv() {
+            match work {
+                ToExecutor::Commit(block, certificate) => {
+                    let executed = self.ledger.commit(&block, &certificate)?;
+                    self.after(&block, executed);
+                }
+                ToExecutor::Stable(certificate) => self.early = Some(certificate),
+            }
+            self.note_stable()?;
+        }
+        Ok(())
+    }
+
+    /// A checkpoint can be stable before this node executed its height.
+    fn note_stable(&mut self) -> Result<(), LedgerError> {
+        let head = self.reader.head().height;
+        let Some(certificate) = self.early.take_if(|early| early.checkpoint.height <= head) else {
+            return Ok(());
+        };
+        self.ledger.set_stable(&certificate)?;
+        self.stable.send_replace(certificate.checkpoint.height);
+        Ok(())
+    }
+
+    fn after(&mut self, block: &Block, executed: Executed) {
+        let height = executed.checkpoint.height;
+        for receipt in &executed.receipts {
+            receipt.events.iter().for_each(|event| self.membership.follow(event, &self.reader));
+            let tx = (receipt.index as usize).checked_sub(1).and_then(|at| block.txs.get(at));
+            if let (Some(tx), Code::Ok) = (tx, receipt.code)
+                && let Some(blob) = named_blob(tx)
+            {
+                self.blobs.mark_named(&blob);
+            }
+        }
+        self.heads.send_replace(height);
+        let event = Event::Executed { checkpoint: executed.checkpoint };
+        if self.agreement.send(event).is_err() {
+            tracing::debug!("agreement has ended");
+        }
+    }
+}
+
+/// The payload that a transaction names.
+fn named_blob(tx: &SignedTx) -> Option<BlobDigest> {
+    match &tx.body.action {
+        Action::Update(update) => Some(update.payload.blob.digest()),
+        Action::PublishModel(publish) => Some(publish.payload.blob.digest()),
+        Action::CreateTask(spec) => Some(spec.initial.blob.digest()),
+        _ => None,
+    }
+}
+
+impl Membership {
+    fn follow(&self, event: &LedgerEvent, reader: &Reader) {
+        match event {
+            LedgerEvent::MemberAdded { key } => {
+                let Ok(Some(member)) = reader.get(&state_key::member(key)) else { return };
+                if let Err(error) = self.peers.admit(&member, self.own) {
+                    tracing::warn!(%error, "a new member's peer id is unusable");
+                }
+                if let Some(peer) = self.peers.by_member(key) {
+                    self.planes.iter().for_each(|plane| plane.allow(peer.id));
+                }
+            }
+            LedgerEvent::MemberRemoved { key } => {
+                if let Some(id) = self.peers.remove(key) {
+                    self.planes.iter().for_each(|plane| plane.disallow(id));
+                }
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,367 @@
+//! Folds beside execution. Execution says what is due; this task reads payloads,
+//! folds them on threads of its own, signs the result, exchanges signatures with the
+//! other validators, and puts f+1 equal ones on the ledger.
+
+use crate::{blobs::BlobError, node::Node};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{sync::mpsc, task::JoinSet};
+use twinfold_fl::fold::{self, FoldInput};
+use twinfold_types::{
+    BlobDigest, Digest, SeatIndex, Signature,
+    key::Signer,
+    message::PeerMessage,
+    model::{ModelId, ModelRecord, model_digest},
+    round::{Entry, FoldJob, FoldResult, RoundKey, SignedFoldResult},
+    state_key,
+    task::{Cluster, Task},
+    tx::{Action, AggregateAction},
+};
+
+/// A seat may be ahead of us; so many of its results are kept for jobs not yet due.
+const EARLY_PER_SEAT_MAX: usize = 16;
+/// Seats put a result on the ledger one after the other, this far apart.
+const SUBMIT_STEP: Duration = Duration::from_millis(400);
+const RETRY: Duration = Duration::from_millis(500);
+
+pub struct Folder {
+    node: Arc<Node>,
+    /// Jobs due on the newest state.
+    due: BTreeSet<FoldJob>,
+    running: BTreeSet<FoldJob>,
+    own: BTreeMap<FoldJob, SignedFoldResult>,
+    /// Newest signed result of each seat for each job.
+    signed: BTreeMap<(FoldJob, SeatIndex), SignedFoldResult>,
+    /// When this seat puts the job's result on the ledger, if it still waits then.
+    submit_at: BTreeMap<FoldJob, tokio::time::Instant>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum FoldError {
+    #[error(transparent)]
+    Ledger(#[from] twinfold_ledger::LedgerError),
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    #[error("{0} is not in the state")]
+    Missing(&'static str),
+    #[error("model {digest}: {reason}")]
+    Model { digest: Digest, reason: String },
+    #[error("the folding thread ended badly: {0}")]
+    Thread(#[from] tokio::task::JoinError),
+}
+
+impl Folder {
+    pub fn new(node: Arc<Node>) -> Self {
+        Self {
+            node,
+            due: BTreeSet::new(),
+            running: BTreeSet::new(),
+            own: BTreeMap::new(),
+            signed: BTreeMap::new(),
+            submit_at: BTreeMap::new(),
+        }
+    }
+
+    /// Runs for the life of the node. Nodes without a seat do not fold.
+    pub async fn run(mut self, mut inbound: mpsc::Receiver<SignedFoldResult>) {
+        let mut heads = self.node.heads.clone();
+        let mut folds: JoinSet<(FoldJob, Result<FoldResult, FoldError>)> = JoinSet::new();
+        loop {
+            self.refresh(&mut folds);
+            let wake = self.submit_at.values().min().copied();
+            let wake = wake.unwrap_or_else(|| tokio::time::Instant::now() + RETRY);
+            tokio::select! {
+                changed = heads.changed() => if changed.is_err() { return },
+                signed = inbound.recv() => match signed {
+                    Some(signed) => self.take(signed),
+                    None => return,
+                },
+                Some(done) = folds.join_next() => self.finished(done).await,
+                () = tokio::time::sleep_until(wake) => self.submit_due(),
+            }
+        }
+    }
+
+    /// Looks at what is due, and starts what is not running.
+    fn refresh(&mut self, folds: &mut JoinSet<(FoldJob, Result<FoldResult, FoldError>)>) {
+        self.due = match self.node.reader.fold_jobs() {
+            Ok(jobs) => jobs.into_iter().collect(),
+            Err(error) => {
+                tracing::error!(%error, "cannot read what is to be folded");
+                return;
+            }
+        };
+        let due = &self.due;
+        self.own.retain(|job, _| due.contains(job));
+        self.submit_at.retain(|job, _| due.contains(job));
+        if self.node.seat.is_none() {
+            return;
+        }
+        for job in self.due.clone() {
+            if !self.own.contains_key(&job) && self.running.insert(job) {
+                let node = self.node.clone();
+                folds.spawn(async move { (job, fold_job(&node, job).await) });
+            }
+        }
+    }
+
+    async fn finished(
+        &mut self,
+        done: Result<(FoldJob, Result<FoldResult, FoldError>), tokio::task::JoinError>,
+    ) {
+        match done {
+            Ok((job, Ok(result))) => {
+                self.running.remove(&job);
+                self.sign(result);
+            }
+            Ok((job, Err(error))) => {
+                tracing::warn!(%error, ?job, "folding failed, trying again");
+                tokio::time::sleep(RETRY).await;
+                self.running.remove(&job);
+            }
+            Err(error) => {
+                tracing::error!(%error, "a fold ended badly");
+                self.running.clear();
+            }
+        }
+    }
+
+    fn sign(&mut self, result: FoldResult) {
+        let node = &self.node;
+        let Some(seat) = node.seat else { return };
+        let statement = result.statement(&node.chain, &node.reader.committee().digest());
+        let signature = node.key.sign(&statement);
+        let signed = SignedFoldResult { result, seat, signature };
+        node.links.broadcast(&PeerMessage::Fold(Box::new(signed.clone())));
+        self.own.insert(signed.result.job, signed.clone());
+        self.keep(signed);
+    }
+
+    /// A signed result from another seat.
+    fn take(&mut self, signed: SignedFoldResult) {
+        let committee = self.node.reader.committee();
+        let statement = signed.result.statement(&self.node.chain, &committee.digest());
+        let valid =
+            committee.key(signed.seat).is_some_and(|key| key.verify(&statement, &signed.signature));
+        if valid {
+            self.keep(signed);
+        } else {
+            tracing::warn!(seat = %signed.seat, "a fold result with a wrong signature");
+        }
+    }
+
+    fn keep(&mut self, signed: SignedFoldResult) {
+        let (job, seat) = (signed.result.job, signed.seat);
+        self.signed.insert((job, seat), signed);
+        self.forget_old(seat);
+        self.alarm(job);
+        if !self.submit_at.contains_key(&job) && self.equal_signatures(job).is_some() {
+            self.submit_at.insert(job, tokio::time::Instant::now() + self.turn(job));
+        }
+    }
+
+    /// Keeps at most so many results of a seat; those of due jobs go last.
+    fn forget_old(&mut self, seat: SeatIndex) {
+        let jobs = self.signed.keys().filter(|(_, of)| *of == seat).map(|(job, _)| *job);
+        let (due, other): (Vec<_>, Vec<_>) = jobs.partition(|job| self.due.contains(job));
+        let excess = (due.len() + other.len()).saturating_sub(EARLY_PER_SEAT_MAX);
+        for job in other.into_iter().chain(due).take(excess) {
+            self.signed.remove(&(job, seat));
+        }
+    }
+
+    /// Another digest than ours is somebody's fault: say so, loudly.
+    fn alarm(&self, job: FoldJob) {
+        let Some(own) = self.own.get(&job) else { return };
+        for ((of, seat), signed) in &self.signed {
+            if *of == job && signed.result != own.result {
+                tracing::error!(%seat, ?job, ours = ?own.result.model, theirs = ?signed.result.model,
+                    "a seat signed another fold result than this node computed");
+            }
+        }
+    }
+
+    /// f+1 equal results: at least one signer is honest.
+    fn equal_signatures(&self, job: FoldJob) -> Option<AggregateAction> {
+        let needed = self.node.reader.committee().weak_quorum();
+        let of_job: Vec<_> = self
+            .signed
+            .iter()
+            .filter(|((of, _), _)| *of == job)
+            .map(|(_, signed)| signed)
+            .collect();
+        of_job.iter().find_map(|candidate| {
+            let signatures: Vec<(SeatIndex, Signature)> = of_job
+                .iter()
+                .filter(|signed| signed.result == candidate.result)
+                .map(|signed| (signed.seat, signed.signature))
+                .take(needed)
+                .collect();
+            let result = candidate.result.clone();
+            (signatures.len() == needed).then_some(AggregateAction { result, signatures })
+        })
+    }
+
+    /// The seats take turns, starting from one that the job picks.
+    fn turn(&self, job: FoldJob) -> Duration {
+        let Some(seat) = self.node.seat else { return Duration::MAX };
+        let n = self.node.reader.committee().size() as u64;
+        let digest = Digest::of(twinfold_types::hash::Tag::Sign, &job);
+        let first = u64::from(digest.0[0]) % n;
+        SUBMIT_STEP * ((u64::from(seat.0) + n - first) % n) as u32
+    }
+
+    fn submit_due(&mut self) {
+        let now = tokio::time::Instant::now();
+        let ready: Vec<_> =
+            self.submit_at.iter().filter(|(_, at)| **at <= now).map(|(job, _)| *job).collect();
+        for job in ready {
+            // Again later, should this one be lost; the ledger takes only the first.
+            let again = SUBMIT_STEP * self.node.reader.committee().size() as u32;
+            self.submit_at.insert(job, now + again);
+            if !self.due.contains(&job) {
+                continue;
+            }
+            if let Some(aggregate) = self.equal_signatures(job)
+                && let Err(error) = self.node.submit_own(Action::Aggregate(Box::new(aggregate)))
+            {
+                tracing::debug!(%error, "a fold result was not taken");
+            }
+        }
+    }
+}
+
+async fn fold_job(node: &Node, job: FoldJob) -> Result<FoldResult, FoldError> {
+    match job {
+        FoldJob::Round(key) => fold_round(node, key).await,
+        FoldJob::Merge { task, .. } => {
+            let task = node.reader.task(&task)?.ok_or(FoldError::Missing("the task"))?;
+            merge(node, job, task).await
+        }
+    }
+}
+
+async fn fold_round(node: &Node, key: RoundKey) -> Result<FoldResult, FoldError> {
+    let reader = &node.reader;
+    let task = reader.task(&key.task)?.ok_or(FoldError::Missing("the task"))?;
+    let cluster =
+        reader.cluster(&key.task, key.cluster)?.ok_or(FoldError::Missing("the cluster"))?;
+    let entries = reader.round_entries(&key)?;
+    let base = load_model(node, &task, &cluster.model).await?;
+    let inputs = fold_inputs(node, &cluster, &entries)?;
+    for entry in &entries {
+        ensure_payload(node, entry).await?;
+    }
+    let source = Payloads {
+        blobs: node.blobs.clone(),
+        digests: entries.iter().map(|entry| entry.blob.digest()).collect(),
+    };
+    let version = cluster.version;
+    let folded = tokio::task::spawn_blocking(move || {
+        let mut source = source;
+        fold::fold_round(&task.spec, task.id, &base, version, &inputs, &mut source)
+    })
+    .await??;
+    let model = match &folded.steps {
+        Some(steps) => Some(store_model(node, steps).await?),
+        None => None,
+    };
+    Ok(FoldResult {
+        job: FoldJob::Round(key),
+        model,
+        outcomes: folded.outcomes,
+        weight: folded.weight,
+        saturations: folded.saturations,
+    })
+}
+
+async fn merge(node: &Node, job: FoldJob, task: Task) -> Result<FoldResult, FoldError> {
+    let clusters: Vec<Cluster> = node.reader.clusters(&task.id)?;
+    let mut models = Vec::new();
+    for cluster in clusters.iter().filter(|cluster| cluster.weight > 0) {
+        models.push((load_model(node, &task, &cluster.model).await?, cluster.weight));
+    }
+    let weight = models.iter().map(|(_, weight)| weight).sum();
+    let merged = tokio::task::spawn_blocking(move || {
+        let views: Vec<_> =
+            models.iter().map(|(steps, weight)| (steps.as_slice(), *weight)).collect();
+        fold::merge(&views)
+    })
+    .await?;
+    let model = Some(store_model(node, &merged.steps).await?);
+    Ok(FoldResult { job, model, outcomes: vec![], weight, saturations: merged.saturations })
+}
+
+/// What the fold must know of each entry beside its payload.
+fn fold_inputs(
+    node: &Node,
+    cluster: &Cluster,
+    entries: &[Entry],
+) -> Result<Vec<FoldInput>, FoldError> {
+    let mut digests: BTreeMap<u64, Digest> = [(cluster.version, cluster.model_digest)].into();
+    let mut inputs = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let version = entry.base_version;
+        if let std::collections::btree_map::Entry::Vacant(vacant) = digests.entry(version) {
+            let key = state_key::cluster_version(&cluster.task, cluster.cluster, version);
+            let id: ModelId = node.reader.get(&key)?.ok_or(FoldError::Missing("a base version"))?;
+            let record = node.reader.model(&id)?.ok_or(FoldError::Missing("a base model"))?;
+            vacant.insert(record.digest);
+        }
+        let base_digest = digests[&version];
+        let (trainer, weight) = (entry.trainer, entry.weight);
+        inputs.push(FoldInput { trainer, weight, base_version: version, base_digest });
+    }
+    Ok(inputs)
+}
+
+async fn load_model(node: &Node, task: &Task, id: &ModelId) -> Result<Vec<i32>, FoldError> {
+    let record: ModelRecord = node.reader.model(id)?.ok_or(FoldError::Missing("the model"))?;
+    let blob: Option<BlobDigest> = record.blob.map(|blob| blob.digest());
+    let content = node.model(&record.digest, blob).await?;
+    twinfold_fl::steps_from_canonical(&content, &task.spec.tensors)
+        .map_err(|error| FoldError::Model { digest: record.digest, reason: error.to_string() })
+}
+
+/// Brings a payload here if it is not: certified means that others have it.
+async fn ensure_payload(node: &Node, entry: &Entry) -> Result<(), FoldError> {
+    let digest = entry.blob.digest();
+    if node.blobs.has(&digest) {
+        return Ok(());
+    }
+    let content = node.blob(&digest).await?;
+    let mut incoming = node.blobs.begin()?;
+    incoming.write(&content)?;
+    node.blobs.keep(incoming, &entry.blob, entry.trainer)?;
+    node.blobs.mark_named(&digest);
+    Ok(())
+}
+
+async fn store_model(node: &Node, steps: &[i32]) -> Result<Digest, FoldError> {
+    let content = twinfold_fl::canonical_bytes(steps);
+    let models = node.models.clone();
+    let digest = tokio::task::spawn_blocking(move || {
+        let digest = model_digest(&content);
+        models.put(&digest, &content).map(|()| digest)
+    });
+    Ok(digest.await??)
+}
+
+/// The round's payloads in list order, one at a time.
+struct Payloads {
+    blobs: Arc<crate::blobs::BlobStore>,
+    digests: Vec<BlobDigest>,
+}
+
+impl twinfold_fl::source::Source for Payloads {
+    type Payload = Vec<u8>;
+    type Error = BlobError;
+
+    fn read(&mut self, index: usize) -> Result<Vec<u8>, BlobError> {
+        let digest = self.digests[index];
+        self.blobs.read(&digest)?.ok_or(BlobError::NotFound(digest))
+    }
+}

@@ -1,0 +1,239 @@
+//! The journal: what must be durable before it is spoken. One file of frames, each
+//! a batch of records written by one call and synced by one `fdatasync`.
+//!
+//! A frame is `length u32 · checksum 8 bytes · batch`. A frame that the file's end
+//! cuts short was never synced and is dropped on opening. A bad frame with anything
+//! behind it was synced once and is refused with its offset: a validator that
+//! forgot its votes could vote twice.
+
+use serde::{Serialize, de::DeserializeOwned};
+use std::{
+    fs::{File, OpenOptions},
+    io::{Read, Write},
+    path::{Path, PathBuf},
+};
+use twinfold_types::{Digest, codec};
+
+const MAGIC: &[u8; 8] = b"TFJRNL01";
+const HEADER_BYTES: usize = 40;
+const FRAME_HEADER_BYTES: usize = 12;
+/// Above this a journal is rewritten with the records that still matter.
+const COMPACT_BYTES: u64 = 32 << 20;
+/// A frame never holds more: one block of the largest size and its votes.
+const FRAME_BYTES_MAX: usize = twinfold_types::limits::DECODE_BYTES_MAX;
+
+pub struct Journal {
+    path: PathBuf,
+    file: File,
+    chain: Digest,
+    length: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    #[error("the journal {}: {error}", path.display())]
+    Io { path: PathBuf, error: std::io::Error },
+    #[error("the journal {} is damaged at byte {offset}: {reason}; the node will not sign without its old votes. \
+             Keep the folder, and let the node join with a new key", path.display())]
+    Damaged { path: PathBuf, offset: usize, reason: String },
+    #[error("the journal {} belongs to another chain: {found}, this is {expected}", path.display())]
+    OtherChain { path: PathBuf, found: Digest, expected: Digest },
+    #[error("a batch of {0} bytes is too large for a frame")]
+    TooLarge(usize),
+}
+
+impl Journal {
+    /// Opens or creates a journal and returns every record in it.
+    pub fn open<T: Serialize + DeserializeOwned>(
+        path: &Path,
+        chain: Digest,
+    ) -> Result<(Self, Vec<T>), JournalError> {
+        let io = |error| JournalError::Io { path: path.into(), error };
+        if !path.exists() {
+            write_whole(path, &header(&chain)).map_err(io)?;
+        }
+        let mut bytes = Vec::new();
+        File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)).map_err(io)?;
+        let (records, end) = read_frames(path, &bytes, &chain)?;
+        let file = OpenOptions::new().append(true).open(path).map_err(io)?;
+        if end < bytes.len() {
+            tracing::warn!(
+                offset = end,
+                "dropping a batch that was cut short before it was synced"
+            );
+            file.set_len(end as u64).and_then(|()| file.sync_all()).map_err(io)?;
+        }
+        Ok((Self { path: path.into(), file, chain, length: end as u64 }, records))
+    }
+
+    /// Appends a batch and syncs it. When this returns an error, nothing that
+    /// depends on the batch may be spoken and the process must end.
+    pub fn append<T: Serialize>(&mut self, records: &[T]) -> Result<(), JournalError> {
+        let frame = frame(records)?;
+        let written = self.file.write_all(&frame).and_then(|()| self.file.sync_data());
+        written.map_err(|error| JournalError::Io { path: self.path.clone(), error })?;
+        self.length += frame.len() as u64;
+        Ok(())
+    }
+
+    pub fn wants_compaction(&self) -> bool {
+        self.length > COMPACT_BYTES
+    }
+
+    /// Replaces the whole journal, atomically.
+    pub fn compact<T: Serialize>(&mut self, records: &[T]) -> Result<(), JournalError> {
+        let io = |error| JournalError::Io { path: self.path.clone(), error };
+        let mut bytes = header(&self.chain);
+        for record in records {
+            bytes.extend_from_slice(&frame(std::slice::from_ref(record))?);
+        }
+        write_whole(&self.path, &bytes).map_err(io)?;
+        self.file = OpenOptions::new().append(true).open(&self.path).map_err(io)?;
+        self.length = bytes.len() as u64;
+        Ok(())
+    }
+}
+
+/// Writes a file so that after a crash either the old or the new content stands.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let temporary = path.with_extension("new");
+    let mut file = File::create(&temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&temporary, path)?;
+    sync_parent(path)
+}
+
+/// Makes a rename or creation in a folder durable.
+pub fn sync_parent(path: &Path) -> std::io::Result<()> {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
+        _ => Ok(()),
+    }
+}
+
+fn header(chain: &Digest) -> Vec<u8> {
+    [MAGIC.as_slice(), &chain.0].concat()
+}
+
+fn checksum(batch: &[u8]) -> [u8; 8] {
+    let hash = Digest::of_bytes(twinfold_types::hash::Tag::BlockBody, batch);
+    std::array::from_fn(|i| hash.0[i])
+}
+
+fn frame<T: Serialize>(records: &[T]) -> Result<Vec<u8>, JournalError> {
+    let batch = codec::encode(records);
+    if batch.len() > FRAME_BYTES_MAX {
+        return Err(JournalError::TooLarge(batch.len()));
+    }
+    let mut frame = Vec::with_capacity(FRAME_HEADER_BYTES + batch.len());
+    frame.extend_from_slice(&(batch.len() as u32).to_le_bytes());
+    frame.extend_from_slice(&checksum(&batch));
+    frame.extend_from_slice(&batch);
+    Ok(frame)
+}
+
+/// All records, and where the last whole frame ends.
+fn read_frames<T: Serialize + DeserializeOwned>(
+    path: &Path,
+    bytes: &[u8],
+    chain: &Digest,
+) -> Result<(Vec<T>, usize), JournalError> {
+    let damaged = |offset: usize, reason: &str| JournalError::Damaged {
+        path: path.into(),
+        offset,
+        reason: reason.into(),
+    };
+    if bytes.len() < HEADER_BYTES || &bytes[..8] != MAGIC {
+        return Err(damaged(0, "no journal header"));
+    }
+    if bytes[8..HEADER_BYTES] != chain.0 {
+        let mut found = Digest::ZERO;
+        found.0.copy_from_slice(&bytes[8..HEADER_BYTES]);
+        return Err(JournalError::OtherChain { path: path.into(), found, expected: *chain });
+    }
+    let (mut records, mut at) = (Vec::new(), HEADER_BYTES);
+    while at < bytes.len() {
+        let Some(batch) = next_frame(&bytes[at..]) else {
+            return if is_cut_short(&bytes[at..]) {
+                Ok((records, at))
+            } else {
+                Err(damaged(at, "the checksum does not match"))
+            };
+        };
+        let decoded: Vec<T> = codec::decode(batch, FRAME_BYTES_MAX)
+            .map_err(|error| damaged(at, &error.to_string()))?;
+        records.extend(decoded);
+        at += FRAME_HEADER_BYTES + batch.len();
+    }
+    Ok((records, at))
+}
+
+fn frame_length(bytes: &[u8]) -> Option<usize> {
+    let length = u32::from_le_bytes(*bytes.first_chunk()?) as usize;
+    Some(FRAME_HEADER_BYTES + length)
+}
+
+fn next_frame(bytes: &[u8]) -> Option<&[u8]> {
+    let batch = bytes.get(FRAME_HEADER_BYTES..frame_length(bytes)?)?;
+    (checksum(batch) == bytes[4..FRAME_HEADER_BYTES]).then_some(batch)
+}
+
+/// The last write may have reached the disk in part, or as zeros.
+fn is_cut_short(bytes: &[u8]) -> bool {
+    frame_length(bytes).is_none_or(|end| end >= bytes.len()) || bytes.iter().all(|byte| *byte == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHAIN: Digest = Digest([7; 32]);
+
+    fn journal() -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        let (mut journal, _) = Journal::open::<u64>(&path, CHAIN).unwrap();
+        journal.append(&[1u64, 2]).unwrap();
+        journal.append(&[3u64]).unwrap();
+        (dir, path)
+    }
+
+    #[test]
+    fn records_survive_reopening_and_compaction() {
+        let (_dir, path) = journal();
+        let (mut journal, records) = Journal::open::<u64>(&path, CHAIN).unwrap();
+        assert_eq!(records, [1, 2, 3]);
+        journal.compact(&[3u64]).unwrap();
+        journal.append(&[4u64]).unwrap();
+        assert_eq!(Journal::open::<u64>(&path, CHAIN).unwrap().1, [3, 4]);
+    }
+
+    #[test]
+    fn a_tail_cut_at_any_byte_loses_only_the_last_batch() {
+        let (_dir, path) = journal();
+        let whole = std::fs::read(&path).unwrap();
+        let last = FRAME_HEADER_BYTES + 16;
+        for cut in whole.len() - last + 1..whole.len() {
+            std::fs::write(&path, &whole[..cut]).unwrap();
+            assert_eq!(Journal::open::<u64>(&path, CHAIN).unwrap().1, [1, 2], "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_flip_before_the_last_batch_is_refused_with_its_offset() {
+        let (_dir, path) = journal();
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[HEADER_BYTES + FRAME_HEADER_BYTES + 3] ^= 1;
+        std::fs::write(&path, &bytes).unwrap();
+        let Err(error) = Journal::open::<u64>(&path, CHAIN) else { panic!("opened") };
+        assert!(error.to_string().contains("byte 40"), "{error}");
+    }
+
+    #[test]
+    fn the_journal_of_another_chain_is_refused() {
+        let (_dir, path) = journal();
+        let error = Journal::open::<u64>(&path, Digest([8; 32])).err().unwrap();
+        assert!(matches!(error, JournalError::OtherChain { .. }));
+    }
+}

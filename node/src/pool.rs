@@ -1,0 +1,218 @@
+//! Transactions that wait for a block: in order of arrival, bounded in number and
+//! bytes, for all and for each member.
+
+use parking_lot::Mutex;
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    time::Instant,
+};
+use twinfold_types::{PublicKey, SignedTx, TimeMs, TxId, codec, limits};
+
+#[derive(Default)]
+pub struct Pool {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    waiting: BTreeMap<u64, Waiting>,
+    places: HashMap<TxId, u64>,
+    next: u64,
+    bytes: usize,
+    per_member: HashMap<PublicKey, usize>,
+    /// Milliseconds from admission here to commit, newest last.
+    latencies: VecDeque<f64>,
+}
+
+struct Waiting {
+    id: TxId,
+    tx: SignedTx,
+    bytes: usize,
+    since: Instant,
+    /// Whether this node took it from a client: only those count for latency.
+    local: bool,
+}
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PoolError {
+    #[error("the pool is full ({txs} transactions, {bytes} bytes): try again in a moment")]
+    Full { txs: usize, bytes: usize },
+    #[error("member {member} has {waiting} transactions waiting: wait for some to commit")]
+    MemberFull { member: PublicKey, waiting: usize },
+}
+
+/// How many latencies the percentiles are over.
+const LATENCIES_KEPT: usize = 2_000;
+
+impl Pool {
+    /// Adds a checked transaction. `Ok(false)` when it is already there.
+    pub fn add(&self, tx: SignedTx, local: bool) -> Result<bool, PoolError> {
+        let (id, bytes) = (tx.id(), codec::encode(&tx).len());
+        let mut inner = self.inner.lock();
+        if inner.places.contains_key(&id) {
+            return Ok(false);
+        }
+        let txs = inner.waiting.len();
+        if txs >= limits::POOL_TXS_MAX || inner.bytes + bytes > limits::POOL_BYTES_MAX {
+            return Err(PoolError::Full { txs, bytes: inner.bytes });
+        }
+        let member = tx.body.sender;
+        let waiting = inner.per_member.get(&member).copied().unwrap_or(0);
+        if waiting >= limits::POOL_MEMBER_TXS_MAX {
+            return Err(PoolError::MemberFull { member, waiting });
+        }
+        let place = inner.next;
+        inner.next += 1;
+        inner.bytes += bytes;
+        inner.per_member.insert(member, waiting + 1);
+        inner.places.insert(id, place);
+        inner.waiting.insert(place, Waiting { id, tx, bytes, since: Instant::now(), local });
+        Ok(true)
+    }
+
+    pub fn contains(&self, id: &TxId) -> bool {
+        self.inner.lock().places.contains_key(id)
+    }
+
+    /// Transactions and bytes waiting.
+    pub fn size(&self) -> (usize, usize) {
+        let inner = self.inner.lock();
+        (inner.waiting.len(), inner.bytes)
+    }
+
+    /// The oldest transactions that a block of this time may carry, within its limits.
+    pub fn select(&self, time: TimeMs) -> Vec<SignedTx> {
+        let inner = self.inner.lock();
+        let (mut chosen, mut bytes, mut payload) = (Vec::new(), 16, 0u64);
+        for waiting in inner.waiting.values() {
+            if !waiting.tx.is_valid_at(time) {
+                continue;
+            }
+            bytes += waiting.bytes;
+            payload = payload.saturating_add(waiting.tx.payload_bytes());
+            let full = bytes > limits::BLOCK_BYTES_MAX
+                || payload > limits::BLOCK_PAYLOAD_BYTES_MAX
+                || chosen.len() == limits::BLOCK_TXS_MAX;
+            if full {
+                break;
+            }
+            chosen.push(waiting.tx.clone());
+        }
+        chosen
+    }
+
+    /// Whether something waits that a block of this time may carry.
+    pub fn has_valid(&self, time: TimeMs) -> bool {
+        self.inner.lock().waiting.values().any(|waiting| waiting.tx.is_valid_at(time))
+    }
+
+    /// Takes out what a committed block carries.
+    pub fn remove_committed(&self, txs: &[SignedTx]) {
+        let mut inner = self.inner.lock();
+        for tx in txs {
+            if let Some(waiting) = inner.remove(&tx.id())
+                && waiting.local
+            {
+                inner.latencies.push_back(waiting.since.elapsed().as_secs_f64() * 1e3);
+            }
+        }
+        while inner.latencies.len() > LATENCIES_KEPT {
+            inner.latencies.pop_front();
+        }
+    }
+
+    /// Drops what no later block may carry.
+    pub fn prune(&self, time: TimeMs) {
+        let mut inner = self.inner.lock();
+        let late: HashSet<TxId> = inner
+            .waiting
+            .values()
+            .filter(|waiting| waiting.tx.body.valid_until < time)
+            .map(|waiting| waiting.id)
+            .collect();
+        late.iter().for_each(|id| drop(inner.remove(id)));
+    }
+
+    /// Median and 99th percentile of the time to commit, in milliseconds.
+    pub fn latency_ms(&self) -> Option<(f64, f64)> {
+        let mut sorted: Vec<f64> = self.inner.lock().latencies.iter().copied().collect();
+        sorted.sort_by(f64::total_cmp);
+        let at = |share: f64| sorted.get(((sorted.len() as f64 - 1.0) * share).round() as usize);
+        Some((*at(0.5)?, *at(0.99)?))
+    }
+}
+
+impl Inner {
+    fn remove(&mut self, id: &TxId) -> Option<Waiting> {
+        let place = self.places.remove(id)?;
+        let waiting = self.waiting.remove(&place)?;
+        self.bytes -= waiting.bytes;
+        let member = waiting.tx.body.sender;
+        if let Some(count) = self.per_member.get_mut(&member) {
+            *count -= 1;
+            if *count == 0 {
+                self.per_member.remove(&member);
+            }
+        }
+        Some(waiting)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use twinfold_types::{Action, Digest, SecretKey, TaskId, key::Signer, tx::TxBody};
+
+    fn tx(nonce: u64, until: u64) -> SignedTx {
+        let key = SecretKey::from_seed(&[1; 32]);
+        let body = TxBody {
+            chain: Digest::ZERO,
+            sender: key.public_key(),
+            nonce,
+            valid_from: TimeMs(0),
+            valid_until: TimeMs(until),
+            action: Action::CloseTask(TaskId(Digest::ZERO)),
+        };
+        body.sign(&key)
+    }
+
+    #[test]
+    fn order_of_arrival_is_kept_and_a_copy_is_not_added() {
+        let pool = Pool::default();
+        for nonce in [3, 1, 2] {
+            assert_eq!(pool.add(tx(nonce, 10), true), Ok(true));
+        }
+        assert_eq!(pool.add(tx(1, 10), true), Ok(false));
+        let nonces: Vec<_> = pool.select(TimeMs(5)).iter().map(|tx| tx.body.nonce).collect();
+        assert_eq!(nonces, [3, 1, 2]);
+    }
+
+    #[test]
+    fn what_is_too_late_is_neither_chosen_nor_kept() {
+        let pool = Pool::default();
+        pool.add(tx(1, 10), true).unwrap();
+        pool.add(tx(2, 20), true).unwrap();
+        assert_eq!(pool.select(TimeMs(15)).len(), 1);
+        pool.prune(TimeMs(15));
+        assert_eq!(pool.size().0, 1);
+        assert!(!pool.has_valid(TimeMs(21)));
+    }
+
+    #[test]
+    fn one_member_cannot_fill_the_pool() {
+        let pool = Pool::default();
+        for nonce in 0..limits::POOL_MEMBER_TXS_MAX as u64 {
+            pool.add(tx(nonce, 10), false).unwrap();
+        }
+        assert!(matches!(pool.add(tx(u64::MAX, 10), false), Err(PoolError::MemberFull { .. })));
+    }
+
+    #[test]
+    fn a_committed_transaction_leaves_and_is_timed() {
+        let pool = Pool::default();
+        pool.add(tx(1, 10), true).unwrap();
+        pool.remove_committed(&[tx(1, 10)]);
+        assert_eq!(pool.size(), (0, 0));
+        assert!(pool.latency_ms().is_some());
+    }
+}

@@ -1,0 +1,322 @@
+//! `twinfold-node start`: opens the folder, connects the parts, runs until told to
+//! stop or until going on would be unsafe.
+
+use crate::{
+    api,
+    args::Start,
+    blobs::{BlobStore, Exchange, ModelStore, exchange::ExchangeConfig},
+    config::{Config, LogFormat},
+    driver::{Driver, DriverError},
+    executor::{Executor, Membership},
+    folder::Folder,
+    genesis_file,
+    journal::Journal,
+    keys::NodeKeys,
+    metrics::Metrics,
+    network::{Links, Peers, Plane, PlaneConfig, peers::parse_address, plane::keypair},
+    node::{AgreementStatus, Node},
+    pool::Pool,
+    router::{Router, admit_transactions},
+};
+use color_eyre::eyre::{WrapErr, eyre};
+use parking_lot::Mutex;
+use std::{collections::VecDeque, sync::Arc};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use twinfold_consensus::{Event, Machine, Recovered};
+use twinfold_ledger::Ledger;
+use twinfold_types::{
+    SeatIndex,
+    genesis::Genesis,
+    key::{Signer, StrictEd25519},
+};
+
+const EVENTS_QUEUED: usize = 4_096;
+const INBOUND_QUEUED: usize = 1_024;
+const EXECUTION_QUEUED: usize = 512;
+
+pub fn run(args: Start) -> color_eyre::Result<()> {
+    let mut config = Config::read(&args.config)?;
+    apply_overrides(&mut config, args);
+    start_log(&config)?;
+    let keys = NodeKeys::read(&config.keys.dir, config.keys.passphrase_file.as_deref())?;
+    let genesis = genesis_file::read(&config.genesis)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(run_node(config, keys, genesis));
+    runtime.shutdown_timeout(std::time::Duration::from_secs(5));
+    result
+}
+
+fn apply_overrides(config: &mut Config, args: Start) {
+    if let Some(listen) = args.http {
+        config.http.listen = listen;
+    }
+    if let Some(genesis) = args.genesis {
+        config.genesis = genesis;
+    }
+    if let Some(path) = args.passphrase_file {
+        config.keys.passphrase_file = Some(path);
+    }
+    if let Some(filter) = args.log {
+        config.log.filter = filter;
+    }
+    if let Some(format) = args.log_format {
+        config.log.format = format;
+    }
+}
+
+fn start_log(config: &Config) -> color_eyre::Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&config.log.filter)
+        .wrap_err_with(|| format!("log.filter {:?}", config.log.filter))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match config.log.format {
+        LogFormat::Json => builder.json().init(),
+        LogFormat::Human => {
+            use std::io::IsTerminal;
+            builder.with_ansi(std::io::stderr().is_terminal()).init();
+        }
+    }
+    Ok(())
+}
+
+async fn run_node(config: Config, keys: NodeKeys, genesis: Genesis) -> color_eyre::Result<()> {
+    let stop = CancellationToken::new();
+    let parts = open(&config, keys, genesis).await?;
+    let node = parts.node.clone();
+    let server = api::start(node.clone(), &config.http, stop.clone()).await?;
+    tracing::info!(
+        chain = %node.genesis.chain, genesis = %node.chain, seat = ?node.seat, http = %server.address,
+        height = %node.reader.head().height, "the node runs"
+    );
+    let ended = parts.run();
+    let outcome = tokio::select! {
+        reason = stop_signal() => {
+            tracing::info!(reason, "stopping");
+            Ok(())
+        }
+        ended = ended => match ended {
+            Ok(Some(halted)) => {
+                // Reads go on: the data are what others will ask about.
+                tracing::error!(reason = %halted, "this node takes part no longer");
+                *node.halted.lock() = Some(halted);
+                stop_signal().await;
+                Ok(())
+            }
+            Ok(None) => Err(eyre!("agreement ended by itself")),
+            Err(error) => Err(error),
+        },
+    };
+    stop.cancel();
+    server.wait().await;
+    outcome
+}
+
+async fn stop_signal() -> &'static str {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return "no signal handler could be set";
+    };
+    tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "interrupt",
+    }
+}
+
+/// Everything opened and connected, not yet running.
+struct Parts {
+    node: Arc<Node>,
+    driver: Driver,
+    events: mpsc::Receiver<Event>,
+    executor: Executor,
+    work: mpsc::Receiver<crate::driver::ToExecutor>,
+    router: Router,
+    folds: mpsc::Receiver<twinfold_types::round::SignedFoldResult>,
+    transactions: mpsc::Receiver<Vec<twinfold_types::SignedTx>>,
+}
+
+impl Parts {
+    /// Runs until something ends: `Some(reason)` when the core halted.
+    async fn run(self) -> color_eyre::Result<Option<String>> {
+        tokio::spawn(self.router.run());
+        tokio::spawn(admit_transactions(self.node.clone(), self.transactions));
+        tokio::spawn(Folder::new(self.node.clone()).run(self.folds));
+        let (executed_sender, executed) = oneshot::channel();
+        let (executor, work) = (self.executor, self.work);
+        std::thread::Builder::new()
+            .name("executor".into())
+            .spawn(move || executed_sender.send(executor.run(work)).ok())?;
+        let (agreed_sender, agreed) = oneshot::channel();
+        let runtime = tokio::runtime::Handle::current();
+        let (driver, events) = (self.driver, self.events);
+        std::thread::Builder::new()
+            .name("agreement".into())
+            .spawn(move || agreed_sender.send(runtime.block_on(driver.run(events))).ok())?;
+        // When one of the two fails, its error is the reason; a closed channel is not.
+        let executed = async {
+            match executed.await {
+                Ok(Err(error)) => error,
+                _ => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            error = executed => match error {
+                twinfold_ledger::LedgerError::Diverged { .. } => Ok(Some(error.to_string())),
+                error => Err(error).wrap_err("the ledger cannot go on"),
+            },
+            ended = agreed => match ended {
+                Ok(Ok(())) => Ok(None),
+                Ok(Err(DriverError::Halted(reason))) => Ok(Some(reason)),
+                Ok(Err(error)) => Err(error).wrap_err("agreement cannot go on"),
+                Err(_) => Err(eyre!("the agreement thread ended badly")),
+            },
+        }
+    }
+}
+
+async fn open(config: &Config, keys: NodeKeys, genesis: Genesis) -> color_eyre::Result<Parts> {
+    let (chain, committee) = (genesis.digest(), genesis.committee());
+    let own = keys.consensus.public_key();
+    let own_peer = keypair(&keys.peer)?.public().to_peer_id();
+    let seat = committee.seat_of(&own);
+    std::fs::create_dir_all(&config.data)
+        .wrap_err_with(|| format!("cannot make {}", config.data.display()))?;
+    let ledger = Ledger::open(&config.data.join("ledger"), &genesis)?;
+    let reader = ledger.reader();
+    let (journal, records) = Journal::open(&config.data.join("journal"), chain)?;
+    let blobs = Arc::new(BlobStore::open(&config.data.join("blobs"))?);
+    let models = Arc::new(ModelStore::open(&config.data.join("models"))?);
+
+    let peers = Peers::from_genesis(&genesis, &config.network.peers, own_peer)?;
+    for member in reader.members()? {
+        peers.admit(&member, own_peer)?;
+    }
+    let planes = start_planes(config, &keys, &peers, seat).await?;
+    let (inbound_sender, inbound) = mpsc::channel(INBOUND_QUEUED);
+    let links = Links::start(&planes[0], peers.clone(), chain, inbound_sender)?;
+    let key = Arc::new(keys.consensus.clone());
+    let exchange = Exchange::start(
+        &planes[1],
+        ExchangeConfig {
+            chain,
+            key: key.clone(),
+            seat,
+            peers: peers.clone(),
+            reader: reader.clone(),
+            blobs: blobs.clone(),
+            models: models.clone(),
+        },
+    )?;
+
+    let (event_sender, events) = mpsc::channel(EVENTS_QUEUED);
+    let (executed_sender, executed) = mpsc::unbounded_channel();
+    let (work_sender, work) = mpsc::channel(EXECUTION_QUEUED);
+    let (fold_sender, folds) = mpsc::channel(INBOUND_QUEUED);
+    let (tx_sender, transactions) = mpsc::channel(INBOUND_QUEUED);
+    let (status, agreement) = watch::channel(AgreementStatus::default());
+    let head = reader.head();
+    let stable_height = reader.stable().map(|stable| stable.checkpoint.height).unwrap_or_default();
+    let (heads_sender, heads) = watch::channel(head.height);
+    let (stable_sender, stable) = watch::channel(stable_height);
+    let pool = Arc::new(Pool::default());
+
+    let machine = Machine::new(
+        twinfold_consensus::Config {
+            chain,
+            genesis_time: genesis.time,
+            committee: committee.clone(),
+            seat,
+        },
+        key.clone(),
+        Arc::new(StrictEd25519),
+        Recovered {
+            head: twinfold_consensus::Head {
+                height: head.height,
+                digest: head.digest,
+                time: head.time,
+            },
+            stable: reader.stable(),
+            records,
+        },
+    )?;
+    // What this node says of the state it recovered; the core signs it again if needed.
+    if let Some(checkpoint) = reader.checkpoint(head.height)? {
+        executed_sender.send(Event::Executed { checkpoint }).ok();
+    }
+    let node = Arc::new(Node {
+        genesis,
+        chain,
+        own,
+        key,
+        audit_key: Arc::new(keys.audit.clone()),
+        seat,
+        data: config.data.clone(),
+        reader: reader.clone(),
+        pool: pool.clone(),
+        peers: peers.clone(),
+        links: links.clone(),
+        blobs: blobs.clone(),
+        models,
+        exchange,
+        agreement,
+        heads,
+        stable,
+        events: event_sender.clone(),
+        halted: Mutex::new(None),
+        metrics: Arc::new(Metrics::default()),
+    });
+    let driver = Driver {
+        machine,
+        journal,
+        own,
+        links,
+        pool,
+        reader: reader.clone(),
+        executor: work_sender,
+        status,
+        build: None,
+        timer: None,
+        deadline: None,
+        pending: false,
+        loopback: VecDeque::new(),
+        executed,
+    };
+    let executor = Executor {
+        ledger,
+        reader,
+        agreement: executed_sender,
+        heads: heads_sender,
+        stable: stable_sender,
+        membership: Membership { peers, own: own_peer, planes },
+        blobs,
+        early: None,
+    };
+    let router =
+        Router { inbound, events: event_sender, folds: fold_sender, transactions: tx_sender };
+    Ok(Parts { node, driver, events, executor, work, router, folds, transactions })
+}
+
+async fn start_planes(
+    config: &Config,
+    keys: &NodeKeys,
+    peers: &Peers,
+    seat: Option<SeatIndex>,
+) -> color_eyre::Result<Arc<[Plane; 2]>> {
+    let plane = |name, listen: &str, address| -> color_eyre::Result<PlaneConfig> {
+        let listen = parse_address(listen)?;
+        Ok(PlaneConfig {
+            name,
+            listen,
+            peers: peers.clone(),
+            is_validator: seat.is_some(),
+            address,
+        })
+    };
+    let votes = plane("votes", &config.network.listen, |addresses| addresses.0.clone())?;
+    let payloads =
+        plane("payloads", &config.network.payload_listen, |addresses| addresses.1.clone())?;
+    let planes =
+        [Plane::start(votes, &keys.peer).await?, Plane::start(payloads, &keys.peer).await?];
+    Ok(Arc::new(planes))
+}
