@@ -1,1 +1,4 @@
+//! What several test targets share.
 
+#[path = "../golden/samples.rs"]
+pub mod samples;

@@ -1,0 +1,187 @@
+//! The command line. Each command's own arguments stand beside the command.
+
+use crate::command;
+use clap::{Args, Parser, Subcommand};
+use std::{path::PathBuf, time::Duration};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed
+  2  wrong usage
+  3  refused by the chain (a receipt's code) or at a node's door
+  4  no node could be reached
+  5  a proof or verification failed, or an answer was not what it should be
+  6  timed out
+
+Files: DIR/keys holds keys, DIR/state what trainers must not lose.";
+
+#[derive(Debug, Parser)]
+#[command(name = "twinfold", version, about = "Signed model updates in, verifiable models out", after_help = EXIT_CODES)]
+#[command(propagate_version = true, subcommand_required = true, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// URL of a node; several (repeated, or with commas) are tried in turn
+    #[arg(
+        long,
+        value_name = "URL",
+        global = true,
+        env = "TWINFOLD_NODE",
+        value_delimiter = ',',
+        default_value = "http://127.0.0.1:7780"
+    )]
+    pub node: Vec<String>,
+    /// Folder of keys and state [default: ~/.twinfold]
+    #[arg(long, value_name = "DIR", global = true, env = "TWINFOLD_DIR")]
+    pub dir: Option<PathBuf>,
+    /// Print JSON only: one document (events: one a line)
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Name of the key to sign with [default: the only one there is]
+    #[arg(long, value_name = "NAME", global = true, env = "TWINFOLD_KEY")]
+    pub key: Option<String>,
+    /// File with the passphrase of the key (also: TWINFOLD_PASSPHRASE)
+    #[arg(long, value_name = "FILE", global = true)]
+    pub passphrase_file: Option<PathBuf>,
+    /// Genesis file that nodes and proofs are held against
+    #[arg(long, value_name = "FILE", global = true, env = "TWINFOLD_GENESIS")]
+    pub genesis: Option<PathBuf>,
+    /// Certificates (PEM) to trust instead of the public ones
+    #[arg(long, value_name = "FILE", global = true)]
+    pub ca: Option<PathBuf>,
+    /// How long to wait for a transaction
+    #[arg(long, value_name = "TIME", global = true, default_value = "60s", value_parser = parse_duration)]
+    pub timeout: Duration,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make, show, list and export keys
+    #[command(subcommand)]
+    Key(command::key::KeyCommand),
+    /// How the node and the chain stand
+    Status,
+    /// The committee's seats
+    Validators,
+    /// One block, or the newest
+    Block(command::chain::BlockArgs),
+    /// One transaction and its receipt
+    Tx(command::chain::TxArgs),
+    /// Members; operators add and remove their own trainers
+    #[command(subcommand)]
+    Member(command::member::MemberCommand),
+    /// What admins decide together
+    #[command(subcommand)]
+    Proposal(command::proposal::ProposalCommand),
+    /// Learning tasks
+    #[command(subcommand)]
+    Task(Box<command::task::TaskCommand>),
+    /// Train for a task, round after round, on data that stays here
+    Train(command::train::TrainArgs),
+    /// Send an update made elsewhere
+    #[command(subcommand)]
+    Update(command::update::UpdateCommand),
+    /// Models: fetch, publish, verify
+    #[command(subcommand)]
+    Model(command::model::ModelCommand),
+    /// Proofs that need nothing but the genesis file
+    #[command(subcommand)]
+    Proof(command::proof::ProofCommand),
+    /// Blocks, receipts and events as they come
+    Events(command::events::EventsArgs),
+    /// Print a shell's completion script
+    Completions { shell: clap_complete::Shell },
+}
+
+/// `250ms`, `30s`, `5m`, `2h`, `7d`; a bare number is seconds.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let fault = || format!("expected a time such as 250ms, 30s, 5m, 2h or 7d, got {text:?}");
+    let number: u64 = text[..digits].parse().map_err(|_| fault())?;
+    let ms = match &text[digits..] {
+        "ms" => 1,
+        "" | "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(fault()),
+    };
+    number.checked_mul(ms).map(Duration::from_millis).ok_or_else(fault)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_of_the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn times_have_units() {
+        let ms = |text| parse_duration(text).map(|time| time.as_millis());
+        assert_eq!(ms("250ms"), Ok(250));
+        assert_eq!(ms("30"), Ok(30_000));
+        assert_eq!(ms("2h"), Ok(7_200_000));
+        assert!(ms("5 minutes").unwrap_err().contains("5 minutes"));
+        assert!(ms("").is_err());
+        assert!(ms("99999999999999999999d").is_err());
+    }
+
+    #[test]
+    fn nodes_may_be_repeated_or_joined_by_commas() {
+        let line = ["twinfold", "status", "--node", "http://a,http://b", "--node", "http://c"];
+        let cli = Cli::try_parse_from(line).unwrap();
+        assert_eq!(cli.global.node, ["http://a", "http://b", "http://c"]);
+    }
+
+    #[test]
+    fn the_promised_commands_parse() {
+        let lines = [
+            "key new edge --plain",
+            "key export edge --secret --yes",
+            "block 7",
+            "tx 00ff --wait certified",
+            "member add --name t1 --organisation north --member-key 00",
+            "proposal new add-member --name a --organisation o --role auditor --member-key 00 --peer p",
+            "proposal new set-quota --organisation o --trainers 5",
+            "task create --name digits --architecture mlp:32 --features 64 --classes 10 --mode async:4",
+            "task watch digits",
+            "train --task digits --data d.csv --partition 0/8 --split dirichlet:0.5 --rounds 3",
+            "update submit --task t --base 3 --cluster 0 --delta d.safetensors --examples 9 --key k --wait",
+            "model verify 00 --recompute",
+            "model get --task t -o m.safetensors",
+            "proof get 00 -o p.bin",
+            "proof verify p.bin --genesis g.json",
+            "events --after 1-0-0 --follow",
+            "completions zsh",
+        ];
+        for line in lines {
+            let words = std::iter::once("twinfold").chain(line.split(' '));
+            // Identities in the lines are too short on purpose: only their form fails.
+            if let Err(error) = Cli::try_parse_from(words) {
+                assert!(error.to_string().contains("hexadecimal"), "{line}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn completions_name_the_commands() {
+        use clap_complete::Shell;
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+            let mut script = vec![];
+            clap_complete::generate(shell, &mut Cli::command(), "twinfold", &mut script);
+            let script = String::from_utf8(script).unwrap();
+            assert!(script.contains("proposal") && script.contains("completions"), "{shell}");
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The typed client of the HTTP API. It trusts nodes for nothing that can be
+//! checked: payloads and models against their digests, certificates against the
+//! committee, the chain against a genesis file where one is given.
+
+mod error;
+mod events;
+mod http;
+mod read;
+mod submit;
+
+pub use error::{Attempt, ClientError};
+pub use events::Events;
+pub use http::segment;
+pub use read::level_name;
+
+use crate::files;
+use http::{Http, Request};
+use std::{
+    path::PathBuf,
+    sync::OnceLock,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+use twinfold_types::{Committee, Digest, TimeMs, genesis::Genesis, limits};
+
+const CA_BYTES_MAX: u64 = 1 << 20;
+
+/// How to reach a chain.
+#[derive(Clone, Debug, Default)]
+pub struct ClientOptions {
+    /// URLs of nodes, tried in turn.
+    pub nodes: Vec<String>,
+    /// Certificates (PEM) that may sign the nodes' TLS certificates, instead of
+    /// the public ones.
+    pub ca: Option<PathBuf>,
+    /// The genesis file to hold every node against.
+    pub genesis: Option<PathBuf>,
+    /// How long to go on trying while no node can be reached.
+    pub patience: Duration,
+}
+
+pub struct Client {
+    http: Http,
+    pinned: Option<Genesis>,
+    chain: OnceLock<Chain>,
+}
+
+/// What a client knows of the chain it speaks to.
+#[derive(Clone, Debug)]
+pub struct Chain {
+    pub genesis: Genesis,
+    pub digest: Digest,
+    pub committee: Committee,
+}
+
+impl Client {
+    pub fn new(options: ClientOptions) -> Result<Self, ClientError> {
+        let ca = match &options.ca {
+            Some(path) => Some(files::read(path, CA_BYTES_MAX).map_err(|error| {
+                ClientError::settings(format!("--ca {}", path.display()), error)
+            })?),
+            None => None,
+        };
+        let pinned = match &options.genesis {
+            Some(path) => Some(read_genesis(path)?),
+            None => None,
+        };
+        let http = Http::new(options.nodes, ca.as_deref(), options.patience)?;
+        Ok(Self { http, pinned, chain: OnceLock::new() })
+    }
+
+    pub fn nodes(&self) -> &[String] {
+        self.http.nodes()
+    }
+
+    /// Bytes of all requests with a body so far, headers included.
+    pub fn bytes_sent(&self) -> u64 {
+        self.http.sent_bytes()
+    }
+
+    /// The chain: the pinned genesis, or else the nodes' own. Every node asked
+    /// later must be of this chain where its answer is signed or digested.
+    pub fn chain(&self) -> Result<&Chain, ClientError> {
+        if let Some(chain) = self.chain.get() {
+            return Ok(chain);
+        }
+        let genesis = match &self.pinned {
+            Some(genesis) => {
+                self.check_chain(genesis.digest())?;
+                genesis.clone()
+            }
+            None => self.fetch_genesis()?,
+        };
+        let (digest, committee) = (genesis.digest(), genesis.committee());
+        Ok(self.chain.get_or_init(|| Chain { genesis, digest, committee }))
+    }
+
+    fn fetch_genesis(&self) -> Result<Genesis, ClientError> {
+        let mut request = Request::get("/v1/genesis", "a genesis file");
+        request.limit = limits::GENESIS_BYTES_MAX as u64;
+        self.http.fetch(&request, |_, bytes| {
+            let text = String::from_utf8(bytes).map_err(|error| error.to_string())?;
+            parse_genesis(&text)
+        })
+    }
+
+    /// The node that answers must be of the expected chain.
+    fn check_chain(&self, expected: Digest) -> Result<(), ClientError> {
+        let request = Request::get("/v1/status", "the node's status");
+        let (status, index) = self.http.fetch_from(&request, &|_, bytes| {
+            serde_json::from_slice::<twinfold_types::api::StatusView>(&bytes)
+                .map_err(|error| error.to_string())
+        })?;
+        if status.genesis != expected {
+            let node = self.nodes()[index].clone();
+            return Err(ClientError::WrongChain { node, expected, found: status.genesis });
+        }
+        Ok(())
+    }
+}
+
+/// Reads and checks a genesis file.
+pub fn read_genesis(path: &std::path::Path) -> Result<Genesis, ClientError> {
+    let fault = |error: String| ClientError::settings(path.display().to_string(), error);
+    let text = files::read_text(path, limits::GENESIS_BYTES_MAX as u64)
+        .map_err(|error| fault(error.to_string()))?;
+    parse_genesis(&text).map_err(fault)
+}
+
+fn parse_genesis(text: &str) -> Result<Genesis, String> {
+    let genesis: Genesis =
+        serde_json::from_str(text).map_err(|error| format!("not a genesis file: {error}"))?;
+    genesis.check().map_err(|error| format!("not an acceptable genesis: {error}"))?;
+    Ok(genesis)
+}
+
+/// This machine's clock.
+pub fn now() -> TimeMs {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    TimeMs(since.as_millis() as u64)
+}

@@ -1,0 +1,245 @@
+//! What is read from nodes.
+
+use super::{
+    Client, ClientError,
+    http::{Request, segment},
+};
+use serde::de::DeserializeOwned;
+use std::time::Duration;
+use twinfold_types::{
+    BlobId, ClusterId, Digest, Height, TxId,
+    api::{
+        BlockSummary, BlockView, Level, LineageView, ModelView, Page, RoundView, StatusView,
+        TaskView, TxStatus, ValidatorView,
+    },
+    codec, limits,
+    member::{Member, Proposal},
+    model::{self, ModelId, model_digest},
+    proof::Bundle,
+};
+
+/// Pages of a listing that are read before a client gives up.
+const PAGES_MAX: usize = 1_000;
+
+impl Client {
+    fn json<T: DeserializeOwned>(
+        &self,
+        path: String,
+        expected: &'static str,
+    ) -> Result<T, ClientError> {
+        self.http.fetch(&Request::get(path, expected), |_, bytes| {
+            serde_json::from_slice(&bytes).map_err(|error| error.to_string())
+        })
+    }
+
+    /// All rows of a listing in pages.
+    fn listing<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        expected: &'static str,
+    ) -> Result<Vec<T>, ClientError> {
+        let (mut rows, mut after) = (vec![], None::<String>);
+        for _ in 0..PAGES_MAX {
+            let query = after.map(|after| format!("&after={}", segment(&after)));
+            let path =
+                format!("{path}?limit={}{}", limits::PAGE_ROWS_MAX, query.unwrap_or_default());
+            let page: Page<T> = self.json(path, expected)?;
+            rows.extend(page.rows);
+            match page.next {
+                Some(next) => after = Some(next),
+                None => break,
+            }
+        }
+        Ok(rows)
+    }
+
+    pub fn status(&self) -> Result<StatusView, ClientError> {
+        self.json("/v1/status".into(), "the node's status")
+    }
+
+    pub fn validators(&self) -> Result<Vec<ValidatorView>, ClientError> {
+        self.json("/v1/validators".into(), "a list of validators")
+    }
+
+    /// Newest first, below `before` where given.
+    pub fn blocks(
+        &self,
+        before: Option<Height>,
+        limit: usize,
+    ) -> Result<Vec<BlockSummary>, ClientError> {
+        let before = before.map(|height| format!("&before={height}")).unwrap_or_default();
+        self.json(format!("/v1/blocks?limit={limit}{before}"), "a list of blocks")
+    }
+
+    pub fn block(&self, height: Height) -> Result<BlockView, ClientError> {
+        self.json(format!("/v1/blocks/{height}"), "a block")
+    }
+
+    pub fn tx(&self, id: &TxId) -> Result<TxStatus, ClientError> {
+        self.json(format!("/v1/txs/{id}"), "a transaction's status")
+    }
+
+    /// Waits at the node for a level, at most `timeout`; the answer says how far it came.
+    pub fn tx_at(
+        &self,
+        id: &TxId,
+        level: Level,
+        timeout: Duration,
+    ) -> Result<TxStatus, ClientError> {
+        let ms = timeout.as_millis();
+        let path = format!("/v1/txs/{id}?wait={}&timeout_ms={ms}", level_name(level));
+        let mut request = Request::get(path, "a transaction's status");
+        request.timeout = timeout + Duration::from_secs(10);
+        self.http.fetch(&request, |_, bytes| {
+            serde_json::from_slice(&bytes).map_err(|error| error.to_string())
+        })
+    }
+
+    pub fn members(&self) -> Result<Vec<Member>, ClientError> {
+        self.listing("/v1/members", "a list of members")
+    }
+
+    pub fn proposals(&self) -> Result<Vec<Proposal>, ClientError> {
+        self.listing("/v1/proposals", "a list of proposals")
+    }
+
+    pub fn tasks(&self) -> Result<Vec<TaskView>, ClientError> {
+        self.listing("/v1/tasks", "a list of tasks")
+    }
+
+    /// By identity or name.
+    pub fn task(&self, task: &str) -> Result<TaskView, ClientError> {
+        self.json(format!("/v1/tasks/{}", segment(task)), "a task")
+    }
+
+    /// Newest first, below `before` where given.
+    pub fn rounds(
+        &self,
+        task: &str,
+        cluster: ClusterId,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<RoundView>, ClientError> {
+        let before = before.map(|round| format!("&before={round}")).unwrap_or_default();
+        let task = segment(task);
+        let path = format!("/v1/tasks/{task}/rounds?cluster={cluster}&limit={limit}{before}");
+        self.json(path, "a list of rounds")
+    }
+
+    /// One round of a cluster.
+    pub fn round(
+        &self,
+        task: &str,
+        cluster: ClusterId,
+        round: u64,
+    ) -> Result<Option<RoundView>, ClientError> {
+        let rounds = self.rounds(task, cluster, round.checked_add(1), 1)?;
+        Ok(rounds.into_iter().find(|view| view.round.key.round.0 == round))
+    }
+
+    /// Newest first; `level` is `global` or a cluster's number.
+    pub fn models(
+        &self,
+        task: Option<&str>,
+        level: Option<model::Level>,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<ModelView>, ClientError> {
+        let task = task.map(|task| format!("&task={}", segment(task))).unwrap_or_default();
+        let level = match level {
+            None => String::new(),
+            Some(model::Level::Global) => "&level=global".into(),
+            Some(model::Level::Cluster(cluster)) => format!("&level={cluster}"),
+        };
+        let before = before.map(|version| format!("&before={version}")).unwrap_or_default();
+        self.json(format!("/v1/models?limit={limit}{task}{level}{before}"), "a list of models")
+    }
+
+    /// The record is held against the identity asked for.
+    pub fn model(&self, id: &ModelId) -> Result<ModelView, ClientError> {
+        let request = Request::get(format!("/v1/models/{id}"), "a model's record");
+        self.http.fetch(&request, |_, bytes| {
+            let view: ModelView =
+                serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+            if view.record.id() != *id {
+                return Err(format!("the record's identity is {}", view.record.id()));
+            }
+            Ok(view)
+        })
+    }
+
+    pub fn lineage(&self, id: &ModelId) -> Result<LineageView, ClientError> {
+        self.json(format!("/v1/models/{id}/lineage"), "a lineage")
+    }
+
+    /// A model's canonical form, held against its digest.
+    pub fn model_content(
+        &self,
+        id: &ModelId,
+        digest: &Digest,
+        bytes: u64,
+    ) -> Result<Vec<u8>, ClientError> {
+        let mut request = Request::get(format!("/v1/models/{id}/content"), "the model's content");
+        request.limit = bytes;
+        request.timeout = transfer_time(bytes);
+        self.http.fetch(&request, |_, found| {
+            if found.len() as u64 != bytes {
+                return Err(format!("{} bytes, the model has {bytes}", found.len()));
+            }
+            match model_digest(&found) {
+                found_digest if found_digest == *digest => Ok(found),
+                other => Err(format!("its digest is {other}, the record says {digest}")),
+            }
+        })
+    }
+
+    /// A payload, held against its identity.
+    pub fn blob(&self, id: &BlobId) -> Result<Vec<u8>, ClientError> {
+        if !id.is_supported() {
+            return Err(ClientError::settings("payload", "its identity is not of a known form"));
+        }
+        let mut request = Request::get(format!("/v1/blobs/{}", id.digest()), "the payload");
+        request.limit = id.length;
+        request.timeout = transfer_time(id.length);
+        self.http.fetch(&request, |_, bytes| {
+            if BlobId::whole_copies(&bytes, usize::from(id.n)) != *id {
+                return Err(format!("{} bytes that do not match its identity", bytes.len()));
+            }
+            Ok(bytes)
+        })
+    }
+
+    /// Proof of a transaction and its receipt.
+    pub fn tx_proof(&self, id: &TxId) -> Result<Bundle, ClientError> {
+        self.bundle(format!("/v1/proofs/tx/{id}"))
+    }
+
+    /// Proof of a model's record.
+    pub fn model_proof(&self, id: &ModelId) -> Result<Bundle, ClientError> {
+        self.bundle(format!("/v1/proofs/model/{id}"))
+    }
+
+    /// A bundle is decoded here and verified by whoever holds the genesis file.
+    fn bundle(&self, path: String) -> Result<Bundle, ClientError> {
+        let mut request = Request::get(path, "a proof");
+        request.limit = limits::MESSAGE_BYTES_MAX as u64;
+        self.http.fetch(&request, |_, bytes| {
+            codec::decode(&bytes, limits::MESSAGE_BYTES_MAX).map_err(|error| error.to_string())
+        })
+    }
+}
+
+pub fn level_name(level: Level) -> &'static str {
+    match level {
+        Level::Unknown => "unknown",
+        Level::Admitted => "admitted",
+        Level::Committed => "committed",
+        Level::Executed => "executed",
+        Level::Certified => "certified",
+    }
+}
+
+/// A minute, and a second for every 256 kB: slow links are used too.
+pub(super) fn transfer_time(bytes: u64) -> Duration {
+    Duration::from_secs(60 + bytes / (256 << 10))
+}

@@ -1,0 +1,165 @@
+//! The commands: what each asks, does and prints.
+
+pub mod chain;
+pub mod events;
+pub mod key;
+pub mod member;
+pub mod model;
+pub mod proof;
+pub mod proposal;
+pub mod task;
+pub mod train;
+pub mod update;
+
+use crate::{
+    args::{Cli, Command, Global},
+    client::{Client, ClientOptions, read_genesis},
+    error::{CliError, Result},
+    keystore::{Keystore, PASSPHRASE_VARIABLE, PassphraseSource},
+    render::Output,
+};
+use clap::CommandFactory;
+use std::{path::PathBuf, time::Duration};
+use twinfold_types::{
+    Action, Code, PublicKey, SecretKey,
+    api::{Level, TxStatus},
+    genesis::Genesis,
+};
+use zeroize::Zeroizing;
+
+/// What every command has at hand.
+pub struct Context {
+    pub global: Global,
+    pub output: Output,
+    dir: PathBuf,
+}
+
+/// Runs the command line.
+pub fn run(cli: Cli) -> Result<()> {
+    let context = Context::new(cli.global)?;
+    match cli.command {
+        Command::Key(command) => key::run(&context, command),
+        Command::Status => chain::status(&context),
+        Command::Validators => chain::validators(&context),
+        Command::Block(args) => chain::block(&context, &args),
+        Command::Tx(args) => chain::tx(&context, &args),
+        Command::Member(command) => member::run(&context, command),
+        Command::Proposal(command) => proposal::run(&context, command),
+        Command::Task(command) => task::run(&context, *command),
+        Command::Train(args) => train::run(&context, &args),
+        Command::Update(command) => update::run(&context, command),
+        Command::Model(command) => model::run(&context, command),
+        Command::Proof(command) => proof::run(&context, command),
+        Command::Events(args) => events::run(&context, args),
+        Command::Completions { shell } => {
+            let mut script = vec![];
+            clap_complete::generate(shell, &mut Cli::command(), "twinfold", &mut script);
+            std::io::Write::write_all(&mut std::io::stdout(), &script).map_err(CliError::Output)
+        }
+    }
+}
+
+impl Context {
+    fn new(global: Global) -> Result<Self> {
+        let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".twinfold"));
+        let dir = global.dir.clone().or_else(home).ok_or_else(|| {
+            CliError::usage("there is no home folder", "name a folder for keys with --dir")
+        })?;
+        Ok(Self { output: Output { json: global.json }, global, dir })
+    }
+
+    pub fn client(&self) -> Result<Client> {
+        self.patient_client(Duration::ZERO)
+    }
+
+    /// A client that goes on trying while no node can be reached.
+    pub fn patient_client(&self, patience: Duration) -> Result<Client> {
+        Ok(Client::new(ClientOptions {
+            nodes: self.global.node.clone(),
+            ca: self.global.ca.clone(),
+            genesis: self.global.genesis.clone(),
+            patience,
+        })?)
+    }
+
+    pub fn keystore(&self) -> Keystore {
+        let environment = std::env::var(PASSPHRASE_VARIABLE).ok().map(Zeroizing::new);
+        let file = self.global.passphrase_file.clone();
+        Keystore::in_dir(&self.dir, PassphraseSource { file, environment })
+    }
+
+    pub fn state_dir(&self) -> PathBuf {
+        self.dir.join("state")
+    }
+
+    /// Name of the key to sign with: as given, else the only one there is.
+    pub fn key_name(&self) -> Result<String> {
+        if let Some(name) = &self.global.key {
+            return Ok(name.clone());
+        }
+        match self.keystore().names()?.as_slice() {
+            [only] => Ok(only.clone()),
+            [] => Err(CliError::usage("there is no key", "make one with `twinfold key new NAME`")),
+            names => Err(CliError::usage(
+                format!("{} keys, and --key names none of them", names.len()),
+                format!("choose one: {}", names.join(", ")),
+            )),
+        }
+    }
+
+    pub fn signing_key(&self) -> Result<SecretKey> {
+        Ok(self.keystore().open(&self.key_name()?)?)
+    }
+
+    /// The genesis file given, which this command cannot do without.
+    pub fn genesis_file(&self) -> Result<Genesis> {
+        match &self.global.genesis {
+            Some(path) => Ok(read_genesis(path)?),
+            None => Err(CliError::usage(
+                "a genesis file is needed: everything is held against it",
+                "give --genesis FILE (the file that the operators compared)",
+            )),
+        }
+    }
+
+    /// Signs, sends, waits for the receipt, and shows it. A receipt with another
+    /// code than 0 is an error.
+    pub fn transact(&self, action: Action, done: &str) -> Result<()> {
+        let key = self.signing_key()?;
+        let progress = self.output.progress("waiting for the receipt");
+        let status = self.client()?.submit(&key, action, Level::Executed, self.global.timeout)?;
+        drop(progress);
+        let status = accepted(status)?;
+        self.output.show(&status, || format!("{done}\ntransaction {}", status.id))
+    }
+}
+
+/// The status, if its receipt's code is 0.
+pub fn accepted(status: TxStatus) -> Result<TxStatus> {
+    match &status.receipt {
+        Some(receipt) if receipt.code != Code::Ok => {
+            Err(CliError::Chain { tx: status.id, code: receipt.code })
+        }
+        _ => Ok(status),
+    }
+}
+
+/// A public key on the command line.
+pub fn parse_key(text: &str) -> Result<PublicKey, String> {
+    text.parse()
+}
+
+/// What an action is called.
+pub fn action_name(action: &Action) -> &'static str {
+    match action {
+        Action::Propose(_) => "propose",
+        Action::SignProposal(_) => "sign proposal",
+        Action::AddTrainer(_) => "add trainer",
+        Action::RemoveTrainer(_) => "remove trainer",
+        Action::CreateTask(_) => "create task",
+        Action::CloseTask(_) => "close task",
+        Action::Update(_) => "update",
+        Action::Aggregate(_) => "aggregate",
+        Action::PublishModel(_) => "publish model",
+    }
+}

@@ -1,0 +1,149 @@
+//! `twinfold train`.
+
+use super::Context;
+use crate::{
+    data::{Dataset, LabelColumn, LoadOptions, Partition, Scaling, load, partition},
+    error::{CliError, Result},
+    render::pairs,
+    session::{SessionEvent, SessionOptions, SessionSummary, take_part},
+    update::Fate,
+};
+use clap::Args;
+use std::{path::PathBuf, time::Duration};
+use twinfold_types::{ClusterId, round::Outcome};
+
+/// Validators that are down come back within it.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+#[derive(Debug, Args)]
+pub struct TrainArgs {
+    /// Identity or name of the task
+    #[arg(long)]
+    pub task: String,
+    /// Training data: .csv or .npz. It never leaves this machine
+    #[arg(long, value_name = "FILE")]
+    pub data: PathBuf,
+    /// Column of a CSV file with the labels: last, a number from 0, or a name
+    #[arg(long, default_value = "last")]
+    pub label: LabelColumn,
+    /// Divide the features: max (their largest magnitude), feature (each its own),
+    /// none, or by a number. All trainers of a task must scale alike
+    #[arg(long, default_value = "max")]
+    pub scaling: Scaling,
+    /// Cluster to train in [default: by the key]
+    #[arg(long, value_name = "C")]
+    pub cluster: Option<u16>,
+    /// Rounds to take part in [default: until the task ends]
+    #[arg(long)]
+    pub rounds: Option<u64>,
+    /// Train on part i of M of the data (i from 0)
+    #[arg(long, value_name = "i/M", value_parser = parse_part)]
+    pub partition: Option<(usize, usize)>,
+    /// How the parts are cut: iid or dirichlet:ALPHA
+    #[arg(long, default_value = "iid", value_parser = parse_split)]
+    pub split: Partition,
+    /// Seed of the cut
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// How long to wait for a round to open or end
+    #[arg(long, default_value = "1h", value_parser = crate::args::parse_duration)]
+    pub round_timeout: Duration,
+}
+
+fn parse_part(text: &str) -> Result<(usize, usize), String> {
+    let fault = || format!("expected i/M with i below M, such as 0/8, got {text:?}");
+    let (part, parts) = text.split_once('/').ok_or_else(fault)?;
+    match (part.parse(), parts.parse()) {
+        (Ok(part), Ok(parts)) if part < parts => Ok((part, parts)),
+        _ => Err(fault()),
+    }
+}
+
+fn parse_split(text: &str) -> Result<Partition, String> {
+    text.parse::<Partition>().map_err(|error| error.to_string())
+}
+
+pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
+    let data = read_data(args)?;
+    let key = context.signing_key()?;
+    let client = context.patient_client(PATIENCE)?;
+    let options = SessionOptions {
+        task: args.task.clone(),
+        cluster: args.cluster.map(ClusterId),
+        rounds: args.rounds,
+        state_dir: context.state_dir(),
+        timeout: context.global.timeout,
+        round_timeout: args.round_timeout,
+    };
+    let progress = context.output.progress(format!("training on {} examples", data.len()));
+    let summary = take_part(&client, &key, &data, &options, &mut |event| {
+        progress.say(human(event));
+        match event {
+            SessionEvent::Training { .. } => Ok(()),
+            event => context.output.line(event, || human(event)),
+        }
+    })?;
+    drop(progress);
+    context.output.line(&summary, || human_summary(&summary))
+}
+
+fn read_data(args: &TrainArgs) -> Result<Dataset> {
+    let options = LoadOptions { label: args.label.clone(), scaling: args.scaling };
+    let data = load(&args.data, &options)?;
+    let Some((part, parts)) = args.partition else { return Ok(data) };
+    let shards = partition(&data, parts, args.split, args.seed)?;
+    match shards.get(part) {
+        Some(rows) => Ok(data.select(rows)),
+        None => Err(CliError::usage(format!("there is no part {part}"), "see --help")),
+    }
+}
+
+fn human(event: &SessionEvent) -> String {
+    match event {
+        SessionEvent::Resumed { base_version } => {
+            format!("taking up the update against version {base_version} again")
+        }
+        SessionEvent::Training { cluster, round, version } => {
+            format!("round {round} of cluster {cluster}: training from version {version}")
+        }
+        SessionEvent::Ordered { cluster, place, bytes, loss, accuracy } => {
+            let accuracy = accuracy.map(|share| format!(", accuracy {:.2} %", share * 100.0));
+            format!(
+                "round {} of cluster {cluster}: update {} in block {} ({}), loss {loss:.4}{}",
+                place.round,
+                place.index,
+                place.height,
+                crate::render::bytes(*bytes),
+                accuracy.unwrap_or_default()
+            )
+        }
+        SessionEvent::NotOrdered { code, reason, .. } => {
+            format!("not ordered: {reason} (code {code}); going on with the next round")
+        }
+        SessionEvent::Result { place, fate, .. } => {
+            format!("round {}: {}", place.round, human_fate(fate))
+        }
+    }
+}
+
+pub fn human_fate(fate: &Fate) -> String {
+    match fate {
+        Fate::Folded { outcome: Outcome::Folded { weight }, model } => {
+            format!("folded with weight {weight} into model {}", model.0.short())
+        }
+        Fate::Folded { outcome: Outcome::Refused(refusal), .. } => {
+            format!("left out of the fold: {}", refusal.text())
+        }
+        Fate::Void { reason } => format!("the round is void: {reason:?}"),
+    }
+}
+
+fn human_summary(summary: &SessionSummary) -> String {
+    pairs(&[
+        ("task", summary.task.clone()),
+        ("cluster", summary.cluster.to_string()),
+        ("updates", format!("{} ordered, {} counted", summary.rounds, summary.counted)),
+        ("sent", crate::render::bytes(summary.bytes_sent)),
+        ("task ended", if summary.finished { "yes" } else { "no" }.into()),
+    ])
+}

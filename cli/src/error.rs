@@ -1,0 +1,138 @@
+//! One error type for the program. Each error says what was expected, what came
+//! and what to do, and maps to one exit code.
+
+use crate::{
+    client::ClientError,
+    data::DataError,
+    keystore::KeystoreError,
+    tensor_file::TensorFileError,
+    train::{StateError, TrainError},
+    verify::VerifyError,
+};
+use std::path::{Path, PathBuf};
+use twinfold_types::{Code, TxId};
+
+pub type Result<T, E = CliError> = std::result::Result<T, E>;
+
+/// Exit codes, as `--help` documents them.
+pub mod exit {
+    pub const OK: u8 = 0;
+    pub const FAILED: u8 = 1;
+    pub const USAGE: u8 = 2;
+    pub const REFUSED: u8 = 3;
+    pub const UNREACHABLE: u8 = 4;
+    pub const NOT_PROVED: u8 = 5;
+    pub const TIMED_OUT: u8 = 6;
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error(transparent)]
+    Keystore(#[from] KeystoreError),
+    #[error(transparent)]
+    Tensors(#[from] TensorFileError),
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
+    #[error("{path}: {source}")]
+    File { path: PathBuf, source: std::io::Error },
+    #[error("cannot write the output: {0}")]
+    Output(std::io::Error),
+    /// A combination of arguments that clap cannot refuse.
+    #[error("{message}")]
+    Usage { message: String, hint: String },
+    #[error("{message}")]
+    Failed { message: String, hint: String },
+    /// The chain executed the transaction and said no.
+    #[error("transaction {tx} was refused with code {number}: {text}", number = code.number(), text = code.text())]
+    Chain { tx: TxId, code: Code },
+    /// The fold left the update out.
+    #[error("update {tx} was ordered, but left out of the fold: {reason}")]
+    LeftOut { tx: TxId, reason: &'static str },
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    #[error(transparent)]
+    State(#[from] StateError),
+    #[error(transparent)]
+    Data(#[from] DataError),
+    #[error("{0}")]
+    TimedOut(String),
+}
+
+impl CliError {
+    pub fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Usage { message: message.into(), hint: hint.into() }
+    }
+
+    pub fn failed(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Failed { message: message.into(), hint: hint.into() }
+    }
+
+    pub fn file(path: &Path) -> impl FnOnce(std::io::Error) -> Self + '_ {
+        move |source| Self::File { path: path.to_path_buf(), source }
+    }
+
+    /// Whether the reader of our output went away (`twinfold … | head`).
+    pub fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe)
+    }
+
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Client(error) => error.exit_code(),
+            Self::Verify(VerifyError::Client(error)) => error.exit_code(),
+            Self::Verify(_) => exit::NOT_PROVED,
+            Self::Usage { .. } => exit::USAGE,
+            Self::Chain { .. } | Self::LeftOut { .. } => exit::REFUSED,
+            Self::TimedOut(_) => exit::TIMED_OUT,
+            Self::Keystore(_)
+            | Self::Tensors(_)
+            | Self::File { .. }
+            | Self::Output(_)
+            | Self::Train(_)
+            | Self::State(_)
+            | Self::Data(_)
+            | Self::Failed { .. } => exit::FAILED,
+        }
+    }
+
+    /// What to do about it; empty when the message says it all.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Client(error) | Self::Verify(VerifyError::Client(error)) => error.hint(),
+            Self::Usage { hint, .. } | Self::Failed { hint, .. } => hint.clone(),
+            Self::Chain { code, .. } => chain_hint(*code).into(),
+            Self::Verify(_) => {
+                "do not rely on this model or node; ask another node, or compare genesis \
+                 fingerprints with the operators"
+                    .into()
+            }
+            Self::TimedOut(_) => "look at `twinfold status`, then ask again".into(),
+            _ => String::new(),
+        }
+    }
+}
+
+fn chain_hint(code: Code) -> &'static str {
+    match code {
+        Code::UnknownSender => {
+            "have an operator (`twinfold member add`) or the admins (`twinfold proposal new`) \
+             register this key, or choose another with --key"
+        }
+        Code::NotPermitted => "use a key whose member has the role; see `twinfold member list`",
+        Code::NotValidNow => "check this machine's clock and send again",
+        Code::TaskUnknown => "see `twinfold task list`",
+        Code::TaskNameTaken => "choose another --name",
+        Code::RoundOther | Code::RoundSealed | Code::BaseOther | Code::BaseStale => {
+            "fetch the cluster's newest model (`twinfold task show`) and train on that"
+        }
+        Code::ClusterUnknown | Code::ClusterOther => {
+            "see the task's clusters: `twinfold task show`"
+        }
+        Code::QuotaReached => {
+            "ask the admins for a larger quota: `twinfold proposal new set-quota`"
+        }
+        _ => "",
+    }
+}

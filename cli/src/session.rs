@@ -1,0 +1,279 @@
+//! A trainer at work: gets its cluster's model, trains, sends, learns what became of
+//! it, and again, until the task ends or its rounds are done.
+
+use crate::{
+    client::Client,
+    data::Dataset,
+    error::{CliError, Result},
+    task::fetch_steps,
+    train::{Pending, TrainerState, prepare},
+    update::{Fate, Pause, Place, Route, Sent, cluster_of, open_state, residual_age_max, settle},
+};
+use serde::Serialize;
+use std::{path::PathBuf, time::Duration};
+use twinfold_fl::update::Binding;
+use twinfold_types::{
+    Action, ClusterId, Code, PublicKey, RoundNumber, SecretKey, SignedTx, TxId,
+    api::{ClusterView, TaskView},
+    key::Signer,
+    round::{Metrics, Outcome},
+    task::{Mode, TaskStatus},
+};
+
+#[derive(Clone, Debug)]
+pub struct SessionOptions {
+    /// Identity or name of the task.
+    pub task: String,
+    /// None: chosen by the trainer's key.
+    pub cluster: Option<ClusterId>,
+    /// Rounds to take part in; None: until the task ends.
+    pub rounds: Option<u64>,
+    pub state_dir: PathBuf,
+    /// For one transaction.
+    pub timeout: Duration,
+    /// For a round to end, and for one to open.
+    pub round_timeout: Duration,
+}
+
+/// What a session tells while it works.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "snake_case", tag = "event")]
+pub enum SessionEvent {
+    /// An update from before a restart is taken up again.
+    Resumed {
+        base_version: u64,
+    },
+    Training {
+        cluster: ClusterId,
+        round: RoundNumber,
+        version: u64,
+    },
+    Ordered {
+        cluster: ClusterId,
+        place: Place,
+        bytes: u64,
+        loss: f64,
+        accuracy: Option<f64>,
+    },
+    /// The ledger did not take it: another round is on, for example.
+    NotOrdered {
+        tx: TxId,
+        code: u16,
+        reason: &'static str,
+    },
+    Result {
+        place: Place,
+        fate: Fate,
+        counted: bool,
+    },
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct SessionSummary {
+    pub task: String,
+    pub trainer: PublicKey,
+    pub cluster: ClusterId,
+    /// Updates ordered, and those among them that counted.
+    pub rounds: u64,
+    pub counted: u64,
+    /// Payload bytes ordered, and all bytes sent in requests with a body.
+    pub payload_bytes: u64,
+    pub bytes_sent: u64,
+    pub finished: bool,
+}
+
+struct Session<'a> {
+    client: &'a Client,
+    key: &'a SecretKey,
+    data: &'a Dataset,
+    options: &'a SessionOptions,
+    state: TrainerState,
+    cluster: ClusterId,
+    /// The round and base of the last update: neither is sent for twice.
+    last: Option<(RoundNumber, u64)>,
+    summary: SessionSummary,
+}
+
+/// Takes part in a task.
+pub fn take_part(
+    client: &Client,
+    key: &SecretKey,
+    data: &Dataset,
+    options: &SessionOptions,
+    report: &mut dyn FnMut(&SessionEvent) -> Result<()>,
+) -> Result<SessionSummary> {
+    let task = client.task(&options.task)?;
+    let trainer = key.public_key();
+    let state = open_state(&options.state_dir, task.id, trainer, &task.spec)?;
+    let cluster = match pending_cluster(&state).or(options.cluster) {
+        Some(cluster) => cluster_of(&task, cluster)?.cluster,
+        None => ClusterId(u16::from_le_bytes([trainer.0[0], trainer.0[1]]) % task.spec.clusters),
+    };
+    let summary = SessionSummary {
+        task: task.id.to_string(),
+        trainer,
+        cluster,
+        rounds: 0,
+        counted: 0,
+        payload_bytes: 0,
+        bytes_sent: 0,
+        finished: false,
+    };
+    let session = Session { client, key, data, options, state, cluster, last: None, summary };
+    session.run(&task, report)
+}
+
+/// The cluster that an update from before a restart was signed for.
+fn pending_cluster(state: &TrainerState) -> Option<ClusterId> {
+    let tx = SignedTx::decode(state.pending()?.transaction.as_ref()?).ok()?;
+    match tx.body.action {
+        Action::Update(update) => Some(update.cluster),
+        _ => None,
+    }
+}
+
+impl Session<'_> {
+    fn run(
+        mut self,
+        task: &TaskView,
+        report: &mut dyn FnMut(&SessionEvent) -> Result<()>,
+    ) -> Result<SessionSummary> {
+        if let Some(pending) = self.state.pending() {
+            report(&SessionEvent::Resumed { base_version: pending.base_version })?;
+            self.conclude(task, report)?;
+        }
+        while self.options.rounds.is_none_or(|rounds| self.summary.rounds < rounds) {
+            let Some(task) = self.next_round()? else {
+                self.summary.finished = true;
+                break;
+            };
+            self.train(&task, report)?;
+            self.conclude(&task, report)?;
+        }
+        self.summary.bytes_sent = self.client.bytes_sent();
+        Ok(self.summary)
+    }
+
+    /// Waits until the cluster takes updates this trainer has not sent; `None` once
+    /// the task has ended.
+    fn next_round(&self) -> Result<Option<TaskView>> {
+        let (started, mut pause) = (std::time::Instant::now(), Pause::new());
+        loop {
+            let task = self.client.task(&self.summary.task)?;
+            if task.status != TaskStatus::Open {
+                return Ok(None);
+            }
+            if self.is_ready(&task, cluster_of(&task, self.cluster)?) {
+                return Ok(Some(task));
+            }
+            if started.elapsed() > self.options.round_timeout {
+                return Err(CliError::TimedOut(format!(
+                    "no round of cluster {} opened within {} s; expected the next one",
+                    self.cluster,
+                    self.options.round_timeout.as_secs()
+                )));
+            }
+            pause.sleep();
+        }
+    }
+
+    fn is_ready(&self, task: &TaskView, cluster: &ClusterView) -> bool {
+        let is_new = match (&task.spec.mode, self.last) {
+            (_, None) => true,
+            (Mode::Sync, Some((round, _))) => cluster.round != round,
+            (Mode::Async { .. }, Some((_, base))) => cluster.version > base,
+        };
+        cluster.collecting && is_new
+    }
+
+    /// Trains and makes the update durable.
+    fn train(
+        &mut self,
+        task: &TaskView,
+        report: &mut dyn FnMut(&SessionEvent) -> Result<()>,
+    ) -> Result<()> {
+        let cluster = cluster_of(task, self.cluster)?;
+        let (round, version) = (cluster.round, cluster.version);
+        report(&SessionEvent::Training { cluster: self.cluster, round, version })?;
+        let steps = fetch_steps(self.client, &task.spec, &cluster.model, &cluster.model_digest)?;
+        let trainer = self.key.public_key();
+        let binding = Binding { task: task.id, trainer, base: cluster.model_digest };
+        let residual = self.state.residual(version, residual_age_max(&task.spec));
+        let sequence = self.state.sequence();
+        let prepared =
+            prepare(&task.spec, binding, &steps, self.data, residual, round.0, sequence)?;
+        self.last = Some((round, version));
+        self.state.begin(Pending {
+            round: (task.spec.mode == Mode::Sync).then_some(round),
+            base_version: version,
+            examples: prepared.examples,
+            metrics: prepared.metrics,
+            transaction: None,
+            payload: prepared.payload,
+            carried: prepared.carried,
+            rest: prepared.rest,
+        })?;
+        Ok(())
+    }
+
+    /// Sends the pending update and settles it by what becomes of it.
+    fn conclude(
+        &mut self,
+        task: &TaskView,
+        report: &mut dyn FnMut(&SessionEvent) -> Result<()>,
+    ) -> Result<()> {
+        let (metrics, bytes) = match self.state.pending() {
+            Some(pending) => (pending.metrics, pending.payload.len() as u64),
+            None => (Metrics::default(), 0),
+        };
+        let route = Route {
+            client: self.client,
+            key: self.key,
+            task: task.id,
+            cluster: self.cluster,
+            timeout: self.options.timeout,
+        };
+        let place = match route.send(&mut self.state)? {
+            Sent::Ordered(place) => place,
+            Sent::Refused { tx, code } => {
+                settle(&mut self.state, None)?;
+                let (number, reason) = (code.number(), code.text());
+                report(&SessionEvent::NotOrdered { tx, code: number, reason })?;
+                return if comes_too_late(code) {
+                    Ok(())
+                } else {
+                    Err(CliError::Chain { tx, code })
+                };
+            }
+        };
+        self.summary.rounds += 1;
+        self.summary.payload_bytes += bytes;
+        report(&SessionEvent::Ordered {
+            cluster: self.cluster,
+            place,
+            bytes,
+            loss: metrics.loss(),
+            accuracy: metrics.accuracy(),
+        })?;
+        let fate = route.await_fate(&place, self.options.round_timeout)?;
+        settle(&mut self.state, Some(&fate))?;
+        let counted = matches!(fate.outcome(), Some(Outcome::Folded { weight }) if weight > 0);
+        self.summary.counted += u64::from(counted);
+        report(&SessionEvent::Result { place, fate, counted })
+    }
+}
+
+/// Refusals that the next round makes good.
+fn comes_too_late(code: Code) -> bool {
+    matches!(
+        code,
+        Code::RoundOther
+            | Code::RoundSealed
+            | Code::BaseOther
+            | Code::BaseStale
+            | Code::UpdateExists
+            | Code::Replayed
+            | Code::NotValidNow
+            | Code::TaskEnded
+    )
+}

@@ -1,0 +1,3 @@
+mod federated;
+mod network;
+mod state;

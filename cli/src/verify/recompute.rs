@@ -1,0 +1,192 @@
+//! The same fold again, from the payloads, compared bit for bit.
+
+use super::{VerifyError, evidence::ProvedRound, lineage::Lineage};
+use crate::{
+    client::{Client, ClientError},
+    task::fetch_steps,
+};
+use std::collections::BTreeMap;
+use twinfold_fl::{FoldInput, Folded, Source, canonical_bytes, fold_round, merge};
+use twinfold_types::{
+    TaskId, limits,
+    model::{ModelId, ModelRecord, ModelSource, model_digest},
+    round::{Entry, Outcome},
+    task::TaskSpec,
+};
+
+/// Payloads by entry, fetched as the fold asks for them.
+struct Payloads<'a> {
+    client: &'a Client,
+    entries: &'a [Entry],
+}
+
+impl Source for Payloads<'_> {
+    type Payload = Vec<u8>;
+    type Error = ClientError;
+
+    fn read(&mut self, index: usize) -> Result<Vec<u8>, ClientError> {
+        self.client.blob(&self.entries[index].blob)
+    }
+}
+
+/// Models in memory, each for as long as a later one is made from it.
+struct Steps {
+    held: BTreeMap<ModelId, Vec<i32>>,
+    uses: BTreeMap<ModelId, usize>,
+}
+
+impl Steps {
+    fn of(lineage: &Lineage) -> Self {
+        let mut uses = BTreeMap::new();
+        for parent in lineage.oldest_first().flat_map(|(_, record)| &record.parents) {
+            *uses.entry(*parent).or_insert(0) += 1;
+        }
+        Self { held: BTreeMap::new(), uses }
+    }
+
+    fn get(&self, id: &ModelId) -> Result<&[i32], VerifyError> {
+        let steps = self.held.get(id).map(Vec::as_slice);
+        steps.ok_or_else(|| VerifyError::Lineage(format!("model {id} comes before its parent")))
+    }
+
+    fn put(&mut self, id: &ModelId, parents: &[ModelId], steps: Vec<i32>) {
+        if self.uses.contains_key(id) {
+            self.held.insert(*id, steps);
+        }
+        for parent in parents {
+            let Some(uses) = self.uses.get_mut(parent) else { continue };
+            *uses -= 1;
+            if *uses == 0 {
+                self.held.remove(parent);
+            }
+        }
+    }
+}
+
+/// Folds every model of the lineage again; gives how many came out the same. Any
+/// difference is an error.
+pub fn all(
+    client: &Client,
+    lineage: &Lineage,
+    rounds: &BTreeMap<ModelId, ProvedRound>,
+    task: TaskId,
+    spec: &TaskSpec,
+    progress: &mut dyn FnMut(&str),
+) -> Result<usize, VerifyError> {
+    let mut steps = Steps::of(lineage);
+    let mut done = 0;
+    for (id, record) in lineage.oldest_first() {
+        progress(&format!("recomputing model {} of {}", done + 1, lineage.len()));
+        let found = match &record.source {
+            ModelSource::Initial { .. } | ModelSource::Published { .. } => {
+                fetch_steps(client, spec, id, &record.digest)?
+            }
+            ModelSource::Round { .. } => {
+                let round = rounds.get(id).ok_or_else(|| {
+                    VerifyError::Lineage(format!("the round of model {id} is not proved"))
+                })?;
+                let folded = fold(client, lineage, &steps, task, spec, record, &round.entries)?;
+                compare_result(id, record, round, folded)?
+            }
+            ModelSource::Merge { weights, .. } => merge_parents(&steps, id, record, weights)?,
+        };
+        let digest = model_digest(&canonical_bytes(&found));
+        if digest != record.digest {
+            let what = format!("digest of recomputed model {id}");
+            return Err(VerifyError::mismatch(what, record.digest, digest));
+        }
+        steps.put(id, &record.parents, found);
+        done += 1;
+    }
+    Ok(done)
+}
+
+/// A published model has no past here: its content must have its digest.
+pub fn published(
+    client: &Client,
+    id: &ModelId,
+    record: &ModelRecord,
+) -> Result<usize, VerifyError> {
+    let length = record.blob.map_or(0, |blob| blob.length.min(limits::BLOB_BYTES_MAX));
+    client.model_content(id, &record.digest, length)?;
+    Ok(1)
+}
+
+fn fold(
+    client: &Client,
+    lineage: &Lineage,
+    steps: &Steps,
+    task: TaskId,
+    spec: &TaskSpec,
+    record: &ModelRecord,
+    entries: &[Entry],
+) -> Result<Folded, VerifyError> {
+    let ModelSource::Round { cluster, .. } = record.source else {
+        return Err(VerifyError::Lineage("a fold without a round".into()));
+    };
+    let (base_id, base) = lineage.base(record)?;
+    let base_version = record.version.checked_sub(1).ok_or_else(|| {
+        VerifyError::Lineage("a folded model of version 0: expected 1 or more".into())
+    })?;
+    let input = |entry: &Entry| {
+        let version = entry.base_version;
+        let against = lineage.cluster_version(cluster, base, base_version, version)?;
+        Ok(FoldInput {
+            trainer: entry.trainer,
+            weight: entry.weight,
+            base_version: version,
+            base_digest: against.digest,
+        })
+    };
+    let inputs = entries.iter().map(input).collect::<Result<Vec<_>, VerifyError>>()?;
+    let mut payloads = Payloads { client, entries };
+    Ok(fold_round(spec, task, steps.get(base_id)?, base_version, &inputs, &mut payloads)?)
+}
+
+/// The committee's result says the same of every update and of their sum.
+fn compare_result(
+    id: &ModelId,
+    record: &ModelRecord,
+    round: &ProvedRound,
+    result: Folded,
+) -> Result<Vec<i32>, VerifyError> {
+    let told: Vec<_> = round.updates.iter().map(|update| update.outcome).collect();
+    if told != result.outcomes {
+        let what = format!("what became of the updates of model {id}");
+        return Err(VerifyError::mismatch(
+            what,
+            format!("{told:?}"),
+            format!("{:?}", result.outcomes),
+        ));
+    }
+    let counted =
+        result.outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Folded { .. }));
+    let found = (counted.count() as u32, result.weight, result.saturations);
+    let told = match &record.source {
+        ModelSource::Round { folded, weight, saturations, .. } => (*folded, *weight, *saturations),
+        _ => return Err(VerifyError::Lineage("a fold without a round".into())),
+    };
+    if found != told {
+        let what = format!("updates, weight and saturations of model {id}");
+        return Err(VerifyError::mismatch(what, format!("{told:?}"), format!("{found:?}")));
+    }
+    result.steps.ok_or_else(|| VerifyError::Lineage(format!("nothing folds into model {id}")))
+}
+
+/// A merge lists the models of those clusters that have weight.
+fn merge_parents(
+    steps: &Steps,
+    id: &ModelId,
+    record: &ModelRecord,
+    weights: &[u64],
+) -> Result<Vec<i32>, VerifyError> {
+    let weights: Vec<_> = weights.iter().copied().filter(|weight| *weight > 0).collect();
+    if weights.len() != record.parents.len() || weights.is_empty() {
+        let what = format!("clusters with weight in merge {id}");
+        return Err(VerifyError::mismatch(what, record.parents.len(), weights.len()));
+    }
+    let parents = record.parents.iter().zip(weights);
+    let parents = parents.map(|(parent, weight)| Ok((steps.get(parent)?, weight)));
+    let parents = parents.collect::<Result<Vec<_>, VerifyError>>()?;
+    Ok(merge(&parents).steps)
+}

@@ -1,0 +1,213 @@
+//! Every decoder of remote or stored bytes as a function of bytes. It tells whether it
+//! took them, and panics where it broke a promise.
+
+use serde::{Serialize, de::DeserializeOwned};
+use std::{cell::RefCell, path::PathBuf};
+use twinfold_cli::{
+    tensor_file::{ImportSettings, export, import, read_delta},
+    train::TrainerState,
+};
+use twinfold_consensus::Record;
+use twinfold_fl::{Layout, canonical_bytes, steps_from_canonical, update::UpdateView};
+use twinfold_node::journal::Journal;
+use twinfold_tests::samples;
+use twinfold_types::{
+    SignedTx, TaskId, codec,
+    genesis::Genesis,
+    keyfile::KeyFile,
+    limits,
+    message::{ConsensusMessage, Hello, PeerMessage},
+    proof::Bundle,
+    state_key,
+    task::Mode,
+};
+
+pub struct Target {
+    pub name: &'static str,
+    pub run: fn(&[u8]) -> bool,
+    /// Mutations of one run: fewer where a file is written for each.
+    pub rounds: u64,
+}
+
+pub fn all() -> Vec<Target> {
+    let target = |name, run, rounds| Target { name, run, rounds };
+    vec![
+        target("transaction", transaction, 20_000),
+        target("consensus_message", consensus_message, 20_000),
+        target("peer_message", peer_message, 20_000),
+        target("hello", hello, 5_000),
+        target("journal_record", journal_record, 20_000),
+        target("journal_file", journal_file, 500),
+        target("genesis", genesis, 3_000),
+        target("bundle", bundle, 5_000),
+        target("key_file", key_file, 5_000),
+        target("update", update, 20_000),
+        target("model", model, 2_000),
+        target("model_file", model_file, 2_000),
+        target("delta_file", delta_file, 2_000),
+        target("trainer_state", trainer_state, 300),
+        target("state_key", state_key_parsers, 20_000),
+        target("cursor", cursor, 5_000),
+    ]
+}
+
+/// The codec's own promise, held from outside.
+fn canonical<T: Serialize + DeserializeOwned>(bytes: &[u8], limit: usize) -> Option<T> {
+    let value = codec::decode::<T>(bytes, limit).ok()?;
+    assert_eq!(codec::encode(&value), bytes, "not canonical");
+    Some(value)
+}
+
+pub fn transaction(bytes: &[u8]) -> bool {
+    let Ok(tx) = SignedTx::decode(bytes) else { return false };
+    assert_eq!(codec::encode(&tx), bytes, "not canonical");
+    // What a node does next with bytes from anybody.
+    let _ = tx.check(&samples::digest(1));
+    let _ = tx.payload_bytes();
+    if let twinfold_types::Action::CreateTask(spec) = &tx.body.action {
+        let _ = spec.fault();
+    }
+    true
+}
+
+pub fn consensus_message(bytes: &[u8]) -> bool {
+    let message = canonical::<ConsensusMessage>(bytes, limits::MESSAGE_BYTES_MAX);
+    if let Some(ConsensusMessage::PrePrepare { block, .. } | ConsensusMessage::Block(block)) = &message
+    {
+        let _ = block.check();
+    }
+    message.is_some()
+}
+
+pub fn peer_message(bytes: &[u8]) -> bool {
+    canonical::<PeerMessage>(bytes, limits::MESSAGE_BYTES_MAX).is_some()
+}
+
+pub fn hello(bytes: &[u8]) -> bool {
+    canonical::<Hello>(bytes, 1_024).is_some()
+}
+
+pub fn journal_record(bytes: &[u8]) -> bool {
+    canonical::<Vec<Record>>(bytes, limits::DECODE_BYTES_MAX).is_some()
+}
+
+/// Opening drops a torn tail; what is left must open again to the same records.
+pub fn journal_file(bytes: &[u8]) -> bool {
+    let path = scratch("journal", bytes);
+    let Ok((_, records)) = Journal::open::<Record>(&path, samples::digest(1)) else { return false };
+    let (_, again) = Journal::open::<Record>(&path, samples::digest(1)).expect("opened before");
+    assert_eq!(records, again, "a repaired journal changed");
+    true
+}
+
+pub fn genesis(bytes: &[u8]) -> bool {
+    let Some(genesis) = json::<Genesis>(bytes) else { return false };
+    let again: Genesis = serde_json::from_str(&to_json(&genesis)).expect("our own JSON");
+    assert_eq!(genesis.digest(), again.digest(), "JSON changed the genesis");
+    if genesis.check().is_err() {
+        return false;
+    }
+    let _ = genesis.committee().digest();
+    true
+}
+
+pub fn bundle(bytes: &[u8]) -> bool {
+    let Some(bundle) = canonical::<Bundle>(bytes, limits::DECODE_BYTES_MAX) else { return false };
+    let _ = bundle.verify(&samples::genesis());
+    // Damage hides behind the first fault: each part is verified by itself too.
+    let checkpoint = &bundle.checkpoint.checkpoint;
+    for (_, audit) in &bundle.transactions {
+        let _ = audit.verify(checkpoint.audit_size, &checkpoint.audit_root);
+    }
+    for state in &bundle.states {
+        let _ = state.verify(&checkpoint.state_root);
+    }
+    true
+}
+
+/// Opened without a passphrase only: deriving a key is slow on purpose.
+pub fn key_file(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let Ok(file) = KeyFile::from_json(text) else { return false };
+    let again = KeyFile::from_json(&file.to_json()).expect("our own JSON");
+    assert_eq!(file.to_json(), again.to_json(), "JSON changed the key file");
+    let _ = file.open(None);
+    true
+}
+
+pub fn update(bytes: &[u8]) -> bool {
+    twinfold_fl::update::decode_target(bytes);
+    let Ok(view) = UpdateView::parse(bytes) else { return false };
+    let _ = twinfold_fl::clip::within_norm(&view, limits::SCALE_DEFAULT, 1 << 26);
+    true
+}
+
+pub fn model(bytes: &[u8]) -> bool {
+    let Ok(steps) = steps_from_canonical(bytes, &samples::tensors()) else { return false };
+    assert_eq!(canonical_bytes(&steps), bytes, "not canonical");
+    true
+}
+
+/// An imported model survives its export.
+pub fn model_file(bytes: &[u8]) -> bool {
+    let path = scratch("model.safetensors", bytes);
+    let Ok(model) = import(&path, &ImportSettings::default()) else { return false };
+    let _ = Layout::of(&model.tensors).expect("what is imported has a layout");
+    let out = export(&model.tensors, &model.steps, vec![]).expect("what is imported can go out");
+    std::fs::write(&path, out).expect("the scratch folder is ours");
+    let again = import(&path, &ImportSettings::default()).expect("our own export");
+    assert_eq!((&model.tensors, &model.steps), (&again.tensors, &again.steps));
+    true
+}
+
+pub fn delta_file(bytes: &[u8]) -> bool {
+    let path = scratch("delta.safetensors", bytes);
+    let Ok(delta) = read_delta(&path, &samples::spec(Mode::Sync)) else { return false };
+    assert!(delta.iter().all(|value| value.is_finite()), "a delta that is not finite");
+    true
+}
+
+pub fn trainer_state(bytes: &[u8]) -> bool {
+    let path = scratch("trainer", bytes);
+    TrainerState::open(&path, TaskId(samples::digest(5)), samples::key(2), 3).is_ok()
+}
+
+pub fn state_key_parsers(bytes: &[u8]) -> bool {
+    let deadline = state_key::parse_deadline(bytes);
+    if let Some((time, key)) = &deadline {
+        assert_eq!(state_key::deadline(*time, key).bytes(), bytes);
+    }
+    let lapse = state_key::parse_proposal_lapse(bytes);
+    if let Some((time, id)) = &lapse {
+        assert_eq!(state_key::proposal_lapse(*time, id).bytes(), bytes);
+    }
+    deadline.is_some() || lapse.is_some()
+}
+
+pub fn cursor(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let Ok(cursor) = text.parse::<twinfold_node::api::Cursor>() else { return false };
+    assert_eq!(cursor.to_string(), text, "a second form of a cursor");
+    true
+}
+
+fn json<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    serde_json::from_slice(bytes).ok()
+}
+
+fn to_json<T: Serialize>(value: &T) -> String {
+    serde_json::to_string_pretty(value).expect("our types are plain JSON")
+}
+
+/// The bytes as a file; one folder a thread, removed at its end.
+fn scratch(name: &str, bytes: &[u8]) -> PathBuf {
+    thread_local! {
+        static FOLDER: RefCell<Option<tempfile::TempDir>> = const { RefCell::new(None) };
+    }
+    FOLDER.with_borrow_mut(|folder| {
+        let folder = folder.get_or_insert_with(|| tempfile::tempdir().expect("a temporary folder"));
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).expect("the temporary folder takes files");
+        path
+    })
+}

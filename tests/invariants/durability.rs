@@ -1,0 +1,31 @@
+//! What was acknowledged as committed survives the kill of every node at once: it
+//! stands in every honest node's chain at the end.
+
+use std::collections::BTreeMap;
+use twinfold_types::{Digest, Height};
+
+#[derive(Default)]
+pub struct Durability(BTreeMap<Height, Digest>);
+
+impl Durability {
+    /// An honest node told the world that this block is committed.
+    pub fn acknowledged(&mut self, height: Height, digest: Digest) {
+        self.0.entry(height).or_insert(digest);
+    }
+
+    /// At the end, after all faults.
+    pub fn survives_in(
+        &self,
+        node: usize,
+        chain: impl Iterator<Item = (Height, Digest)>,
+    ) -> Result<(), String> {
+        let chain: BTreeMap<Height, Digest> = chain.collect();
+        match self.0.iter().find(|(height, digest)| chain.get(height) != Some(digest)) {
+            Some((height, digest)) => Err(format!(
+                "durability: {digest:?} was acknowledged at height {height}, node {node} has {:?}",
+                chain.get(height)
+            )),
+            None => Ok(()),
+        }
+    }
+}

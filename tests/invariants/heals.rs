@@ -1,0 +1,19 @@
+//! When faults stop, heights advance again within a stated time and number of views.
+
+use twinfold_types::View;
+
+/// From the end of faults until every honest node has executed everything. The longest
+/// time-out is 30 s; up to f + 1 views in a row may have a leader that fails.
+pub const HEAL_MS_MAX: u64 = 150_000;
+/// Views that may pass meanwhile, for each seat of the committee.
+pub const VIEWS_PER_SEAT_MAX: u64 = 4;
+
+/// The planned changes of leaders are not counted: `rotations` of them may come on top.
+pub fn views_passed(seats: usize, from: View, to: View, rotations: u64) -> Result<(), String> {
+    let passed = to.0.saturating_sub(from.0);
+    let allowed = VIEWS_PER_SEAT_MAX * seats as u64 + rotations;
+    if passed > allowed {
+        return Err(format!("heals: {passed} views passed after the faults, {allowed} may"));
+    }
+    Ok(())
+}

@@ -1,0 +1,55 @@
+//! The node of a member with role auditor.
+
+use super::{Lab, cli, members};
+use std::{path::PathBuf, process::Command};
+use twinfold_cli::client::Client;
+use twinfold_testnet::ports;
+use twinfold_types::{
+    Action,
+    genesis::GenesisValidator,
+    member::{AdminAction, Member, Role},
+};
+
+pub struct Observer {
+    pub dir: PathBuf,
+    pub url: String,
+}
+
+const NAME: &str = "observer";
+
+impl Lab {
+    /// Makes the folder, lets an admin register the member, gives it the genesis file.
+    pub fn admit_observer(&self) -> Observer {
+        let ports = ports::free(3).expect("free ports");
+        let dir = self.folder().join(NAME);
+        self.node_program(
+            "init --dir {} --name observer --organisation inspectorate --plain-keys \
+             --http 127.0.0.1:{} --address /ip4/127.0.0.1/tcp/{} --payload-address /ip4/127.0.0.1/tcp/{}",
+            &[&dir.display(), &ports[0], &ports[1], &ports[2]],
+        )
+        .ok();
+        let entry = std::fs::read_to_string(dir.join("validator.json")).expect("its public entry");
+        let entry: GenesisValidator = serde_json::from_str(&entry).expect("its public entry");
+        let member = Member {
+            key: entry.key,
+            peer: Some(entry.peer),
+            ..members::member(NAME, "inspectorate", Role::Auditor)
+        };
+        self.done("ann", Action::Propose(AdminAction::AddMember(member)));
+        std::fs::copy(self.network.genesis(), dir.join("genesis.json")).expect("its copy");
+        Observer { dir, url: format!("http://127.0.0.1:{}", ports[0]) }
+    }
+
+    pub fn start_observer(&self, observer: &Observer) -> Client {
+        let mut command = Command::new(&self.network.programs().node);
+        command.arg("start").arg("--config").arg(observer.dir.join("config.toml"));
+        let log = observer.dir.join("log");
+        self.network.processes().start(NAME, &mut command, &log).expect("it starts");
+        self.client_at(&observer.url)
+    }
+
+    /// The node's program on a folder that it is expected to refuse.
+    pub fn refuses_to_start(&self, dir: &std::path::Path) -> cli::Said {
+        self.node_program("start --config {}", &[&dir.join("config.toml").display()])
+    }
+}

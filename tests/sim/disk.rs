@@ -1,0 +1,93 @@
+//! A node's disk: what was synced survives a crash, the rest does not.
+
+use std::collections::BTreeSet;
+use twinfold_consensus::{Head, Record, Recovered};
+use twinfold_types::{
+    Block, Digest, Epoch, Height, TimeMs, TxId,
+    hash::Tag,
+    message::CommittedBlocks,
+    vote::{Certificate, Checkpoint, CheckpointCertificate},
+};
+
+/// Blocks in one answer to a node that catches up.
+const SYNC_BLOCKS: usize = 5;
+
+pub struct Disk {
+    pub log: Vec<Record>,
+    pub stable: Option<CheckpointCertificate>,
+    /// Executed blocks from height 1 on.
+    blocks: Vec<(Block, Certificate, Checkpoint)>,
+    executed_txs: BTreeSet<TxId>,
+    genesis: Head,
+}
+
+impl Disk {
+    pub fn new(chain: Digest, time: TimeMs) -> Self {
+        let genesis = Head { height: Height(0), digest: chain, time };
+        let (log, blocks) = (Vec::new(), Vec::new());
+        Self { log, stable: None, blocks, executed_txs: BTreeSet::new(), genesis }
+    }
+
+    pub fn recover(&self) -> Recovered {
+        Recovered { head: self.head(), stable: self.stable.clone(), records: self.log.clone() }
+    }
+
+    pub fn head(&self) -> Head {
+        self.blocks.last().map_or(self.genesis, |(block, ..)| {
+            let header = &block.header;
+            Head { height: header.height, digest: block.digest(), time: header.time }
+        })
+    }
+
+    pub fn checkpoint(&self) -> Option<&Checkpoint> {
+        self.blocks.last().map(|(.., checkpoint)| checkpoint)
+    }
+
+    pub fn has_executed(&self, tx: &TxId) -> bool {
+        self.executed_txs.contains(tx)
+    }
+
+    pub fn digests(&self) -> impl Iterator<Item = (Height, Digest)> + '_ {
+        self.blocks.iter().map(|(block, ..)| (block.header.height, block.digest()))
+    }
+
+    /// Executes and syncs one block: the state is a chain of hashes.
+    pub fn execute(&mut self, block: Block, certificate: Certificate) -> Checkpoint {
+        assert_eq!(block.header.height, self.head().height.next(), "executed out of order");
+        let before = self.checkpoint().map_or(Digest::ZERO, |checkpoint| checkpoint.state_root);
+        let fresh: Vec<TxId> =
+            block.txs.iter().map(|tx| tx.id()).filter(|id| !self.has_executed(id)).collect();
+        let checkpoint = Checkpoint {
+            epoch: Epoch(0),
+            height: block.header.height,
+            block: block.digest(),
+            state_root: Digest::of(Tag::StateKey, &(before, block.digest(), &fresh)),
+            audit_size: block.header.height.0,
+            audit_root: Digest::ZERO,
+            next_committee: None,
+        };
+        self.executed_txs.extend(fresh);
+        self.blocks.push((block, certificate, checkpoint.clone()));
+        checkpoint
+    }
+
+    pub fn block(&self, height: Height, digest: &Digest) -> Option<Block> {
+        let index = usize::try_from(height.0.checked_sub(1)?).ok()?;
+        let (block, ..) = self.blocks.get(index)?;
+        (block.digest() == *digest).then(|| block.clone())
+    }
+
+    /// Blocks from a height on, ending at one that has a certificate of its own.
+    pub fn committed(&self, from: Height) -> Option<CommittedBlocks> {
+        let start = usize::try_from(from.0.checked_sub(1)?).ok()?;
+        let rest = self.blocks.get(start..)?;
+        let own = |(block, certificate, _): &(Block, Certificate, Checkpoint)| {
+            block.header.height == certificate.body.height
+        };
+        // The last that fits into an answer, or else the first beyond.
+        let fits = (0..rest.len().min(SYNC_BLOCKS)).rev().find(|i| own(&rest[*i]));
+        let last = fits.or_else(|| (0..rest.len()).find(|i| own(&rest[*i])))?;
+        let blocks = rest[..=last].iter().map(|(block, ..)| block.clone()).collect();
+        Some(CommittedBlocks { blocks, certificate: rest[last].1.clone() })
+    }
+}
