@@ -100,7 +100,11 @@ impl CliError {
     /// What to do about it; empty when the message says it all.
     pub fn hint(&self) -> String {
         match self {
-            Self::Client(error) | Self::Verify(VerifyError::Client(error)) => error.hint(),
+            Self::Client(error) | Self::Verify(VerifyError::Client(error)) => {
+                // Nodes judge by the ledger's rules before they admit: same code, same hint.
+                let hint = crate::update::refused_code(error).map(chain_hint).unwrap_or_default();
+                if hint.is_empty() { error.hint() } else { hint.into() }
+            }
             Self::Usage { hint, .. } | Self::Failed { hint, .. } => hint.clone(),
             Self::Chain { code, .. } => chain_hint(*code).into(),
             Self::Verify(_) => {

@@ -157,7 +157,7 @@ impl Session<'_> {
     /// Waits until the cluster takes updates this trainer has not sent; `None` once
     /// the task has ended.
     fn next_round(&self) -> Result<Option<TaskView>> {
-        let (started, mut pause) = (std::time::Instant::now(), Pause::new());
+        let (started, mut pause) = (std::time::Instant::now(), Pause::default());
         loop {
             let task = self.client.task(&self.summary.task)?;
             if task.status != TaskStatus::Open {

@@ -6,7 +6,7 @@ use crate::{
     client::{Client, ClientError, now},
     error::{CliError, Result},
     files,
-    train::{Pending, Settlement, TrainerState},
+    train::{Pending, Settlement, StateError, TrainerState},
 };
 use serde::Serialize;
 use std::{
@@ -27,6 +27,7 @@ use twinfold_types::{
 
 /// Rounds looked through for an update that was ordered before.
 const ROUNDS_SEARCHED: usize = 16;
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 const POLL_MS_MIN: u64 = 60;
 const POLL_MS_MAX: u64 = 400;
 
@@ -100,7 +101,16 @@ pub fn open_state(
     let name = format!("{}-{}.trainer", &task.to_string()[..16], &trainer.to_string()[..16]);
     let values = model_values(&spec.tensors).and_then(|values| usize::try_from(values).ok());
     let values = values.ok_or_else(|| CliError::failed("the task's model is too large", ""))?;
-    Ok(TrainerState::open(&dir.join(name), task, trainer, values)?)
+    let (path, started) = (dir.join(name), Instant::now());
+    loop {
+        match TrainerState::open(&path, task, trainer, values) {
+            // A killed predecessor may take a moment to be gone.
+            Err(StateError::Locked(_)) if started.elapsed() < LOCK_PATIENCE => {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            opened => return Ok(opened?),
+        }
+    }
 }
 
 /// Versions that a residual outlives.
@@ -241,7 +251,7 @@ impl Route<'_> {
 
     /// Waits for the round's end, as long as it takes within `timeout`.
     pub fn await_fate(&self, place: &Place, timeout: Duration) -> Result<Fate> {
-        let (started, mut pause) = (Instant::now(), Pause::new());
+        let (started, mut pause) = (Instant::now(), Pause::default());
         loop {
             if let Some(fate) = self.fate(place)? {
                 return Ok(fate);
@@ -300,12 +310,13 @@ pub fn refused_code(error: &ClientError) -> Option<Code> {
 /// Short pauses first, longer ones while nothing happens.
 pub struct Pause(u64);
 
-impl Pause {
-    #[allow(clippy::new_without_default)]
-    pub fn new() -> Self {
+impl Default for Pause {
+    fn default() -> Self {
         Self(POLL_MS_MIN)
     }
+}
 
+impl Pause {
     pub fn sleep(&mut self) {
         std::thread::sleep(Duration::from_millis(self.0));
         self.0 = (self.0 * 3 / 2).min(POLL_MS_MAX);

@@ -1,7 +1,7 @@
 //! Checkpoints: what a quorum says of the state after a height (P14).
 
 use crate::{Effect, Evidence, HaltReason, Machine, Record};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use twinfold_types::{
     Height, SeatIndex,
     limits::{CHECKPOINT_INTERVAL_HEIGHTS, WATERMARK_HEIGHTS},
@@ -18,6 +18,8 @@ pub(crate) struct Checkpoints {
     votes: BTreeMap<Height, BTreeMap<SeatIndex, CheckpointVote>>,
     /// Own votes as signed.
     own: BTreeMap<Height, CheckpointVote>,
+    /// Seats already named as equivocating.
+    accused: BTreeSet<SeatIndex>,
 }
 
 impl Checkpoints {
@@ -65,10 +67,7 @@ impl Checkpoints {
 }
 
 /// What at least `needed` seats say alike.
-fn majority(
-    votes: &BTreeMap<SeatIndex, CheckpointVote>,
-    needed: usize,
-) -> Option<&Checkpoint> {
+fn majority(votes: &BTreeMap<SeatIndex, CheckpointVote>, needed: usize) -> Option<&Checkpoint> {
     if votes.len() < needed {
         return None;
     }
@@ -117,7 +116,11 @@ impl Machine {
             return;
         }
         match known {
-            Some(known) => self.accuse(Evidence::Checkpoints(known, vote)),
+            Some(known) => {
+                if self.checkpoints.accused.insert(known.seat) {
+                    self.accuse(Evidence::Checkpoints(known, vote));
+                }
+            }
             None => {
                 self.checkpoints.votes.entry(height).or_default().insert(vote.seat, vote);
             }

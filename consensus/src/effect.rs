@@ -109,7 +109,9 @@ pub enum RecoveryError {
     WrongKey { seat: twinfold_types::SeatIndex, key: PublicKey },
     #[error("the log holds a record of seat {found}, this node sits on {expected}")]
     ForeignRecord { found: twinfold_types::SeatIndex, expected: String },
-    #[error("the log holds a vote of view {vote_view} while view {installed} is the newest installed")]
+    #[error(
+        "the log holds a vote of view {vote_view} while view {installed} is the newest installed"
+    )]
     UnknownView { vote_view: View, installed: View },
     #[error("the log holds two different own votes at view {view}, height {height}")]
     TwoVotes { view: View, height: Height },

@@ -63,6 +63,7 @@
 
 mod bodies;
 mod checkpoint;
+mod commit;
 mod early;
 mod effect;
 mod event;

@@ -79,9 +79,9 @@ impl Machine {
         match event {
             Event::Message { from, message } => self.on_message(from, message),
             Event::Built { view, parent, time, txs } => self.on_built(view, parent, time, txs), // P3
-            Event::Executed { checkpoint } => self.on_executed(checkpoint),                     // P14
-            Event::Connected { peer } => self.greet(peer),                                      // P16
-            Event::Work { pending } => self.on_work(pending),                                   // P3
+            Event::Executed { checkpoint } => self.on_executed(checkpoint), // P14
+            Event::Connected { peer } => self.greet(peer),                  // P16
+            Event::Work { pending } => self.on_work(pending),               // P3
             Event::Tick => self.tick = None,
         }
         self.advance();
@@ -91,16 +91,18 @@ impl Machine {
     pub(crate) fn on_message(&mut self, from: PublicKey, message: ConsensusMessage) {
         match message {
             ConsensusMessage::PrePrepare { vote, block } => self.on_pre_prepare(vote, *block), // P4
-            ConsensusMessage::Vote(vote) => self.on_vote(vote),                                // P5 P6
-            ConsensusMessage::ViewChange(change) => self.on_view_change(*change),              // P12
-            ConsensusMessage::NewView(new_view) => self.on_new_view(*new_view),                // P9
-            ConsensusMessage::Checkpoint(vote) => self.on_checkpoint(vote),                    // P14
-            ConsensusMessage::Stable(certificate) => self.on_stable(*certificate),             // P14
+            ConsensusMessage::Vote(vote) => self.on_vote(vote), // P5 P6
+            ConsensusMessage::ViewChange(change) => self.on_view_change(*change), // P12
+            ConsensusMessage::NewView(new_view) => self.on_new_view(*new_view), // P9
+            ConsensusMessage::Checkpoint(vote) => self.on_checkpoint(vote), // P14
+            ConsensusMessage::Stable(certificate) => self.on_stable(*certificate), // P14
             // What remains speaks of others only.
             _ if from == self.signer.public_key() => {}
             ConsensusMessage::Status(status) => self.on_status(from, status), // P16
-            ConsensusMessage::GetBlock { height, digest } => self.on_get_block(from, height, digest),
-            ConsensusMessage::Block(block) => self.on_block(*block),          // P17
+            ConsensusMessage::GetBlock { height, digest } => {
+                self.on_get_block(from, height, digest)
+            }
+            ConsensusMessage::Block(block) => self.on_block(*block), // P17
             ConsensusMessage::GetCommitted { from: height } => self.on_get_committed(from, height),
             ConsensusMessage::Committed(blocks) => self.on_committed(from, *blocks), // P17
         }
@@ -116,7 +118,8 @@ impl Machine {
                 || self.execute_decisions()      // P6
                 || self.make_new_view()          // P9
                 || self.rotate()                 // P13
-                || self.time_out())              // P13
+                || self.time_out())
+        // P13
         {}
         if self.halted.is_some() {
             return;

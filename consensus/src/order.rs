@@ -1,17 +1,16 @@
-//! Ordering in an installed view: propose, prepare, commit (P1–P6, P11, P15).
+//! Ordering in an installed view: propose and prepare (P3, P4, P11, P15).
 
-use crate::{Effect, Evidence, HaltReason, Head, Machine, Record, votes};
-use std::collections::BTreeSet;
+use crate::{Effect, Machine, Record};
 use twinfold_types::{
-    Block, Digest, Height, SeatIndex, SignedTx, TimeMs, View,
+    Block, Digest, Height, SignedTx, TimeMs, View,
     block::{Header, body_digest},
-    limits::{DRIFT_MS_MAX, WATERMARK_HEIGHTS},
+    limits::DRIFT_MS_MAX,
     message::ConsensusMessage,
-    vote::{Certificate, Vote, VoteBody, VoteKind},
+    vote::{Vote, VoteBody, VoteKind},
 };
 
 /// Proposals whose bodies are taken ahead of the committed head.
-const PROPOSALS_AHEAD_HEIGHTS: u64 = 8;
+pub(crate) const PROPOSALS_AHEAD_HEIGHTS: u64 = 8;
 
 /// Proposing (P3).
 impl Machine {
@@ -74,7 +73,7 @@ impl Machine {
         self.broadcast(ConsensusMessage::PrePrepare { vote, block: Box::new(block) });
     }
 
-    fn sign_vote(&self, kind: VoteKind, height: Height, digest: Digest) -> Option<Vote> {
+    pub(crate) fn sign_vote(&self, kind: VoteKind, height: Height, digest: Digest) -> Option<Vote> {
         let body = VoteBody { kind, epoch: self.epoch(), view: self.view, height, digest };
         let statement = body.statement(&self.chain, &self.committee_digest);
         Some(Vote { body, seat: self.seat?, signature: self.signer.sign(&statement) })
@@ -200,224 +199,8 @@ impl Machine {
     }
 
     /// Whether the body is here for good, or will be by the end of the turn.
-    fn is_body_safe(&self, digest: &Digest, height: Height) -> bool {
+    pub(crate) fn is_body_safe(&self, digest: &Digest, height: Height) -> bool {
         let in_ledger = height == self.executed && height == self.head.height;
         self.bodies.holds(digest) || (in_ledger && *digest == self.head.digest)
-    }
-}
-
-/// Collecting votes and committing (P5, P6).
-impl Machine {
-    pub(crate) fn on_vote(&mut self, vote: Vote) {
-        let VoteBody { kind, epoch, view, height, .. } = vote.body;
-        if kind == VoteKind::PrePrepare || epoch != self.epoch() || view < self.installed.view {
-            return;
-        }
-        if view > self.installed.view {
-            if self.is_signed(&vote) {
-                self.early.add_vote(vote);
-            }
-            return;
-        }
-        let base = self.installed.base.is_some_and(|base| base.height == height);
-        if !base && (height <= self.head.height || height > self.vote_window()) {
-            return;
-        }
-        let slot = self.slots.entry(height).or_default();
-        if let Some(first) = slot.votes(kind).get(&vote.seat).cloned() {
-            return self.check_equivocation(first, vote);
-        }
-        if self.is_signed(&vote)
-            && let Some(slot) = self.slots.get_mut(&height)
-        {
-            slot.votes(kind).insert(vote.seat, vote);
-        }
-    }
-
-    /// Two different statements at one place, both signed by the seat (P1).
-    fn check_equivocation(&mut self, first: Vote, second: Vote) {
-        let known = |slot: &crate::votes::Slot| slot.accused.contains(&first.seat);
-        let height = first.body.height;
-        if first.body == second.body
-            || self.slots.get(&height).is_some_and(known)
-            || !self.is_signed(&second)
-        {
-            return;
-        }
-        self.slots.entry(height).or_default().accused.insert(first.seat);
-        self.accuse(Evidence::Votes(first, second));
-    }
-
-    /// Turns quorums of prepares into certificates and those into commit votes.
-    pub(crate) fn commit_prepared(&mut self) -> bool {
-        let quorum = self.committee.quorum();
-        let mut progress = false;
-        for height in self.slots.keys().copied().collect::<Vec<_>>() {
-            let Some(slot) = self.slots.get_mut(&height) else { continue };
-            if slot.prepared.is_none()
-                && let Some(certificate) = votes::certificate(&slot.prepares, quorum)
-            {
-                slot.prepared = Some(certificate.clone());
-                self.raise_claim(&certificate);
-            }
-            progress |= self.commit_slot(height);
-        }
-        progress
-    }
-
-    fn commit_slot(&mut self, height: Height) -> bool {
-        let open = self.slots.get(&height).filter(|slot| slot.own_commit.is_none());
-        let Some(prepared) = open.and_then(|slot| slot.prepared.as_ref()) else { return false };
-        let (digest, signers) = (prepared.body.digest, signers(prepared));
-        // At the head only a base still needs votes: others may not have committed it.
-        let is_base = self.installed.base_height() == height;
-        if !self.may_vote() || height < self.head.height || (height == self.head.height && !is_base)
-        {
-            return false;
-        }
-        if !self.is_body_safe(&digest, height) {
-            self.bodies.want(digest, height, signers, self.now);
-            return false;
-        }
-        self.make_durable(&digest);
-        let Some(vote) = self.sign_vote(VoteKind::Commit, height, digest) else { return false };
-        self.slots.entry(height).or_default().own_commit = Some(vote.clone());
-        self.persist(Record::Vote(vote.clone()));
-        self.broadcast(ConsensusMessage::Vote(vote));
-        true
-    }
-
-    /// Commits what a quorum of commits decides, ancestors first.
-    pub(crate) fn execute_decisions(&mut self) -> bool {
-        let quorum = self.committee.quorum();
-        let above = self.slots.range(self.head.height.next()..).rev();
-        let newest = above.into_iter().find_map(|(_, s)| votes::certificate(&s.commits, quorum));
-        if let Some(certificate) = newest {
-            self.decide(certificate);
-        }
-        let head = self.head.height;
-        let Some(decided) = self.decided.take_if(|decided| decided.body.height > head) else {
-            return false;
-        };
-        match self.path_to(&decided) {
-            Ok(path) => {
-                self.raise_claim(&decided);
-                for digest in path {
-                    if let Some(block) = self.bodies.get(&digest).cloned() {
-                        self.commit(block, &decided);
-                    }
-                }
-                true
-            }
-            Err(Missing::Body(digest, height)) => {
-                // A wide gap is closed from below, by catching up.
-                if height.0 - self.head.height.0 <= PROPOSALS_AHEAD_HEIGHTS {
-                    self.bodies.want(digest, height, signers(&decided), self.now);
-                }
-                self.decided = Some(decided);
-                false
-            }
-            Err(Missing::Fork(theirs)) => {
-                self.halt(HaltReason::Forked { height: head, ours: self.head.digest, theirs });
-                false
-            }
-        }
-    }
-
-    pub(crate) fn decide(&mut self, certificate: Certificate) {
-        let height = certificate.body.height;
-        if self.decided.as_ref().is_none_or(|decided| decided.body.height < height) {
-            self.decided = Some(certificate);
-        }
-    }
-
-    /// The blocks from above the head to the decided one, in order.
-    fn path_to(&self, decided: &Certificate) -> Result<Vec<Digest>, Missing> {
-        let (mut digest, mut height) = (decided.body.digest, decided.body.height);
-        let mut path = Vec::new();
-        while height > self.head.height {
-            let block = self.bodies.get(&digest).ok_or(Missing::Body(digest, height))?;
-            path.push(digest);
-            digest = block.header.parent;
-            height = Height(height.0 - 1);
-        }
-        if digest != self.head.digest {
-            return Err(Missing::Fork(digest));
-        }
-        path.reverse();
-        Ok(path)
-    }
-
-    /// The next block of the chain is final.
-    pub(crate) fn commit(&mut self, block: Block, certificate: &Certificate) {
-        let (height, digest, time) = (block.header.height, block.digest(), block.header.time);
-        self.head = Head { height, digest, time };
-        self.unexecuted.insert(height, digest);
-        self.settled = true;
-        self.asked = None;
-        if self.view == self.installed.view {
-            self.pace.committed(self.now, self.committee.leader(self.view));
-        }
-        self.effects.push(Effect::Commit { block, certificate: certificate.clone() });
-    }
-}
-
-enum Missing {
-    Body(Digest, Height),
-    Fork(Digest),
-}
-
-pub(crate) fn signers(certificate: &Certificate) -> Vec<SeatIndex> {
-    certificate.signatures.iter().map(|(seat, _)| *seat).collect()
-}
-
-/// Bounds, and forgetting what is settled (P18).
-impl Machine {
-    pub(crate) fn is_signed(&self, vote: &Vote) -> bool {
-        let statement = vote.body.statement(&self.chain, &self.committee_digest);
-        let key = self.committee.key(vote.seat);
-        key.is_some_and(|key| self.verifier.verify(key, &statement, &vote.signature))
-    }
-
-    /// The last height that the installed view orders (P13).
-    pub(crate) fn last_of_view(&self) -> Height {
-        Height(self.installed.base_height().0.saturating_add(self.view_heights))
-    }
-
-    fn vote_window(&self) -> Height {
-        let from = self.checkpoints.stable_height().max(self.head.height);
-        Height(from.0.saturating_add(WATERMARK_HEIGHTS))
-    }
-
-    /// Bodies and votes stay until the ledger has the height; bodies that no chain
-    /// of interest leads to go, and their transactions return to the pool.
-    pub(crate) fn forget_settled(&mut self) {
-        if !std::mem::take(&mut self.settled) {
-            return;
-        }
-        let (executed, head) = (self.executed, self.head);
-        let base = self.installed.base;
-        let base_height = base.map(|base| base.height).filter(|height| *height >= executed);
-        self.slots.retain(|height, _| *height > executed || Some(*height) == base_height);
-        self.decided = self.decided.take().filter(|decided| decided.body.height > head.height);
-        let is_base = |digest: &Digest| base.is_some_and(|base| base.digest == *digest);
-        self.bodies.forget_wanted(|digest, height| {
-            height < head.height
-                || (height == head.height && (height == executed || !is_base(digest)))
-        });
-        let mut needed: BTreeSet<Digest> = self.unexecuted.values().copied().collect();
-        for (height, slot) in &self.slots {
-            if *height > head.height {
-                needed.extend(slot.digests());
-            }
-        }
-        let certificates = [&self.highest, &self.decided].into_iter().flatten();
-        for body in certificates.map(|certificate| certificate.body).chain(base) {
-            needed.extend(self.bodies.ancestry(body.digest, executed));
-        }
-        let dropped = self.bodies.keep(&needed);
-        if !dropped.is_empty() {
-            self.effects.push(Effect::Returned(dropped));
-        }
     }
 }

@@ -3,8 +3,9 @@
 use crate::{Effect, HaltReason, Machine, votes::Slot};
 use std::collections::{BTreeMap, BTreeSet};
 use twinfold_types::{
-    Block, Digest, Height, PublicKey, SeatIndex, TimeMs, block::body_digest,
-    limits::STATUS_INTERVAL_MS,
+    Block, Digest, Height, PublicKey, SeatIndex, TimeMs,
+    block::body_digest,
+    limits::{STATUS_INTERVAL_MS, SYNC_BLOCKS_MAX},
     message::{CommittedBlocks, ConsensusMessage, Status},
     vote::{VoteBody, VoteKind},
 };
@@ -101,9 +102,7 @@ impl Machine {
             self.sync.told = self.sync.told.max(status.committed);
             self.ask_committed(from);
         }
-        let recent = |time: &TimeMs| {
-            time.plus(ANSWER_INTERVAL_MS) > self.now && *time <= self.now
-        };
+        let recent = |time: &TimeMs| time.plus(ANSWER_INTERVAL_MS) > self.now && *time <= self.now;
         if self.sync.answered.get(&from).is_some_and(recent) {
             return;
         }
@@ -137,7 +136,8 @@ impl Machine {
         if status.installed && status.view == self.installed.view {
             let base = self.installed.base_height();
             let slots = self.slots.iter();
-            let lacking = slots.filter(|(height, _)| **height > status.committed || **height == base);
+            let lacking =
+                slots.filter(|(height, _)| **height > status.committed || **height == base);
             messages.extend(lacking.flat_map(|(_, slot)| self.own_messages(slot)));
         }
         match self.checkpoints.stable() {
@@ -204,6 +204,7 @@ impl Machine {
         let fits = body.kind == VoteKind::Commit
             && (body.height, body.digest) == (last.header.height, last.digest())
             && body.height > head.height
+            && blocks.len() <= SYNC_BLOCKS_MAX
             && is_chain(&blocks);
         let new = blocks.iter().position(|block| block.header.height == head.height.next());
         let Some(new) = new.filter(|_| fits) else { return };
@@ -236,8 +237,7 @@ impl Machine {
         let (now, own) = (self.now, self.seat);
         let mut requests = Vec::new();
         for (digest, wanted) in self.bodies.wanted() {
-            let others: Vec<_> =
-                wanted.signers.iter().filter(|seat| Some(**seat) != own).collect();
+            let others: Vec<_> = wanted.signers.iter().filter(|seat| Some(**seat) != own).collect();
             if wanted.due > now || others.is_empty() {
                 continue;
             }

@@ -1,7 +1,7 @@
 //! From one leader to the next: view changes, new views, bases (P7–P13).
 
-use crate::{Evidence, Machine, Record, order::signers};
-use std::collections::BTreeMap;
+use crate::{Evidence, Machine, Record, commit::signers};
+use std::collections::{BTreeMap, BTreeSet};
 use twinfold_types::{
     Height, SeatIndex, View,
     key::Statement,
@@ -42,6 +42,8 @@ pub(crate) struct ViewChanges {
     newest: BTreeMap<SeatIndex, ViewChange>,
     /// Own, as signed; counted in `newest` after its sync.
     pub own: Option<ViewChange>,
+    /// Seats already named as equivocating.
+    accused: BTreeSet<SeatIndex>,
 }
 
 impl ViewChanges {
@@ -95,9 +97,7 @@ impl Machine {
 
     /// The planned change after a view's last height.
     pub(crate) fn rotate(&mut self) -> bool {
-        self.may_vote()
-            && self.head.height >= self.last_of_view()
-            && self.move_to(self.view.next())
+        self.may_vote() && self.head.height >= self.last_of_view() && self.move_to(self.view.next())
     }
 
     /// Signs a view change. False where a certificate shows that a quorum is in that
@@ -134,7 +134,11 @@ impl Machine {
             && known.body.view == header.body.view
         {
             let (known, header) = (known.clone(), header.clone());
-            if known.body != header.body && self.is_header_valid(&header) {
+            let is_new = known.body != header.body
+                && !self.view_changes.accused.contains(&known.seat)
+                && self.is_header_valid(&header);
+            if is_new {
+                self.view_changes.accused.insert(known.seat);
                 self.accuse(Evidence::ViewChanges(known, header));
             }
             return;
@@ -192,9 +196,7 @@ impl Machine {
 impl Machine {
     /// As leader of the view moved to, with a quorum of changes for it.
     pub(crate) fn make_new_view(&mut self) -> bool {
-        if self.view == self.installed.view
-            || self.seat != Some(self.committee.leader(self.view))
-        {
+        if self.view == self.installed.view || self.seat != Some(self.committee.leader(self.view)) {
             return false;
         }
         let changes = self.view_changes.of_view(self.view);

@@ -53,10 +53,7 @@ impl Slot {
 }
 
 /// The certificate that the votes make, if a quorum of them is equal.
-pub(crate) fn certificate(
-    votes: &BTreeMap<SeatIndex, Vote>,
-    quorum: usize,
-) -> Option<Certificate> {
+pub(crate) fn certificate(votes: &BTreeMap<SeatIndex, Vote>, quorum: usize) -> Option<Certificate> {
     if votes.len() < quorum {
         return None;
     }

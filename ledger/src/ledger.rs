@@ -5,12 +5,12 @@ use crate::{
     audit,
     error::LedgerError,
     execute::{self, Transition},
-    genesis,
+    open,
     reader::Reader,
     replay,
     rocks::{Order, Rocks, View},
     state::{StateRead, Writes},
-    store::{self, Batch, Column, LAYOUT_VERSION, TxPlace},
+    store::{self, Batch, Column, TxPlace},
     tree,
 };
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,6 @@ use twinfold_types::{
     block::body_digest,
     codec,
     genesis::Genesis,
-    merkle,
     model::ModelRecord,
     state_key::Prefix,
     vote::{Certificate, Checkpoint, CheckpointCertificate},

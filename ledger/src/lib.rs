@@ -15,6 +15,7 @@ mod error;
 mod execute;
 mod genesis;
 mod ledger;
+mod look;
 mod merge;
 mod open;
 mod proof;
@@ -28,4 +29,4 @@ mod tree;
 
 pub use error::LedgerError;
 pub use ledger::{Executed, Head, Ledger};
-pub use reader::Reader;
+pub use reader::{FoldBasis, Reader};

@@ -5,9 +5,10 @@ use crate::{
     error::LedgerError,
     execute::{self, Env},
     ledger::{Head, Shared},
+    look::Look,
     open,
     proof::{self, Prover},
-    rocks::{Order, View},
+    rocks::Order,
     round,
     store::{self, Column},
 };
@@ -34,8 +35,15 @@ pub struct Reader {
     shared: Arc<Shared>,
 }
 
-/// One view with typed reads.
-struct Look<'a>(View<'a>);
+/// Everything that a fold job works on, as of one instant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoldBasis {
+    pub task: Task,
+    /// Every cluster of the task, in order.
+    pub clusters: Vec<Cluster>,
+    /// The round's list; empty for a merge.
+    pub entries: Vec<Entry>,
+}
 
 impl Reader {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
@@ -175,16 +183,31 @@ impl Reader {
         Ok(jobs)
     }
 
+    /// What a job works on, or none when it is not due (any more). All of it is read at
+    /// one instant: rows read one by one might belong to different heights, and a
+    /// result signed over such a mixture would be wrong.
+    pub fn fold_basis(&self, job: &FoldJob) -> Result<Option<FoldBasis>> {
+        let look = self.look();
+        let task: Option<Task> = look.state(&state_key::task(&job.task()))?;
+        let Some(task) = task else { return Ok(None) };
+        let due = round::jobs(&task, &|key| look.state(key), &|key| look.state(key))?;
+        if !due.contains(job) {
+            return Ok(None);
+        }
+        let (clusters, entries) = match job {
+            FoldJob::Round(key) => (look.clusters(&task)?, look.entries(key)?),
+            FoldJob::Merge { .. } => (look.clusters(&task)?, vec![]),
+        };
+        Ok(Some(FoldBasis { task, clusters, entries }))
+    }
+
     pub fn round(&self, key: &RoundKey) -> Result<Option<Round>> {
         self.get(&state_key::round(key))
     }
 
     /// The list of a round, in order.
     pub fn round_entries(&self, key: &RoundKey) -> Result<Vec<Entry>> {
-        let look = self.look();
-        let round: Option<Round> = look.state(&state_key::round(key))?;
-        let entries = 0..round.map_or(0, |round| round.entries);
-        entries.map(|index| look.expect(&state_key::round_entry(key, index))).collect()
+        self.look().entries(key)
     }
 
     pub fn task(&self, id: &TaskId) -> Result<Option<Task>> {
@@ -205,9 +228,7 @@ impl Reader {
     pub fn clusters(&self, task: &TaskId) -> Result<Vec<Cluster>> {
         let look = self.look();
         let task: Option<Task> = look.state(&state_key::task(task))?;
-        let Some(task) = task else { return Ok(vec![]) };
-        let ids = (0..task.spec.clusters).map(ClusterId);
-        ids.map(|id| look.expect(&state_key::cluster(&task.id, id))).collect()
+        task.map_or(Ok(vec![]), |task| look.clusters(&task))
     }
 
     pub fn model(&self, id: &ModelId) -> Result<Option<ModelRecord>> {
@@ -275,51 +296,5 @@ impl Reader {
         let stable = stable
             .ok_or_else(|| LedgerError::NotCertified("the chain's first checkpoint".into()))?;
         prove(&Prover { view: &look.0, chain: self.shared.chain, stable })
-    }
-}
-
-impl Look<'_> {
-    fn decode<T: Serialize + DeserializeOwned>(&self, bytes: &[u8], what: &str) -> Result<T> {
-        store::decode(bytes, what, |why| self.0.damaged(why))
-    }
-
-    fn value<T: Serialize + DeserializeOwned>(
-        &self,
-        column: Column,
-        key: &[u8],
-        what: &str,
-    ) -> Result<Option<T>> {
-        self.0.get(column, key)?.map(|bytes| self.decode(&bytes, what)).transpose()
-    }
-
-    fn state<T: Serialize + DeserializeOwned>(&self, key: &StateKey) -> Result<Option<T>> {
-        self.value(Column::State, key.bytes(), "state")
-    }
-
-    fn expect<T: Serialize + DeserializeOwned>(&self, key: &StateKey) -> Result<T> {
-        let missing = || self.0.damaged(format!("no value under state key {:02x?}", key.bytes()));
-        self.state(key)?.ok_or_else(missing)
-    }
-
-    fn scan<T: Serialize + DeserializeOwned>(
-        &self,
-        prefix: &StateKey,
-        beyond: Option<&[u8]>,
-        order: Order,
-        limit: usize,
-    ) -> Result<Vec<(Vec<u8>, T)>> {
-        let rows = self.0.rows(Column::State, prefix.bytes(), beyond, order, limit)?;
-        let decode = |(key, bytes): (Vec<u8>, Vec<u8>)| Ok((key, self.decode(&bytes, "state")?));
-        rows.into_iter().map(decode).collect()
-    }
-
-    fn all<T: Serialize + DeserializeOwned>(&self, prefix: &StateKey) -> Result<Vec<T>> {
-        let rows = self.scan(prefix, None, Order::Forward, usize::MAX)?;
-        Ok(rows.into_iter().map(|(_, value)| value).collect())
-    }
-
-    fn model_of(&self, key: &[u8]) -> Result<ModelId> {
-        store::parse_model_suffix(key)
-            .ok_or_else(|| self.0.damaged(format!("model index {key:02x?}")))
     }
 }

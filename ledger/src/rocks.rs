@@ -150,11 +150,12 @@ impl View<'_> {
         let mut options = ReadOptions::default();
         options.set_iterate_upper_bound(end);
         let rows = self.snapshot.iterator_cf_opt(handle, options, IteratorMode::Start);
-        let key = |row: Result<(Box<[u8]>, Box<[u8]>), rocksdb::Error>| match row {
-            Ok((key, _)) => Ok(key.into_vec()),
-            Err(error) => Err(self.rocks.error(error)),
-        };
-        rows.take(limit).map(key).collect()
+        let mut keys = Vec::new();
+        for row in rows.take(limit) {
+            let (key, _) = row.map_err(|error| self.rocks.error(error))?;
+            keys.push(key.into_vec());
+        }
+        Ok(keys)
     }
 
     pub fn damaged(&self, reason: String) -> LedgerError {

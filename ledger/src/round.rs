@@ -10,8 +10,7 @@
 
 use crate::{error::LedgerError, execute::Exec, merge};
 use twinfold_types::{
-    ClusterId, Digest, Event, RoundNumber,
-    model::ModelId,
+    ClusterId, Event, RoundNumber,
     round::{FoldJob, Round, RoundKey, RoundState, VoidReason},
     state_key::{self, Prefix, StateKey},
     task::{Cluster, Mode, Task, TaskStatus},
@@ -24,8 +23,11 @@ pub fn put_task(exec: &mut Exec<'_>, task: &Task) {
     exec.state.put(state_key::task(&task.id), task);
 }
 
+/// Stores a cluster, and what its version names: deltas may be against it later.
 pub fn put_cluster(exec: &mut Exec<'_>, cluster: &Cluster) {
-    exec.state.put(state_key::cluster(&cluster.task, cluster.cluster), cluster);
+    let Cluster { task, cluster: id, version, model, .. } = cluster;
+    exec.state.put(state_key::cluster(task, *id), cluster);
+    exec.state.put(state_key::cluster_version(task, *id, *version), model);
 }
 
 pub fn put(exec: &mut Exec<'_>, round: &Round) {

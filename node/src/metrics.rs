@@ -208,8 +208,7 @@ mod tests {
         let metrics = Metrics::default();
         metrics.fold_alarms.inc();
         metrics.answered("GET", "/v1/status", 200, Duration::from_millis(2));
-        let figures =
-            Figures { executed: 17, commit_ms: Some((40.0, 90.0)), ..Figures::default() };
+        let figures = Figures { executed: 17, commit_ms: Some((40.0, 90.0)), ..Figures::default() };
         let text = metrics.render(&figures).unwrap();
         for line in [
             "twinfold_fold_alarms_total 1",

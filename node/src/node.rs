@@ -53,6 +53,7 @@ pub struct Node {
     pub events: mpsc::Sender<Event>,
     /// Why the node no longer takes part, if so.
     pub halted: Mutex<Option<String>>,
+    pub metrics: Arc<crate::metrics::Metrics>,
 }
 
 /// Why a transaction is not taken.

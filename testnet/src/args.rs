@@ -31,7 +31,7 @@ pub struct Args {
     #[arg(long, value_name = "M", default_value_t = 8)]
     pub trainers: u32,
     /// Rounds of each cluster; the global model is merged after each.
-    #[arg(long, value_name = "R", default_value_t = 10)]
+    #[arg(long, value_name = "R", default_value_t = 20)]
     pub rounds: u64,
     /// Training data, CSV (label in the last column) or .npz (x and y) [default: the
     /// handwritten digits in testnet/data]
@@ -121,11 +121,7 @@ impl Args {
             limits::CLUSTERS_MAX
         );
         if self.trainers < u32::from(self.clusters) {
-            bail!(
-                "--trainers {}: each of the {} clusters needs one",
-                self.trainers,
-                self.clusters
-            );
+            bail!("--trainers {}: each of the {} clusters needs one", self.trainers, self.clusters);
         }
         ensure!(
             self.participants() <= limits::PARTICIPANTS_MAX,

@@ -5,11 +5,7 @@ use crate::network::Network;
 use color_eyre::eyre::{Result, bail, ensure};
 use std::time::{Duration, Instant};
 use twinfold_cli::client::Client;
-use twinfold_types::{
-    ClusterId, TaskId,
-    round::RoundState,
-    task::TaskStatus,
-};
+use twinfold_types::{ClusterId, TaskId, round::RoundState, task::TaskStatus};
 
 /// Kills so many validators as soon as a round has some of its updates and not
 /// all; the leader dies first. Returns their indices.

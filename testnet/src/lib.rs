@@ -20,4 +20,5 @@ pub mod programs;
 pub mod report;
 pub mod run;
 pub mod table;
+pub mod trainers;
 pub mod watch;

@@ -228,12 +228,7 @@ impl Counter {
     }
 }
 
-fn init_node(
-    programs: &Programs,
-    folder: &Folder,
-    number: usize,
-    ports: &[u16],
-) -> Result<Node> {
+fn init_node(programs: &Programs, folder: &Folder, number: usize, ports: &[u16]) -> Result<Node> {
     let [http, votes, payloads] = ports else { bail!("a node takes three ports") };
     let name = format!("node-{number}");
     let path = folder.path().join(&name);

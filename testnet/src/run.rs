@@ -5,12 +5,13 @@ use crate::{
     cleanup::Cleanup,
     data, faults,
     folder::Folder,
-    learning::{self, Learning, Trainers},
+    learning::{self, Learning},
     network::{Network, same_root},
     processes::Processes,
     programs::Programs,
     report::{self, Summary},
     table::{Table, print_line},
+    trainers::{self, Trainers},
     watch::{Totals, Watch, commit_latency},
 };
 use color_eyre::eyre::{Result, WrapErr};
@@ -26,6 +27,7 @@ const READY_PATIENCE: Duration = Duration::from_secs(60);
 /// Validators come to the same state soon after the last round; the restarted have
 /// to catch up first.
 const ROOT_PATIENCE: Duration = Duration::from_secs(60);
+const TRAINERS_PATIENCE: Duration = Duration::from_secs(10);
 
 pub fn main(args: Args) -> ExitCode {
     if let Err(error) = args.check() {
@@ -92,7 +94,9 @@ fn wait_for_signal(args: &Args) -> Result<()> {
 fn progress(args: &Args) -> ProgressBar {
     // Drawn on stderr, and only where someone looks.
     let bar = if args.json { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
-    bar.set_style(ProgressStyle::with_template("{spinner} {msg}").unwrap_or(ProgressStyle::default_spinner()));
+    bar.set_style(
+        ProgressStyle::with_template("{spinner} {msg}").unwrap_or(ProgressStyle::default_spinner()),
+    );
     bar.enable_steady_tick(Duration::from_millis(120));
     bar
 }
@@ -104,10 +108,11 @@ fn play(
     progress: &ProgressBar,
 ) -> Result<(Network, bool)> {
     let programs = Programs::beside_this_one()?;
-    let data = data::prepare(args.data.as_deref(), &folder.make("data")?, args.seed, args.trainers)?;
+    let data =
+        data::prepare(args.data.as_deref(), &folder.make("data")?, args.seed, args.trainers)?;
     progress.set_message("making keys and genesis");
     let mut network = Network::form(programs, folder.clone(), processes.clone(), args.nodes)?;
-    let (keys, members) = learning::make_keys(&network, args.trainers)?;
+    let (keys, members) = trainers::make_keys(&network, args.trainers)?;
     let fingerprint = network.write_genesis(&members, args.nodes < 4)?;
     let started = Instant::now();
     if !args.json {
@@ -137,7 +142,14 @@ fn play(
         progress: progress.clone(),
     }
     .follow(&table)?;
-    let run = Run { args, client: &client, learning: &learning, task: created.task, started };
+    let run = Run {
+        args,
+        client: &client,
+        learning: &learning,
+        trainers: &trainers,
+        task: created.task,
+        started,
+    };
     let (summary, lineage) = run.conclude(&mut network, totals, progress)?;
     let stays = !args.once;
     progress.suspend(|| show(args, &summary, lineage.as_ref(), &network, stays))?;
@@ -161,6 +173,7 @@ struct Run<'a> {
     args: &'a Args,
     client: &'a Client,
     learning: &'a Learning,
+    trainers: &'a Trainers,
     task: TaskId,
     started: Instant,
 }
@@ -186,17 +199,21 @@ impl Run<'_> {
         progress.set_message("verifying the lineage");
         let lineage = report::verify(network, self.client, &model, progress)
             .wrap_err("cannot verify the final model")?;
+        // Their own count is exact; the sum of the rows stands in where one does not say.
+        let sent = self.trainers.bytes_sent(network, TRAINERS_PATIENCE)?;
         let summary = Summary {
             rounds: totals.rounds,
             accuracy,
             central_accuracy,
-            bytes_sent: totals.bytes_sent,
+            bytes_sent: sent.unwrap_or(totals.bytes_sent),
             bytes_relayed: network.relayed_bytes(),
             bytes_dense: totals.bytes_dense,
             commit_ms_p50,
             commit_ms_p99,
             state_roots_equal: state_roots_equal && statuses.len() == self.args.nodes,
-            lineage_verified: lineage.as_ref().is_some_and(|report| report.recomputed == report.models),
+            lineage_verified: lineage
+                .as_ref()
+                .is_some_and(|report| report.recomputed == report.models),
             validators: self.args.nodes,
             killed: totals.killed.len(),
             seconds: self.started.elapsed().as_secs_f64(),

@@ -44,7 +44,7 @@ pub struct Table {
     clusters: usize,
 }
 
-/// Clusters that get a column each; more of them share one.
+/// Clusters that get a column each; more of them share one with the range.
 const COLUMNS_MAX: usize = 3;
 /// Trainers that are named; of more only the number is shown.
 const NAMES_MAX: usize = 8;
@@ -58,29 +58,22 @@ impl Table {
         if self.json {
             return Ok(());
         }
-        let clusters: String = match self.clusters {
-            count if count <= COLUMNS_MAX => {
-                (0..count).map(|cluster| format!("  {:>13}", format!("cluster {cluster}"))).collect()
-            }
-            count => format!("  {:>22}", format!("{count} clusters")),
+        let (names, units) = match self.clusters {
+            count if count <= COLUMNS_MAX => (
+                (0..count).map(|cluster| format!("cluster {cluster}")).collect(),
+                vec![SCORE_UNITS.into(); count],
+            ),
+            count => (vec![format!("{count} clusters")], vec!["accuracy %".into()]),
         };
-        print_line(&format!(
-            "{:>5}  {:<21}{clusters}  {:>13}  {:>18}  {:>12}  roots",
-            "round", "took part", "global", "sent / dense", "commit ms"
-        ))?;
-        let columns: String = (0..self.clusters.min(COLUMNS_MAX + 1))
-            .filter(|_| self.clusters <= COLUMNS_MAX)
-            .map(|_| format!("  {:>13}", "loss  acc. %"))
-            .collect();
-        let columns = if columns.is_empty() {
-            format!("  {:>22}", "acc. % from – to")
-        } else {
-            columns
-        };
-        print_line(&format!(
-            "{:>5}  {:<21}{columns}  {:>13}  {:>18}  {:>12}",
-            "", "", "loss  acc. %", "kB", "p50 / p99"
-        ))
+        let top = ["round", "took part", "global", "sent / dense", "commit ms", "states"];
+        let below = ["", "", SCORE_UNITS, "kB", "p50 / p99", ""];
+        print_line(&line(top, &names))?;
+        print_line(&line(below, &units))
+    }
+
+    /// A line between rows, for people only.
+    pub fn note(&self, text: &str) -> std::io::Result<()> {
+        if self.json { Ok(()) } else { print_line(&format!("{:>5}  {text}", "")) }
     }
 
     pub fn row(&self, row: &Row) -> std::io::Result<()> {
@@ -90,22 +83,38 @@ impl Table {
         }
         let clusters = match row.clusters.len() {
             count if count <= COLUMNS_MAX => {
-                row.clusters.iter().map(|cluster| format!("  {:>13}", score(cluster.score))).collect()
+                row.clusters.iter().map(|cluster| score(cluster.score)).collect()
             }
-            _ => format!("  {:>22}", range(row)),
+            _ => vec![range(row)],
         };
-        let sent = format!("{} / {}", kilobytes(row.bytes_sent), kilobytes(row.bytes_dense));
-        let commit = format!("{} / {}", ms(row.commit_ms_p50), ms(row.commit_ms_p99));
-        let roots = if row.state_roots_equal { "equal" } else { "DIFFER" };
-        print_line(&format!(
-            "{:>5}  {:<21}{clusters}  {:>13}  {sent:>18}  {commit:>12}  {}/{} {roots}",
-            row.round,
-            took_part(row),
-            score(row.global),
-            row.validators,
-            row.validators,
-        ))
+        let cells = [
+            &row.round.to_string(),
+            &took_part(row),
+            &score(row.global),
+            &format!("{} / {}", kilobytes(row.bytes_sent), kilobytes(row.bytes_dense)),
+            &format!("{} / {}", ms(row.commit_ms_p50), ms(row.commit_ms_p99)),
+            &format!(
+                "{} {}",
+                row.validators,
+                if row.state_roots_equal { "equal" } else { "DIFFER" }
+            ),
+        ];
+        print_line(&line(cells.map(String::as_str), &clusters))
     }
+}
+
+const SCORE_UNITS: &str = "loss  acc. %";
+
+/// One line: the clusters' cells stand between who took part and the global model.
+fn line(
+    [round, took_part, global, sent, commit, states]: [&str; 6],
+    clusters: &[String],
+) -> String {
+    let clusters: String = clusters.iter().map(|cell| format!("  {cell:>13}")).collect();
+    let text = format!(
+        "{round:>5}  {took_part:<17}{clusters}  {global:>13}  {sent:>15}  {commit:>11}  {states}"
+    );
+    text.trim_end().into()
 }
 
 /// A reader that went away (`up | head`) is no error of the run, but ends it.

@@ -2,9 +2,10 @@
 
 use crate::{
     faults,
-    learning::{Learning, Trainers},
+    learning::Learning,
     network::{Network, same_root},
     table::{ClusterRow, Row, Score, Table},
+    trainers::{Trainers, bytes_of},
 };
 use color_eyre::eyre::{Result, ensure};
 use std::time::{Duration, Instant};
@@ -55,6 +56,10 @@ impl Watch<'_> {
                 let (task, kill) = (self.task, self.kill);
                 totals.killed =
                     faults::kill_in_mid_round(self.network, self.client, task, kill, PATIENCE)?;
+                let nodes = self.network.nodes();
+                let names: Vec<_> =
+                    totals.killed.iter().map(|index| nodes[*index].name.as_str()).collect();
+                self.progress.suspend(|| table.note(&format!("{} killed", names.join(" and "))))?;
             }
             let row = self.round(round)?;
             totals.rounds += u64::from(row.clusters.iter().any(|cluster| cluster.folded > 0));
@@ -80,7 +85,10 @@ impl Watch<'_> {
         let (mut bytes_sent, mut updates) = (0, 0);
         for cluster in (0..self.clusters).map(ClusterId) {
             let view = self.ended_round(cluster, round)?;
-            bytes_sent += view.entries.iter().map(|entry| self.trainers.bytes_of(entry)).sum::<u64>();
+            let validators = self.network.nodes().len();
+            let sent =
+                view.entries.iter().map(|entry| bytes_of(entry, &view.round.key, validators));
+            bytes_sent += sent.sum::<u64>();
             updates += view.entries.len() as u64;
             clusters.push(self.cluster_row(cluster, &view)?);
         }
@@ -117,7 +125,10 @@ impl Watch<'_> {
     }
 
     fn cluster_row(&self, cluster: ClusterId, view: &RoundView) -> Result<ClusterRow> {
-        let took_part = view.entries.iter().map(|entry| self.trainers.name(&entry.trainer));
+        let entries = view.entries.iter();
+        let mut took_part: Vec<_> =
+            entries.map(|entry| self.trainers.name(&entry.trainer)).collect();
+        took_part.sort_by_key(|name| (name.len(), name.clone()));
         let (score, folded) = match &view.round.state {
             RoundState::Aggregated { model, outcomes, .. } => {
                 let folded = |outcome: &&Outcome| matches!(outcome, Outcome::Folded { .. });
@@ -125,7 +136,7 @@ impl Watch<'_> {
             }
             _ => (None, 0),
         };
-        Ok(ClusterRow { cluster: cluster.0, took_part: took_part.collect(), folded, score })
+        Ok(ClusterRow { cluster: cluster.0, took_part, folded, score })
     }
 
     /// The global model after the merge that follows the round, or the newest one when
@@ -136,16 +147,15 @@ impl Watch<'_> {
             let passed = |round_now: u64| round_now > round;
             let merged = view.merges > round
                 || view.status != TaskStatus::Open
-                || view.clusters.iter().all(|cluster| passed(cluster.round.0) && cluster.collecting);
+                || view
+                    .clusters
+                    .iter()
+                    .all(|cluster| passed(cluster.round.0) && cluster.collecting);
             Ok(merged.then_some(view.global))
         })?;
         // Later merges may have happened while this one was looked at.
-        let wanted = self.client.models(
-            Some(&self.task()),
-            Some(Level::Global),
-            (round + 2).into(),
-            1,
-        )?;
+        let wanted =
+            self.client.models(Some(&self.task()), Some(Level::Global), (round + 2).into(), 1)?;
         let model = wanted.first().map_or(newest, |view| view.id);
         self.score(&model).map(Some)
     }

@@ -16,15 +16,8 @@ use twinfold_node::journal::Journal;
 use twinfold_tests::samples;
 use twinfold_types::{
     Block, Digest, Epoch, Header, Height, SeatIndex, SignedTx, TaskId, TimeMs, TxId,
-    block::body_digest,
-    codec,
-    key::Signer,
-    keyfile::KeyFile,
-    model::TensorPolicy,
-    proof::Bundle,
-    state_key,
-    tx::TxBody,
-    vote::CheckpointCertificate,
+    block::body_digest, codec, key::Signer, keyfile::KeyFile, model::TensorPolicy, proof::Bundle,
+    state_key, tx::TxBody, vote::CheckpointCertificate,
 };
 
 type Samples = Vec<(String, Vec<u8>)>;
@@ -72,7 +65,10 @@ pub fn samples() -> Vec<(&'static str, Samples)> {
         ("delta_file", vec![("exported".into(), delta())]),
         ("trainer_state", trainer_states()),
         ("state_key", state_keys()),
-        ("cursor", vec![("start".into(), b"0-0-0".to_vec()), ("later".into(), b"12-3-45".to_vec())]),
+        (
+            "cursor",
+            vec![("start".into(), b"0-0-0".to_vec()), ("later".into(), b"12-3-45".to_vec())],
+        ),
     ]
 }
 
@@ -193,10 +189,7 @@ fn trainer_states() -> Samples {
 fn state_keys() -> Samples {
     let deadline = state_key::deadline(TimeMs(77), &samples::round_key());
     let lapse = state_key::proposal_lapse(TimeMs(77), &TxId(samples::digest(4)));
-    vec![
-        ("deadline".into(), deadline.into_bytes()),
-        ("proposal_lapse".into(), lapse.into_bytes()),
-    ]
+    vec![("deadline".into(), deadline.into_bytes()), ("proposal_lapse".into(), lapse.into_bytes())]
 }
 
 /// A true proof: a ledger of one block, its checkpoint signed by a quorum.
@@ -208,8 +201,8 @@ fn bundle() -> Bundle {
     assert_eq!(name, "propose quota");
     let (valid_from, valid_until) = (TimeMs(1_000), TimeMs(61_000));
     let (sender, nonce) = (samples::key(1), 1);
-    let tx = TxBody { chain, sender, nonce, valid_from, valid_until, action }
-        .sign(&samples::secret(1));
+    let tx =
+        TxBody { chain, sender, nonce, valid_from, valid_until, action }.sign(&samples::secret(1));
     let block = block(chain, vec![tx.clone()]);
     let executed = ledger.commit(&block, &samples::certificate()).expect("it follows genesis");
     let checkpoint = executed.checkpoint;

@@ -72,7 +72,8 @@ pub fn transaction(bytes: &[u8]) -> bool {
 
 pub fn consensus_message(bytes: &[u8]) -> bool {
     let message = canonical::<ConsensusMessage>(bytes, limits::MESSAGE_BYTES_MAX);
-    if let Some(ConsensusMessage::PrePrepare { block, .. } | ConsensusMessage::Block(block)) = &message
+    if let Some(ConsensusMessage::PrePrepare { block, .. } | ConsensusMessage::Block(block)) =
+        &message
     {
         let _ = block.check();
     }

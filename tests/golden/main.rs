@@ -6,7 +6,9 @@ mod samples;
 
 use serde::{Serialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, fmt::Debug, path::Path};
-use twinfold_types::{Digest, codec, genesis::Genesis, key, key::Purpose, model, quorum::Committee};
+use twinfold_types::{
+    Digest, codec, genesis::Genesis, key, key::Purpose, model, quorum::Committee,
+};
 
 const LIMIT: usize = 1 << 20;
 

@@ -4,8 +4,8 @@ use twinfold_types::{
     AvailabilityCertificate, BlobId, Block, ClusterId, Code, Digest, Epoch, Event, Header, Height,
     PublicKey, Receipt, RoundNumber, SeatIndex, SecretKey, Signature, SignedTx, TaskId, TimeMs,
     TxId, View,
-    block::body_digest,
     blob::{StorageReceipt, StorageReceiptBody, UploadBody},
+    block::body_digest,
     genesis::{ChainParams, FORMAT_VERSION, Genesis, GenesisValidator},
     key::Signer,
     member::{AdminAction, Member, Proposal, ProposalStatus, Role},
@@ -58,7 +58,11 @@ pub fn blob() -> BlobId {
 
 pub fn availability() -> AvailabilityCertificate {
     let receipt = |seat| StorageReceipt { seat: SeatIndex(seat), signature: signature(seat as u8) };
-    AvailabilityCertificate { epoch: Epoch(0), blob: blob(), receipts: vec![receipt(0), receipt(2)] }
+    AvailabilityCertificate {
+        epoch: Epoch(0),
+        blob: blob(),
+        receipts: vec![receipt(0), receipt(2)],
+    }
 }
 
 pub fn tensors() -> Vec<TensorSpec> {
@@ -287,7 +291,8 @@ pub fn messages() -> Vec<(&'static str, ConsensusMessage)> {
 }
 
 pub fn peer_messages() -> Vec<(&'static str, PeerMessage)> {
-    let fold = SignedFoldResult { result: fold_result(), seat: SeatIndex(1), signature: signature(1) };
+    let fold =
+        SignedFoldResult { result: fold_result(), seat: SeatIndex(1), signature: signature(1) };
     vec![
         ("consensus", PeerMessage::Consensus(ConsensusMessage::Vote(vote()))),
         ("transactions", PeerMessage::Transactions(vec![tx()])),
@@ -342,6 +347,7 @@ pub fn task() -> Task {
         global: ModelId(digest(11)),
         global_version: 2,
         merges: 2,
+        merge_wanted: None,
         merge_due: false,
         active: true,
     }
@@ -364,8 +370,7 @@ pub fn cluster() -> Cluster {
 pub fn rounds() -> Vec<(&'static str, Round)> {
     let height = Height(8);
     let outcomes = fold_result().outcomes;
-    let round =
-        |state| Round { key: round_key(), state, entries: 2, opened: TimeMs(1_000) };
+    let round = |state| Round { key: round_key(), state, entries: 2, opened: TimeMs(1_000) };
     vec![
         ("open", round(RoundState::Open)),
         ("collecting", round(RoundState::Collecting { deadline: TimeMs(11_000), extensions: 1 })),

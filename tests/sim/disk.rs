@@ -47,6 +47,10 @@ impl Disk {
         self.executed_txs.contains(tx)
     }
 
+    pub fn executed_txs(&self) -> usize {
+        self.executed_txs.len()
+    }
+
     pub fn digests(&self) -> impl Iterator<Item = (Height, Digest)> + '_ {
         self.blocks.iter().map(|(block, ..)| (block.header.height, block.digest()))
     }

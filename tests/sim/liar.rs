@@ -21,8 +21,7 @@ pub fn distort(
             let split = dice.number();
             let side = |to: usize| split >> to & 1 == 1;
             let send = |to: usize| {
-                let (vote, block) =
-                    if side(to) { (vote, block) } else { (&other_vote, &other) };
+                let (vote, block) = if side(to) { (vote, block) } else { (&other_vote, &other) };
                 (to, ConsensusMessage::PrePrepare { vote: vote.clone(), block: block.clone() })
             };
             (0..peers).map(send).collect()

@@ -8,7 +8,7 @@ use crate::{disk::Disk, plan::Lie};
 use std::{collections::VecDeque, sync::Arc};
 use twinfold_consensus::{Config, Effect, Event, Machine, Record};
 use twinfold_types::{
-    Block, Digest, SignedTx, TimeMs, View,
+    Block, Digest, SignedTx, TimeMs, TxId, View,
     key::{Signer, Verifier},
     message::ConsensusMessage,
     vote::{Certificate, ViewChange},
@@ -34,7 +34,7 @@ pub struct Node {
     pub to_execute: VecDeque<(Block, Certificate)>,
     pub wake: Option<TimeMs>,
     /// Transactions that reached this node's pool.
-    pub pool: Vec<SignedTx>,
+    pub pool: Vec<(TxId, SignedTx)>,
     pub build: Option<(View, Digest, TimeMs)>,
     /// What a liar has seen: view changes to build other new views from.
     pub seen_changes: Vec<ViewChange>,
@@ -48,7 +48,6 @@ impl Node {
     pub fn is_honest(&self) -> bool {
         self.lie.is_none()
     }
-
 
     pub fn clock(&self, now_ms: u64) -> TimeMs {
         TimeMs(now_ms.saturating_add_signed(self.skew_ms))
@@ -83,8 +82,8 @@ impl Node {
         let committed = |tx: &SignedTx| {
             self.to_execute.iter().any(|(block, _)| block.txs.iter().any(|other| other == tx))
         };
-        let waits = |tx: &&SignedTx| !self.disk.has_executed(&tx.id()) && !committed(tx);
-        self.pool.iter().filter(waits).cloned().collect()
+        let waits = |(id, tx): &&(TxId, SignedTx)| !self.disk.has_executed(id) && !committed(tx);
+        self.pool.iter().filter(waits).map(|(_, tx)| tx.clone()).collect()
     }
 
     /// Steps through everything that waits. The caller lets the effects out after the sync.

@@ -3,7 +3,8 @@
 //! as the bits of an f64.
 
 use crate::{
-    AvailabilityCertificate, ClusterId, Digest, Height, PublicKey, RoundNumber, TaskId, TimeMs, limits,
+    AvailabilityCertificate, ClusterId, Digest, Height, PublicKey, RoundNumber, TaskId, TimeMs,
+    limits,
     model::{ModelId, TensorPolicy, TensorSpec, tensors_fault},
 };
 use serde::{Deserialize, Serialize};

@@ -44,11 +44,16 @@ impl ClientError {
         matches!(self, Self::Refused { status: 404, .. })
     }
 
+    /// Known, but not under a stable checkpoint yet.
+    pub fn is_not_certified(&self) -> bool {
+        matches!(self, Self::Refused { status: 409, .. })
+    }
+
     /// Another attempt may succeed: nothing is wrong with the request itself.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::TimedOut { .. } => true,
-            Self::Refused { status, .. } => *status == 429 || *status >= 500,
+            Self::Refused { status, .. } => matches!(*status, 408 | 429 | 500..),
             _ => false,
         }
     }
@@ -67,7 +72,8 @@ impl ClientError {
     pub fn hint(&self) -> String {
         match self {
             Self::Unreachable(_) => {
-                "is the node running? Give its address with --node URL (several: tried in turn)"
+                "is the node running, and is this its address (http or https)? Give it with \
+                 --node URL, several to be tried in turn; a private certificate authority with --ca"
                     .into()
             }
             Self::Refused { hint, .. } => hint.clone(),

@@ -23,7 +23,7 @@ pub struct Events<'a> {
 }
 
 impl Client {
-    /// Events after a cursor (all the node keeps, without one). A stream quiet
+    /// Events after a cursor (all, without one; only new ones after `now`). A stream quiet
     /// for `quiet` is opened anew.
     pub fn events(&self, after: Option<String>, quiet: Duration) -> Events<'_> {
         Events { client: self, cursor: after, quiet, stream: None, failures: 0 }
@@ -78,7 +78,9 @@ impl Events<'_> {
 
 fn is_quiet(error: &std::io::Error) -> bool {
     use std::io::ErrorKind;
-    matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock)
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<ureq::Error>());
+    matches!(inner, Some(ureq::Error::Timeout(_)))
+        || matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock)
 }
 
 /// Reads up to the blank line that ends an event with data; comments and other

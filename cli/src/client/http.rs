@@ -50,9 +50,9 @@ pub struct Http {
 /// How one node's answer failed.
 enum Failure {
     /// Another node may do better.
-    Next(Attempt, Option<ClientError>),
+    Next(Attempt, Option<Box<ClientError>>),
     /// The request itself is refused.
-    Final(ClientError),
+    Final(Box<ClientError>),
 }
 
 impl<'a> Request<'a> {
@@ -159,14 +159,14 @@ impl Http {
                     self.preferred.store(index, Ordering::Relaxed);
                     return Ok((value, index));
                 }
-                Err(Failure::Final(error)) => return Err(error),
+                Err(Failure::Final(error)) => return Err(*error),
                 Err(Failure::Next(attempt, error)) => {
                     attempts.push(attempt);
                     refusal = refusal.or(error);
                 }
             }
         }
-        Err(refusal.unwrap_or(ClientError::Unreachable(attempts)))
+        Err(refusal.map_or(ClientError::Unreachable(attempts), |error| *error))
     }
 
     fn try_one<T>(
@@ -190,7 +190,7 @@ impl Http {
                 expected: request.expected.into(),
                 reason: reason.clone(),
             };
-            Failure::Next(Attempt { node: node.into(), reason }, Some(error))
+            Failure::Next(Attempt { node: node.into(), reason }, Some(Box::new(error)))
         };
         let bytes = match body {
             Ok(bytes) => bytes,
@@ -252,7 +252,7 @@ impl Http {
                     }
                     let request = Request::get(path, "an event stream");
                     match refusal(node, &request, status, &mut answer) {
-                        Failure::Final(error) => return Err(error),
+                        Failure::Final(error) => return Err(*error),
                         Failure::Next(attempt, _) => attempts.push(attempt),
                     }
                 }
@@ -293,9 +293,9 @@ fn refusal(node: &str, request: &Request<'_>, status: u16, answer: &mut Response
         hint: view.hint,
     };
     if error.is_transient() {
-        return Failure::Next(Attempt { node: node.into(), reason }, Some(error));
+        return Failure::Next(Attempt { node: node.into(), reason }, Some(Box::new(error)));
     }
-    Failure::Final(error)
+    Failure::Final(Box::new(error))
 }
 
 fn describe(error: &ureq::Error) -> String {

@@ -8,6 +8,9 @@ mod http;
 mod read;
 mod submit;
 
+#[cfg(test)]
+mod tests;
+
 pub use error::{Attempt, ClientError};
 pub use events::Events;
 pub use http::segment;

@@ -17,7 +17,8 @@ const QUIET_FOLLOWING: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Args)]
 pub struct EventsArgs {
-    /// Start after this cursor (the first field of each line)
+    /// Start after this cursor (the first field of each line), or `now`
+    /// [default: the first block]
     #[arg(long, value_name = "CURSOR")]
     pub after: Option<String>,
     /// Go on as events come
@@ -28,10 +29,8 @@ pub struct EventsArgs {
 pub fn run(context: &Context, args: EventsArgs) -> Result<()> {
     let client = context.client()?;
     let newest = client.status()?.height;
-    // Without a cursor the node would start at the present: begin at the beginning.
-    let after = args.after.or_else(|| (!args.follow).then(|| "0-0-0".to_string()));
     let quiet = if args.follow { QUIET_FOLLOWING } else { QUIET };
-    let mut events = client.events(after, quiet);
+    let mut events = client.events(args.after, quiet);
     loop {
         match events.next_event()? {
             Some(event) if args.follow || event.height <= newest => {

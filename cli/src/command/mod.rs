@@ -1,6 +1,7 @@
 //! The commands: what each asks, does and prints.
 
 pub mod chain;
+pub mod create_args;
 pub mod events;
 pub mod key;
 pub mod member;

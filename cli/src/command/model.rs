@@ -1,6 +1,6 @@
 //! `twinfold model`.
 
-use super::{Context, accepted, task::import_settings, task::parse_scale};
+use super::{Context, accepted, create_args::import_settings, create_args::parse_scale};
 use crate::{
     client::Client,
     error::{CliError, Result},

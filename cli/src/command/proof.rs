@@ -2,6 +2,7 @@
 
 use super::Context;
 use crate::{
+    client::ClientError,
     error::{CliError, Result},
     files::{self, Access},
     render::{pairs, table},
@@ -9,7 +10,10 @@ use crate::{
 };
 use clap::Subcommand;
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 use twinfold_types::{
     Digest, Height, PublicKey, TxId, codec, limits,
     model::{ModelId, ModelRecord},
@@ -68,10 +72,12 @@ pub fn run(context: &Context, command: ProofCommand) -> Result<()> {
 /// A transaction's proof, or else a model's.
 fn get(context: &Context, id: Digest, output: &Path) -> Result<()> {
     let client = context.client()?;
-    let bundle = match client.tx_proof(&TxId(id)) {
-        Err(error) if error.is_not_found() => client.model_proof(&ModelId(id))?,
-        other => other?,
-    };
+    let progress = context.output.progress("waiting for a stable checkpoint over it");
+    let bundle = once_certified(context.global.timeout, || match client.tx_proof(&TxId(id)) {
+        Err(error) if error.is_not_found() => client.model_proof(&ModelId(id)),
+        other => other,
+    })?;
+    drop(progress);
     // A proof that does not hold is not worth writing.
     let genesis = &client.chain()?.genesis;
     bundle
@@ -83,6 +89,22 @@ fn get(context: &Context, id: Digest, output: &Path) -> Result<()> {
     context.output.show(&report, || {
         format!("{} ({} bytes)\n{}", output.display(), bytes.len(), human(&report))
     })
+}
+
+/// Asks again while the subject is known but not under a stable checkpoint yet.
+fn once_certified(
+    timeout: Duration,
+    fetch: impl Fn() -> Result<Bundle, ClientError>,
+) -> Result<Bundle, ClientError> {
+    let started = Instant::now();
+    loop {
+        match fetch() {
+            Err(error) if error.is_not_certified() && started.elapsed() < timeout => {
+                std::thread::sleep(Duration::from_millis(200));
+            }
+            answer => return answer,
+        }
+    }
 }
 
 fn verify(context: &Context, file: &Path) -> Result<()> {

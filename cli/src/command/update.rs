@@ -11,7 +11,7 @@ use crate::{
         Fate, Place, Route, Sent, base_digest, cluster_of, open_state, residual_age_max, settle,
     },
 };
-use clap::{Args, Subcommand, builder::RangedU64ValueParser};
+use clap::{Args, Subcommand};
 use serde::Serialize;
 use std::path::PathBuf;
 use twinfold_fl::{
@@ -20,7 +20,7 @@ use twinfold_fl::{
 };
 use twinfold_types::{
     ClusterId, RoundNumber, SecretKey, TaskId,
-    api::TaskView,
+    api::{ClusterView, TaskView},
     key::Signer,
     round::{Metrics, Outcome},
     task::Mode,
@@ -46,7 +46,7 @@ pub struct SubmitArgs {
     #[arg(long, value_name = "FILE")]
     pub delta: PathBuf,
     /// Training examples behind it: its weight
-    #[arg(long, value_parser = RangedU64ValueParser::<u32>::new().range(1..))]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pub examples: u32,
     /// The round meant [default: the one that takes updates now]
     #[arg(long)]
@@ -86,7 +86,7 @@ pub fn run(context: &Context, command: UpdateCommand) -> Result<()> {
     let timeout = context.global.timeout;
     let cluster = ClusterId(args.cluster);
     let route = Route { client: &client, key: &key, task: task.id, cluster, timeout };
-    if !is_resumed(&args, &state) {
+    if !is_resumed(&args, cluster_of(&task, cluster)?, &state) {
         conclude_earlier(&route, &mut state)?;
         let pending = prepare(&client, &key, &task, &args, &delta, &state)?;
         state.begin(pending)?;
@@ -108,16 +108,15 @@ pub fn run(context: &Context, command: UpdateCommand) -> Result<()> {
     show(context, &args, task.id, bytes, place, fate)
 }
 
-/// The same command again after a kill: the update that is on its way already.
-fn is_resumed(args: &SubmitArgs, state: &TrainerState) -> bool {
-    let same_round = |pending: &Pending| {
-        args.round.is_none() || pending.round.map(|round| round.0) == args.round
+/// The same command again after a kill: the update is on its way already. Where the
+/// round went by without a new version, it is a new update against the same base.
+fn is_resumed(args: &SubmitArgs, cluster: &ClusterView, state: &TrainerState) -> bool {
+    let Some(pending) = state.pending() else { return false };
+    let same_round = match (args.round.map(RoundNumber), pending.round) {
+        (None, Some(round)) => round == cluster.round || cluster.version != args.base,
+        (given, round) => given == round,
     };
-    state.pending().is_some_and(|pending| {
-        pending.base_version == args.base
-            && pending.examples == args.examples
-            && same_round(pending)
-    })
+    pending.base_version == args.base && pending.examples == args.examples && same_round
 }
 
 /// An earlier update must have its outcome before the residual goes into the next.
@@ -173,7 +172,8 @@ fn prepare(
 
 fn metrics(args: &SubmitArgs) -> Result<Metrics> {
     let is_share = |share: f64| (0.0..=1.0).contains(&share);
-    if !(args.loss.is_finite() && args.loss >= 0.0) || !args.accuracy.is_none_or(is_share) {
+    let is_loss = args.loss.is_finite() && args.loss >= 0.0;
+    if !is_loss || args.accuracy.is_some_and(|share| !is_share(share)) {
         return Err(CliError::usage(
             "expected --loss of 0 or more and --accuracy from 0 to 1",
             "leave them out if they are not known",

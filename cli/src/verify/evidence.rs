@@ -52,10 +52,7 @@ impl<'a> Evidence<'a> {
         let bundle = loop {
             match fetch() {
                 Ok(bundle) => break bundle,
-                // Not known here yet, or not certified yet.
-                Err(ClientError::Refused { status: 404 | 409 | 425 | 503, .. })
-                    if started.elapsed() < self.timeout =>
-                {
+                Err(error) if error.is_not_certified() && started.elapsed() < self.timeout => {
                     std::thread::sleep(Duration::from_millis(200));
                 }
                 Err(error) => return Err(error.into()),

@@ -200,3 +200,67 @@ fn check_level(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use twinfold_types::{Digest, Height, PublicKey, RoundNumber, TimeMs, TxId};
+
+    fn record(level: Level, version: u64, parents: &[ModelId], source: ModelSource) -> ModelRecord {
+        ModelRecord {
+            task: Some(TaskId(Digest::ZERO)),
+            level,
+            version,
+            digest: Digest::ZERO,
+            tensors: Digest::ZERO,
+            parents: parents.to_vec(),
+            source,
+            blob: None,
+            height: Height(1),
+            time: TimeMs(1),
+        }
+    }
+
+    fn round(cluster: u16, version: u64, parent: ModelId) -> ModelRecord {
+        let cluster = ClusterId(cluster);
+        let (round, folded, weight, saturations) = (RoundNumber(version), 1, 1, 0);
+        let source = ModelSource::Round { cluster, round, folded, weight, saturations };
+        record(Level::Cluster(cluster), version, &[parent], source)
+    }
+
+    fn merge(number: u64, weights: &[u64], parents: &[ModelId]) -> ModelRecord {
+        let source = ModelSource::Merge { number, weights: weights.to_vec(), saturations: 0 };
+        record(Level::Global, number + 1, parents, source)
+    }
+
+    #[test]
+    fn a_clusters_versions_go_back_through_merges_with_and_without_its_weight() {
+        let (tx, by) = (TxId(Digest::ZERO), PublicKey([0; 32]));
+        let first = record(Level::Global, 0, &[], ModelSource::Initial { tx, by });
+        let both = [round(0, 1, first.id()), round(1, 1, first.id())];
+        let merged = merge(0, &[5, 6], &[both[0].id(), both[1].id()]);
+        // Only cluster 1 learns before the second merge.
+        let alone = round(1, 3, merged.id());
+        let last = merge(1, &[0, 7], &[alone.id()]);
+        let all = [&first, &both[0], &both[1], &merged, &alone, &last];
+        let globals = [&first, &merged, &last].map(|record| (record.version, record.id()));
+        let lineage = Lineage {
+            records: all.iter().map(|record| (record.id(), (*record).clone())).collect(),
+            order: all.iter().map(|record| record.id()).collect(),
+            globals: globals.into(),
+        };
+        // (cluster, its version of the last merge, the model that was each version)
+        let lines = [
+            (0, 3, vec![&first, &both[0], &merged, &last]),
+            (1, 4, vec![&first, &both[1], &merged, &alone, &last]),
+        ];
+        for (cluster, newest, versions) in lines {
+            for (version, expected) in (0..).zip(versions) {
+                let found = lineage.cluster_version(ClusterId(cluster), &last, newest, version);
+                assert_eq!(found.unwrap().id(), expected.id(), "cluster {cluster}, {version}");
+            }
+        }
+        let beyond = lineage.cluster_version(ClusterId(0), &last, 3, 4).map(ModelRecord::id);
+        assert!(beyond.unwrap_err().to_string().contains("at most version"));
+    }
+}

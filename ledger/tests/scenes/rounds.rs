@@ -3,6 +3,7 @@ use twinfold_types::{
     Action, BlobId, ClusterId, Code, Digest, Event, RoundNumber, TimeMs,
     model::{Level, ModelSource},
     round::{FoldJob, FoldRefusal, Outcome, RoundState, VoidReason},
+    state_key,
     task::TaskStatus,
     tx::UpdateAction,
 };
@@ -118,7 +119,10 @@ fn a_merge_gives_every_cluster_the_global_model() {
     chain.send(TRAINER, task, 0);
     chain.send(TRAINER + 1, task, 1);
     assert_eq!(chain.jobs(), [round_job(task, 0, 0), round_job(task, 1, 0)]);
+    let basis = chain.reader.fold_basis(&round_job(task, 1, 0)).unwrap().unwrap();
+    assert_eq!((basis.clusters.len(), basis.entries.len()), (2, 1));
     chain.fold(round_job(task, 1, 0), 6);
+    assert_eq!(chain.reader.fold_basis(&round_job(task, 1, 0)).unwrap(), None);
     chain.fold(round_job(task, 0, 0), 5);
     let parents: Vec<_> =
         chain.reader.clusters(&task).unwrap().iter().map(|cluster| cluster.model).collect();
@@ -138,6 +142,12 @@ fn a_merge_gives_every_cluster_the_global_model() {
     assert_eq!(global.source, source);
     for cluster in chain.reader.clusters(&task).unwrap() {
         assert_eq!((cluster.model, cluster.version, cluster.weight), (row.global, 2, 0));
+        // Every version keeps its name, for deltas that are against it.
+        let index = usize::from(cluster.cluster.0);
+        for (version, model) in [(1, parents[index]), (2, row.global)] {
+            let key = state_key::cluster_version(&task, cluster.cluster, version);
+            assert_eq!(chain.reader.get(&key).unwrap(), Some(model));
+        }
         let round = chain.reader.round(&round_key(task, cluster.cluster.0, 1)).unwrap().unwrap();
         assert_eq!(round.state, RoundState::Open);
     }

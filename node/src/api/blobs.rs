@@ -3,7 +3,7 @@
 
 use super::{
     Api, Refusal,
-    extract::{Path, check_octets, parse},
+    extract::{Octets, Path, check_octets, parse},
     transfer,
 };
 use crate::blobs::{
@@ -41,11 +41,11 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
             description = "Signature over the content's identity and the time"),
     ),
     request_body(
-        content = Vec<u8>, content_type = "application/octet-stream",
+        content = Octets, content_type = "application/octet-stream",
         description = "The content; Content-Length is needed"
     ),
     responses(
-        (status = OK, body = AvailabilityCertificate),
+        (status = OK, description = "A quorum has stored it", body = AvailabilityCertificate),
         (status = "default", description = "A refusal", body = ErrorView),
     ))]
 pub async fn upload(
@@ -81,9 +81,8 @@ async fn receive(mut body: BodyDataStream, mut incoming: Incoming) -> Result<Inc
     let mut piece = Vec::new();
     loop {
         let next = tokio::time::timeout(SILENCE_MAX, body.next()).await;
-        let next = next.map_err(|_| {
-            too_slow(format!("nothing came for {} s", SILENCE_MAX.as_secs()))
-        })?;
+        let next =
+            next.map_err(|_| too_slow(format!("nothing came for {} s", SILENCE_MAX.as_secs())))?;
         let ended = next.is_none();
         if let Some(bytes) = next {
             piece.extend_from_slice(&bytes.map_err(broken)?);
@@ -161,7 +160,7 @@ fn header_value<T: FromStr<Err: std::fmt::Display>>(
     params(("digest" = String, Path, description = "Digest of the payload's identity")),
     responses(
         (status = OK, description = "The content", content_type = "application/octet-stream",
-            body = Vec<u8>),
+            body = Octets),
         (status = "default", description = "A refusal", body = ErrorView),
     ))]
 pub async fn download(
@@ -171,7 +170,8 @@ pub async fn download(
     let digest: BlobDigest = parse("payload", &digest)?;
     let permit = transfer::permit(&api.downloads, "downloads").await?;
     // A local copy is streamed as it lies; whoever asks holds it against its identity.
-    if let Some((id, _, file)) = api.read(move |api| Ok(api.node.blobs.open_blob(&digest)?)).await? {
+    if let Some((id, _, file)) = api.read(move |api| Ok(api.node.blobs.open_blob(&digest)?)).await?
+    {
         return Ok(transfer::from_file(file, id.length, permit));
     }
     let content = api.node.blob(&digest).await?;

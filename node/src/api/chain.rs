@@ -16,7 +16,7 @@ use utoipa::IntoParams;
 
 /// Where this node stands.
 #[utoipa::path(get, path = "/v1/status", tag = "chain", responses(
-    (status = OK, body = StatusView),
+    (status = OK, description = "The node's status", body = StatusView),
     (status = "default", description = "A refusal", body = ErrorView),
 ))]
 pub async fn status(State(api): State<Arc<Api>>) -> Result<Json<StatusView>, Refusal> {
@@ -34,7 +34,7 @@ pub async fn genesis(State(api): State<Arc<Api>>) -> Response {
 
 /// The committee's seats.
 #[utoipa::path(get, path = "/v1/validators", tag = "chain", responses(
-    (status = OK, body = Vec<ValidatorView>),
+    (status = OK, description = "Validators in seat order", body = Vec<ValidatorView>),
     (status = "default", description = "A refusal", body = ErrorView),
 ))]
 pub async fn validators(State(api): State<Arc<Api>>) -> Json<Vec<ValidatorView>> {
@@ -53,7 +53,7 @@ pub struct BlocksQuery {
 
 /// Blocks, newest first.
 #[utoipa::path(get, path = "/v1/blocks", tag = "chain", params(BlocksQuery), responses(
-    (status = OK, body = Vec<BlockSummary>),
+    (status = OK, description = "Blocks", body = Vec<BlockSummary>),
     (status = "default", description = "A refusal", body = ErrorView),
 ))]
 pub async fn blocks(
@@ -68,7 +68,7 @@ pub async fn blocks(
 #[utoipa::path(get, path = "/v1/blocks/{height}", tag = "chain",
     params(("height" = u64, Path, description = "Height, from 1")),
     responses(
-        (status = OK, body = BlockView),
+        (status = OK, description = "The block", body = BlockView),
         (status = "default", description = "A refusal", body = ErrorView),
     ))]
 pub async fn block(

@@ -6,7 +6,10 @@ use axum::extract::FromRequestParts;
 use serde::Deserialize;
 use std::str::FromStr;
 use twinfold_types::limits;
-use utoipa::IntoParams;
+use utoipa::{
+    IntoParams,
+    openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, Type},
+};
 
 /// Rows of a page when the request does not say.
 const PAGE_ROWS_DEFAULT: usize = 50;
@@ -31,6 +34,18 @@ impl<S: Send + Sync> axum::extract::FromRequest<S> for Body {
     }
 }
 
+/// Raw bytes, in the API's document.
+pub enum Octets {}
+
+impl utoipa::PartialSchema for Octets {
+    fn schema() -> RefOr<Schema> {
+        let format = SchemaFormat::KnownFormat(KnownFormat::Binary);
+        ObjectBuilder::new().schema_type(Type::String).format(Some(format)).into()
+    }
+}
+
+impl utoipa::ToSchema for Octets {}
+
 /// Bodies are bytes, and say so.
 pub fn check_octets(headers: &axum::http::HeaderMap) -> Result<(), Refusal> {
     const EXPECTED: &str = "application/octet-stream";
@@ -39,7 +54,8 @@ pub fn check_octets(headers: &axum::http::HeaderMap) -> Result<(), Refusal> {
     if essence.is_some_and(|value| value.trim_ascii().eq_ignore_ascii_case(EXPECTED.as_bytes())) {
         return Ok(());
     }
-    let found = found.map_or("none".into(), |value| format!("{:?}", String::from_utf8_lossy(value)));
+    let found =
+        found.map_or("none".into(), |value| format!("{:?}", String::from_utf8_lossy(value)));
     Err(Refusal::new(
         axum::http::StatusCode::UNSUPPORTED_MEDIA_TYPE,
         format!("expected a body of Content-Type {EXPECTED}, got {found}"),
@@ -49,14 +65,18 @@ pub fn check_octets(headers: &axum::http::HeaderMap) -> Result<(), Refusal> {
 
 /// Reads an identity, number or key out of a path or query.
 pub fn parse<T: FromStr<Err: std::fmt::Display>>(what: &str, text: &str) -> Result<T, Refusal> {
-    text.parse().map_err(|error| {
-        // What came may be long; the start is enough to recognise it.
-        let shown: String = text.chars().take(80).collect();
+    text.parse().map_err(|error: T::Err| {
+        let error = cut(&error.to_string());
         Refusal::bad_request(
-            format!("{what}: {shown:?} is none: {error}"),
+            format!("{what}: {:?} is none: {error}", cut(text)),
             "digests and keys are 64 hexadecimal digits, heights and versions whole numbers",
         )
     })
+}
+
+/// What came may be long; the start is enough to recognise it.
+pub fn cut(text: &str) -> String {
+    text.chars().take(80).collect()
 }
 
 pub fn page_rows(limit: Option<usize>) -> Result<usize, Refusal> {

@@ -21,9 +21,8 @@ use twinfold_types::limits;
 pub const WAIT_MAX: Duration = Duration::from_secs(60);
 const READ_LIMIT: Duration = Duration::from_secs(30);
 /// The largest payload at the slowest speed that is put up with, and some minutes.
-const TRANSFER_LIMIT: Duration = Duration::from_secs(
-    limits::BLOB_BYTES_MAX / BYTES_PER_SECOND_MIN + 300,
-);
+const TRANSFER_LIMIT: Duration =
+    Duration::from_secs(limits::BLOB_BYTES_MAX / BYTES_PER_SECOND_MIN + 300);
 const UNMATCHED: &str = "other";
 
 pub const UPLOAD_ROUTE: &str = "/v1/blobs";
@@ -70,6 +69,17 @@ fn admit(
         let error = "this address makes more requests a second than this node serves";
         Refusal::too_fast(error, "wait as long as Retry-After says, and ask less often", wait)
     })?;
+    let bytes = header_bytes(headers);
+    if bytes > limits::HTTP_HEADER_BYTES_MAX {
+        return Err(Refusal::new(
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            format!(
+                "headers of {bytes} bytes; at most {} are taken",
+                limits::HTTP_HEADER_BYTES_MAX
+            ),
+            "send fewer and shorter headers",
+        ));
+    }
     let bytes = announced_bytes(headers);
     if route != UPLOAD_ROUTE && bytes > limits::HTTP_BODY_BYTES_MAX as u64 {
         return Err(Refusal::too_large("a body", bytes, limits::HTTP_BODY_BYTES_MAX as u64));
@@ -81,6 +91,11 @@ fn admit(
         let error = format!("{} requests are being served", limits::HTTP_CONCURRENCY_MAX);
         Refusal::busy(error, "try again in a moment, or at another node")
     })
+}
+
+/// The parser's own bound is a little loose: it stops only when its buffer is full.
+fn header_bytes(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
 }
 
 /// The body's length as announced; 0 when nothing readable is: then reading it is bounded.

@@ -17,7 +17,7 @@ use twinfold_types::{
 
 /// Members, in the order of their keys.
 #[utoipa::path(get, path = "/v1/members", tag = "chain", params(PageQuery), responses(
-    (status = OK, body = Page<Member>),
+    (status = OK, description = "A page of members", body = Page<Member>),
     (status = "default", description = "A refusal", body = ErrorView),
 ))]
 pub async fn members(
@@ -35,7 +35,7 @@ pub async fn members(
 
 /// Proposals, open and ended, in the order of their identities.
 #[utoipa::path(get, path = "/v1/proposals", tag = "chain", params(PageQuery), responses(
-    (status = OK, body = Page<Proposal>),
+    (status = OK, description = "A page of proposals", body = Page<Proposal>),
     (status = "default", description = "A refusal", body = ErrorView),
 ))]
 pub async fn proposals(

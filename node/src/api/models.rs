@@ -2,7 +2,7 @@
 
 use super::{
     Api, Refusal,
-    extract::{Path, Query, page_rows, parse},
+    extract::{Octets, Path, Query, cut, page_rows, parse},
     tasks, transfer, txs, view,
 };
 use axum::{Json, extract::State, response::Response};
@@ -32,7 +32,7 @@ pub struct ModelsQuery {
 
 /// Models of a task, or published ones, newest first.
 #[utoipa::path(get, path = "/v1/models", tag = "learning", params(ModelsQuery), responses(
-    (status = OK, body = Vec<ModelView>),
+    (status = OK, description = "Models", body = Vec<ModelView>),
     (status = "default", description = "A refusal", body = ErrorView),
 ))]
 pub async fn models(
@@ -89,13 +89,10 @@ fn parse_level(text: &str) -> Result<Level, Refusal> {
     }
     match text.parse() {
         Ok(cluster) => Ok(Level::Cluster(ClusterId(cluster))),
-        Err(_) => {
-            let shown: String = text.chars().take(80).collect();
-            Err(Refusal::bad_request(
-                format!("level: expected global or the number of a cluster, got {shown:?}"),
-                "level=global, or level=0 for the first cluster",
-            ))
-        }
+        Err(_) => Err(Refusal::bad_request(
+            format!("level: expected global or the number of a cluster, got {:?}", cut(text)),
+            "level=global, or level=0 for the first cluster",
+        )),
     }
 }
 
@@ -103,7 +100,7 @@ fn parse_level(text: &str) -> Result<Level, Refusal> {
 #[utoipa::path(get, path = "/v1/models/{id}", tag = "learning",
     params(("id" = String, Path, description = "Identity of the model")),
     responses(
-        (status = OK, body = ModelView),
+        (status = OK, description = "The model", body = ModelView),
         (status = "default", description = "A refusal", body = ErrorView),
     ))]
 pub async fn model(
@@ -123,7 +120,7 @@ pub async fn model(
     params(("id" = String, Path, description = "Identity of the model")),
     responses(
         (status = OK, description = "Little-endian 32-bit steps, tensor after tensor",
-            content_type = "application/octet-stream", body = Vec<u8>),
+            content_type = "application/octet-stream", body = Octets),
         (status = "default", description = "A refusal", body = ErrorView),
     ))]
 pub async fn content(
@@ -142,7 +139,7 @@ pub async fn content(
 #[utoipa::path(get, path = "/v1/models/{id}/lineage", tag = "learning",
     params(("id" = String, Path, description = "Identity of the model")),
     responses(
-        (status = OK, body = LineageView),
+        (status = OK, description = "The lineage", body = LineageView),
         (status = "default", description = "A refusal", body = ErrorView),
     ))]
 pub async fn lineage(
@@ -159,7 +156,7 @@ pub async fn lineage(
     params(("id" = String, Path, description = "Identity of the model")),
     responses(
         (status = OK, description = "A bundle in the canonical encoding",
-            content_type = "application/octet-stream", body = Vec<u8>),
+            content_type = "application/octet-stream", body = Octets),
         (status = "default", description = "A refusal", body = ErrorView),
     ))]
 pub async fn model_proof(

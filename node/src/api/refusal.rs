@@ -135,8 +135,7 @@ impl From<SubmitError> for Refusal {
                 Self::busy(text, "send it again in a moment, or to another node")
             }
             SubmitError::Halted(_) => Self::busy(text, "send it to another node"),
-            #[allow(unreachable_patterns)]
-            _ => Self::fault(text),
+            SubmitError::Ledger(error) => error.into(),
         }
     }
 }

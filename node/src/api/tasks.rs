@@ -2,7 +2,7 @@
 
 use super::{
     Api, Refusal,
-    extract::{PageQuery, Path, Query, page_rows, parse},
+    extract::{PageQuery, Path, Query, cut, page_rows, parse},
     members::page,
     view,
 };
@@ -19,7 +19,7 @@ use utoipa::IntoParams;
 
 /// Learning tasks, in the order of their identities.
 #[utoipa::path(get, path = "/v1/tasks", tag = "learning", params(PageQuery), responses(
-    (status = OK, body = Page<TaskView>),
+    (status = OK, description = "A page of tasks", body = Page<TaskView>),
     (status = "default", description = "A refusal", body = ErrorView),
 ))]
 pub async fn tasks(
@@ -42,7 +42,7 @@ pub async fn tasks(
 #[utoipa::path(get, path = "/v1/tasks/{task}", tag = "learning",
     params(("task" = String, Path, description = "Identity or name")),
     responses(
-        (status = OK, body = TaskView),
+        (status = OK, description = "The task", body = TaskView),
         (status = "default", description = "A refusal", body = ErrorView),
     ))]
 pub async fn task(
@@ -72,7 +72,7 @@ pub struct RoundsQuery {
 #[utoipa::path(get, path = "/v1/tasks/{task}/rounds", tag = "learning",
     params(("task" = String, Path, description = "Identity or name"), RoundsQuery),
     responses(
-        (status = OK, body = Vec<RoundView>),
+        (status = OK, description = "Rounds", body = Vec<RoundView>),
         (status = "default", description = "A refusal", body = ErrorView),
     ))]
 pub async fn rounds(
@@ -95,7 +95,9 @@ pub async fn rounds(
 
 pub fn find(api: &Api, text: &str) -> Result<Task, Refusal> {
     view::find_task(&api.node.reader, text)?.ok_or_else(|| {
-        let shown: String = text.chars().take(80).collect();
-        Refusal::unknown(format!("task {shown:?}"), "GET /v1/tasks lists identities and names")
+        Refusal::unknown(
+            format!("task {:?}", cut(text)),
+            "GET /v1/tasks lists identities and names",
+        )
     })
 }

@@ -2,9 +2,10 @@
 
 use super::{
     Api, Refusal,
-    extract::{Body, Path, Query, parse},
+    extract::{Body, Octets, Path, Query, parse},
     guard::WAIT_MAX,
 };
+use crate::node::SubmitError;
 use axum::{
     Json,
     extract::State,
@@ -17,9 +18,11 @@ use std::{
     time::{Duration, Instant},
 };
 use twinfold_types::{
-    SignedTx, TxId,
+    Action, Code, SignedTx, TxId,
     api::{ErrorView, Level, TxStatus},
     codec, limits,
+    member::AdminAction,
+    model::tensors_fault,
     proof::Bundle,
 };
 use utoipa::IntoParams;
@@ -31,11 +34,11 @@ const UNKNOWN_WAIT: Duration = Duration::from_secs(2);
 /// Takes a signed transaction into the pool. Sending one again changes nothing.
 #[utoipa::path(post, path = "/v1/txs", tag = "chain",
     request_body(
-        content = Vec<u8>, content_type = "application/octet-stream",
+        content = Octets, content_type = "application/octet-stream",
         description = "A signed transaction in the canonical encoding"
     ),
     responses(
-        (status = OK, body = TxStatus),
+        (status = OK, description = "How far it has come", body = TxStatus),
         (status = "default", description = "A refusal", body = ErrorView),
     ))]
 pub async fn submit(
@@ -47,11 +50,35 @@ pub async fn submit(
         return Err(Refusal::too_large("a transaction", bytes.len() as u64, limit as u64));
     }
     api.read(move |api| {
-        let tx = SignedTx::decode(&bytes).map_err(crate::node::SubmitError::from)?;
-        let id = api.node.submit(tx, true)?;
+        let tx = SignedTx::decode(&bytes).map_err(SubmitError::from)?;
+        let fault = fault_of(&tx.body.action);
+        let id = api.node.submit(tx, true).map_err(|error| with_fault(error, fault))?;
         Ok(Json(api.node.tx_status(&id)?))
     })
     .await
+}
+
+/// Why settings are refused, which their code alone does not tell.
+fn fault_of(action: &Action) -> Option<String> {
+    match action {
+        Action::CreateTask(spec) => spec.fault(),
+        Action::PublishModel(publish) => tensors_fault(&publish.tensors),
+        Action::AddTrainer(member) => member.fault().map(Into::into),
+        Action::Propose(AdminAction::AddMember(member)) => member.fault().map(Into::into),
+        _ => None,
+    }
+}
+
+fn with_fault(error: SubmitError, fault: Option<String>) -> Refusal {
+    let invalid = matches!(
+        error,
+        SubmitError::Refused(Code::TaskInvalid | Code::ModelInvalid | Code::InvalidMember)
+    );
+    let mut refusal = Refusal::from(error);
+    if let Some(fault) = fault.filter(|_| invalid) {
+        refusal.error = format!("{}: {fault}", refusal.error);
+    }
+    refusal
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -70,7 +97,7 @@ pub struct WaitQuery {
 #[utoipa::path(get, path = "/v1/txs/{id}", tag = "chain",
     params(("id" = String, Path, description = "Identity of the transaction"), WaitQuery),
     responses(
-        (status = OK, body = TxStatus),
+        (status = OK, description = "How far it has come", body = TxStatus),
         (status = "default", description = "A refusal", body = ErrorView),
     ))]
 pub async fn tx(
@@ -124,7 +151,7 @@ async fn wait_for(
     params(("id" = String, Path, description = "Identity of the transaction")),
     responses(
         (status = OK, description = "A bundle in the canonical encoding",
-            content_type = "application/octet-stream", body = Vec<u8>),
+            content_type = "application/octet-stream", body = Octets),
         (status = "default", description = "A refusal", body = ErrorView),
     ))]
 pub async fn tx_proof(
@@ -142,4 +169,18 @@ pub fn bundle(bundle: &Bundle) -> Response {
 
 fn octets(bytes: Vec<u8>) -> Response {
     ([(header::CONTENT_TYPE, "application/octet-stream")], bytes).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refused_settings_come_with_their_reason() {
+        let fault = || Some("no tensor is trained".to_string());
+        let refusal = with_fault(SubmitError::Refused(Code::TaskInvalid), fault());
+        assert!(refusal.error.ends_with("(code 30): no tensor is trained"), "{}", refusal.error);
+        let refusal = with_fault(SubmitError::Refused(Code::NotPermitted), fault());
+        assert!(!refusal.error.contains("tensor"), "another reason counts first");
+    }
 }

@@ -2,7 +2,7 @@
 //! JSON, the explorer as pages.
 
 use crate::{metrics::relayed_bytes, node::Node};
-use std::collections::{BTreeMap, BinaryHeap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use twinfold_ledger::{LedgerError, Reader};
 use twinfold_types::{
     Action, Block, Height, SeatIndex, TaskId,
@@ -279,7 +279,7 @@ pub fn lineage(reader: &Reader, id: ModelId) -> Result<Option<LineageView>> {
     Ok(Some(LineageView { models, rounds, complete: true }))
 }
 
-fn source_round(reader: &Reader, record: &ModelRecord) -> Result<Option<Round>> {
+pub fn source_round(reader: &Reader, record: &ModelRecord) -> Result<Option<Round>> {
     let (ModelSource::Round { cluster, round, .. }, Some(task)) = (&record.source, record.task)
     else {
         return Ok(None);

@@ -34,7 +34,8 @@ pub fn flip(path: &Path, at: usize) {
 
 /// Files in a folder whose names end so, with something in them, the largest first.
 pub fn ending_with(folder: &Path, end: &str) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let entries =
+        fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let size = |path: &PathBuf| fs::metadata(path).map_or(0, |data| data.len());
     let mut paths: Vec<_> = entries
         .map(|entry| entry.expect("a listing").path())

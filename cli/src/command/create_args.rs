@@ -1,0 +1,212 @@
+//! The settings of `twinfold task create`, as flags.
+
+use crate::{
+    args::parse_duration,
+    error::{CliError, Result},
+    task::{Architecture, CompressChoice, ModeChoice, TaskOptions, first_model},
+    tensor_file::{ImportSettings, ImportedModel, import},
+};
+use clap::Args;
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use twinfold_types::{
+    Digest, limits,
+    model::TensorPolicy,
+    task::{LocalWork, Real, Schedule},
+};
+
+#[derive(Debug, Args)]
+pub struct CreateArgs {
+    #[arg(long)]
+    pub name: String,
+    #[arg(long, default_value = "")]
+    pub description: String,
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Groups of trainers with a model each, merged every so often
+    #[arg(long, default_value_t = 1)]
+    pub clusters: u16,
+    /// Updates that a cluster's round needs
+    #[arg(long, default_value_t = 1)]
+    pub participants_min: u32,
+    /// Updates that a cluster's round takes; then it closes before its deadline
+    #[arg(long, default_value_t = 16)]
+    pub participants_max: u32,
+    /// Most examples that one update counts for
+    #[arg(long, default_value_t = 1 << 17)]
+    pub weight_max: u32,
+    /// Most examples that one cluster counts for in a merge [default: as many as fit]
+    #[arg(long)]
+    pub merge_weight_max: Option<u32>,
+    /// Norm that trainers clip a delta to
+    #[arg(long, default_value_t = 16.0)]
+    pub clip: f64,
+    /// Norm over which an update is refused [default: 8 × clip, room for error feedback]
+    #[arg(long)]
+    pub norm_bound: Option<f64>,
+    /// sync, or async:K with a buffer of K updates
+    #[arg(long, default_value = "sync")]
+    pub mode: ModeChoice,
+    /// Versions that an asynchronous update may be behind
+    #[arg(long, default_value_t = 20)]
+    pub staleness_max: u32,
+    /// none (32-bit steps), q8, q16, or topk:F (the share F of all values, 8 bits)
+    #[arg(long, default_value = "q8")]
+    pub compress: CompressChoice,
+    /// Cluster rounds between two merges
+    #[arg(long, default_value_t = 1)]
+    pub merge_every: u32,
+    /// Cluster rounds in all; 0 for no end
+    #[arg(long, default_value_t = 0)]
+    pub rounds: u64,
+    /// Time from a round's start to its deadline
+    #[arg(long, default_value = "60s", value_parser = parse_duration)]
+    pub deadline: Duration,
+    /// Times that a round with too few updates is extended before it is void
+    #[arg(long, default_value_t = 3)]
+    pub extensions: u32,
+    /// How long payloads stay after their round
+    #[arg(long, default_value = "30d", value_parser = parse_duration)]
+    pub retention: Duration,
+    /// Passes over a trainer's data in a round [default: 1]
+    #[arg(long, conflicts_with = "steps")]
+    pub epochs: Option<u32>,
+    /// Batches in a round, instead of passes
+    #[arg(long)]
+    pub steps: Option<u32>,
+    #[arg(long, default_value_t = 32)]
+    pub batch: u32,
+    #[arg(long, default_value_t = 0.1)]
+    pub learning_rate: f64,
+    /// Multiply the learning rate by FACTOR after every ROUNDS: ROUNDS:FACTOR
+    #[arg(long, value_name = "ROUNDS:FACTOR", value_parser = parse_schedule)]
+    pub schedule: Option<Schedule>,
+    /// μ of FedProx; 0 is plain SGD
+    #[arg(long, default_value_t = 0.0)]
+    pub proximal: f64,
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Digest of the training code that is expected
+    #[arg(long)]
+    pub code: Option<Digest>,
+}
+
+#[derive(Debug, Args)]
+pub struct ModelArgs {
+    /// First model: a safetensors file
+    #[arg(long, value_name = "FILE", required_unless_present = "architecture")]
+    pub model: Option<PathBuf>,
+    /// First model: softmax, or mlp:H with H hidden units, drawn from --seed
+    #[arg(long, conflicts_with = "model", requires = "features", requires = "classes")]
+    pub architecture: Option<Architecture>,
+    /// Features of an example
+    #[arg(long)]
+    pub features: Option<usize>,
+    #[arg(long)]
+    pub classes: Option<usize>,
+    /// S of the scale 2^−S, for all tensors or NAME=S for one; may be repeated
+    #[arg(long, value_name = "[NAME=]S", value_parser = parse_scale)]
+    pub scale: Vec<(Option<String>, u8)>,
+    /// A tensor's policy, NAME=train or NAME=frozen; may be repeated
+    #[arg(long, value_name = "NAME=POLICY", value_parser = parse_policy)]
+    pub policy: Vec<(String, TensorPolicy)>,
+}
+
+fn parse_schedule(text: &str) -> Result<Schedule, String> {
+    let fault = || format!("expected ROUNDS:FACTOR such as 10:0.5, got {text:?}");
+    let (rounds, factor) = text.split_once(':').ok_or_else(fault)?;
+    let rounds = rounds.parse().ok().filter(|rounds| *rounds > 0).ok_or_else(fault)?;
+    let factor: f64 = factor.parse().map_err(|_| fault())?;
+    if !(factor.is_finite() && factor > 0.0) {
+        return Err(fault());
+    }
+    Ok(Schedule::Step { rounds, factor: Real::new(factor) })
+}
+
+pub fn parse_scale(text: &str) -> Result<(Option<String>, u8), String> {
+    let (name, scale) = match text.rsplit_once('=') {
+        Some((name, scale)) => (Some(name.to_string()), scale),
+        None => (None, text),
+    };
+    match scale.parse() {
+        Ok(scale) if scale <= limits::SCALE_MAX => Ok((name, scale)),
+        _ => Err(format!("expected a scale from 0 to {}, got {scale:?}", limits::SCALE_MAX)),
+    }
+}
+
+fn parse_policy(text: &str) -> Result<(String, TensorPolicy), String> {
+    let (name, policy) = text.rsplit_once('=').unwrap_or((text, ""));
+    let policy = match policy {
+        "train" => TensorPolicy::Train,
+        "frozen" => TensorPolicy::Frozen,
+        "local" => TensorPolicy::Local,
+        "buffer" => TensorPolicy::Buffer,
+        _ => return Err(format!("expected NAME=train or NAME=frozen, got {text:?}")),
+    };
+    Ok((name.into(), policy))
+}
+
+/// Scales and policies from the command line.
+pub fn import_settings(
+    scales: &[(Option<String>, u8)],
+    policies: &[(String, TensorPolicy)],
+) -> ImportSettings {
+    let mut settings = ImportSettings::default();
+    for (name, scale) in scales {
+        match name {
+            Some(name) => _ = settings.scales.insert(name.clone(), *scale),
+            None => settings.scale = *scale,
+        }
+    }
+    settings.policies = policies.iter().cloned().collect::<BTreeMap<_, _>>();
+    settings
+}
+
+impl ModelArgs {
+    pub fn load(&self, seed: u64) -> Result<ImportedModel> {
+        let settings = import_settings(&self.scale, &self.policy);
+        match (&self.model, &self.architecture) {
+            (Some(path), _) => Ok(import(path, &settings)?),
+            (None, Some(architecture)) => {
+                let (features, classes) = (self.features.unwrap_or(0), self.classes.unwrap_or(0));
+                first_model(*architecture, features, classes, seed, &settings)
+            }
+            (None, None) => {
+                Err(CliError::usage("no first model", "give --model or --architecture"))
+            }
+        }
+    }
+}
+
+impl CreateArgs {
+    pub fn options(&self) -> TaskOptions {
+        TaskOptions {
+            name: self.name.clone(),
+            description: self.description.clone(),
+            clusters: self.clusters,
+            participants_min: self.participants_min,
+            participants_max: self.participants_max,
+            weight_max: self.weight_max,
+            merge_weight_max: self.merge_weight_max,
+            clip: self.clip,
+            norm_bound: self.norm_bound,
+            mode: self.mode,
+            staleness_max: self.staleness_max,
+            compress: self.compress,
+            merge_every: self.merge_every,
+            rounds: self.rounds,
+            deadline: self.deadline,
+            extensions: self.extensions,
+            retention: self.retention,
+            work: match (self.steps, self.epochs) {
+                (Some(steps), _) => LocalWork::Steps(steps),
+                (None, epochs) => LocalWork::Epochs(epochs.unwrap_or(1)),
+            },
+            batch: self.batch,
+            learning_rate: self.learning_rate,
+            schedule: self.schedule.unwrap_or(Schedule::Constant),
+            proximal: self.proximal,
+            seed: self.seed,
+            code: self.code,
+        }
+    }
+}

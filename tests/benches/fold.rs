@@ -1,0 +1,140 @@
+//! The exact mean over N updates of D values: parsed from their payloads, checked as
+//! every validator checks them, summed, divided once. In GB/s of N·D·4 bytes, the
+//! updates' size as f32, whatever their own is.
+//!
+//! Beside it the speed at which one core reads memory, and Flower's FedAvg over the
+//! same number of f32 values, from the bytes that came over the wire.
+
+use crate::{
+    calibration, cpu, flower,
+    lab::Lab,
+    report::{Line, Report, median},
+};
+use color_eyre::eyre::{Result, WrapErr, ensure};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde::Deserialize;
+use std::time::{Duration, Instant};
+use twinfold_cli::{
+    task::{CompressChoice, TaskOptions},
+    tensor_file::ImportedModel,
+};
+use twinfold_fl::{
+    FoldInput, fold_round,
+    update::{Binding, Bits, TensorData, TensorUpdate, Update},
+};
+use twinfold_types::{
+    Digest, PublicKey, TaskId, limits,
+    model::{TensorPolicy, TensorSpec},
+    task::TaskSpec,
+};
+
+const VALUES: usize = 1_000_000;
+const UPDATES: [usize; 2] = [10, 100];
+const TASK: TaskId = TaskId(Digest([1; 32]));
+const BASE: Digest = Digest([2; 32]);
+/// Repeated until this much time was measured, and at least so often.
+const TIME: Duration = Duration::from_secs(3);
+const REPETITIONS_MIN: usize = 5;
+const FLOWER_REPETITIONS: usize = 5;
+
+#[derive(Deserialize)]
+struct FlowerFold {
+    version: String,
+    seconds: Vec<f64>,
+    cpu_s: f64,
+}
+
+pub fn run(report: &mut Report, lab: &mut Lab) -> Result<()> {
+    calibration::run(report)?;
+    for updates in UPDATES {
+        for (bits, choice) in [(Bits::B8, CompressChoice::Q8), (Bits::B32, CompressChoice::None)] {
+            let work = format!("mean, {updates} × 1M, {} bits dense", bits as u8);
+            if report.wants(&work) {
+                measure(lab, report, &work, updates, bits, choice)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn measure(
+    lab: &Lab,
+    report: &mut Report,
+    work: &str,
+    updates: usize,
+    bits: Bits,
+    choice: CompressChoice,
+) -> Result<()> {
+    report.note(&format!("{work} …"));
+    let arguments = [updates, VALUES, FLOWER_REPETITIONS];
+    let flower: Option<FlowerFold> =
+        flower::run(lab, "fold", &arguments).wrap_err("Flower's FedAvg could not be measured")?;
+    let limit = calibration::memory_gb_s();
+    let (seconds, cpu_s) = fold_times(updates, bits, choice)?;
+
+    let bytes = (updates * VALUES * 4) as f64;
+    let throughput = |seconds: f64| bytes / seconds / 1e9;
+    let speed = throughput(median(&seconds));
+    let name = flower.as_ref().map(|flower| format!("Flower {} FedAvg", flower.version));
+    let name = name.unwrap_or_default();
+    let theirs = flower.as_ref().map(|flower| throughput(median(&flower.seconds)));
+    let theirs_cpu = flower.as_ref().map(|flower| flower.cpu_s);
+    report.line(
+        Line::new("fold", work, "throughput", speed, "GB/s")
+            .beside("memory read, one core", Some(limit)),
+    )?;
+    let line = Line::new("fold", work, "throughput", speed, "GB/s");
+    report.line(line.beside(&name, theirs))?;
+    report.line(Line::new("fold", work, "CPU", cpu_s, "s").beside(&name, theirs_cpu))
+}
+
+/// Seconds of each repetition, and CPU seconds of one.
+fn fold_times(updates: usize, bits: Bits, choice: CompressChoice) -> Result<(Vec<f64>, f64)> {
+    let spec = spec(updates, choice)?;
+    let (inputs, payloads): (Vec<_>, Vec<_>) = (0..updates).map(|n| update(n, bits)).unzip();
+    let base = vec![0; VALUES];
+    let (mut seconds, began) = (vec![], Instant::now());
+    let spent = cpu::of_this_process()?;
+    while seconds.len() < REPETITIONS_MIN || began.elapsed() < TIME {
+        let started = Instant::now();
+        let Ok(folded) = fold_round(&spec, TASK, &base, 0, &inputs, &mut payloads.as_slice());
+        seconds.push(started.elapsed().as_secs_f64());
+        ensure!(folded.steps.is_some(), "nothing was folded: {:?}", folded.outcomes.first());
+    }
+    let cpu_s = (cpu::of_this_process()? - spent) / seconds.len() as f64;
+    Ok((seconds, cpu_s))
+}
+
+fn spec(updates: usize, compress: CompressChoice) -> Result<TaskSpec> {
+    let tensor = TensorSpec {
+        name: "w".into(),
+        shape: vec![VALUES as u64],
+        scale: limits::SCALE_DEFAULT,
+        policy: TensorPolicy::Train,
+    };
+    let model = ImportedModel { tensors: vec![tensor], steps: vec![0; VALUES] };
+    let participants_max = updates as u32;
+    let options =
+        TaskOptions { name: "fold".into(), participants_max, compress, ..TaskOptions::default() };
+    Ok(options.spec(&model)?)
+}
+
+fn update(number: usize, bits: Bits) -> (FoldInput, Vec<u8>) {
+    let mut random = ChaCha8Rng::seed_from_u64(number as u64);
+    let trainer = PublicKey([number as u8; 32]);
+    let greatest = bits.limit().min(1_000);
+    let steps = (0..VALUES).map(|_| random.random_range(-greatest..=greatest)).collect();
+    let tensor = TensorUpdate {
+        index: 0,
+        len: VALUES as u32,
+        exponent: limits::SCALE_DEFAULT as i8,
+        bits,
+        data: TensorData::Dense(steps),
+    };
+    let update =
+        Update { binding: Binding { task: TASK, trainer, base: BASE }, tensors: vec![tensor] };
+    let input =
+        FoldInput { trainer, weight: 100 + number as u32, base_version: 0, base_digest: BASE };
+    (input, update.encode())
+}

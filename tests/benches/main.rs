@@ -1,0 +1,86 @@
+//! Measures, beside what they are to be held against: `tests/bench NAME [--json]`.
+//!
+//! Each run first says how fast the machine is at this moment (disk, signatures,
+//! memory, loopback), because a machine shared with others changes from minute to
+//! minute; a peer or a physical limit is measured in the same run where there is
+//! one. Nothing here judges: a figure asked for would stand in `reach`.
+
+mod calibration;
+mod commit;
+mod cpu;
+mod flower;
+mod fold;
+mod lab;
+mod report;
+mod round;
+
+use color_eyre::eyre::{Result, bail};
+use lab::Lab;
+use report::Report;
+use std::path::PathBuf;
+
+const USAGE: &str = "\
+Usage: tests/bench NAME [--json] [--only TEXT] [--dir DIR]
+
+  round         one synchronous round with trivial trainers, beside Flower's
+  fold          the exact mean, beside memory and Flower's FedAvg
+  commit        small transactions: rate at saturation, latency at low load
+  calibration   the machine alone: every other name starts with it
+
+  --json        one JSON object a line instead of a table
+  --only TEXT   only work whose description contains TEXT
+  --dir DIR     an empty folder for the networks, instead of a temporary one; after a
+                failure what they wrote stays there
+  -h, --help    this text
+";
+
+struct Args {
+    name: String,
+    json: bool,
+    only: String,
+    dir: Option<PathBuf>,
+}
+
+fn main() -> Result<()> {
+    let Some(args) = parse(std::env::args().skip(1))? else {
+        print!("{USAGE}");
+        return Ok(());
+    };
+    let mut report = Report::new(args.json, args.only);
+    let bench = match args.name.as_str() {
+        "calibration" => return calibration::run(&mut report).map(drop),
+        "round" => round::run,
+        "fold" => fold::run,
+        "commit" => commit::run,
+        other => bail!("there is no bench {other:?}\n\n{USAGE}"),
+    };
+    let mut lab = Lab::open(args.dir.as_deref())?;
+    let outcome = bench(&mut report, &mut lab);
+    if outcome.is_err() {
+        lab.keep_asked_folder();
+    }
+    outcome
+}
+
+/// `None` asks for the help text.
+fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Args>> {
+    let (mut name, mut json, mut only, mut dir) = (None, false, String::new(), None);
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "-h" | "--help" => return Ok(None),
+            "--json" => json = true,
+            "--only" | "--dir" => match (arg.as_str(), args.next()) {
+                ("--only", Some(text)) => only = text,
+                (_, Some(text)) => dir = Some(PathBuf::from(text)),
+                (flag, None) => bail!("{flag} expects a value\n\n{USAGE}"),
+            },
+            flag if flag.starts_with('-') => bail!("unknown option {flag}\n\n{USAGE}"),
+            other if name.is_none() => name = Some(other.to_string()),
+            other => bail!("one name at a time, got {other:?} too\n\n{USAGE}"),
+        }
+    }
+    match name {
+        Some(name) => Ok(Some(Args { name, json, only, dir })),
+        None => bail!("which bench?\n\n{USAGE}"),
+    }
+}

@@ -1,0 +1,122 @@
+//! Turns of the nodes, and what their effects do.
+
+use super::{Action, World};
+use crate::plan::Planted;
+use twinfold_consensus::{Effect, Event, Evidence};
+use twinfold_types::{Block, message::ConsensusMessage, vote::Certificate};
+
+const SYNC_MS_MAX: u64 = 8;
+const EXECUTE_MS_MAX: u64 = 30;
+
+impl World {
+    pub(super) fn start_turn(&mut self, node: usize) {
+        if !self.nodes[node].is_up() || self.nodes[node].turn.is_some() {
+            return;
+        }
+        self.nodes[node].take_turn(self.now_ms);
+        if self.plan.planted == Some(Planted::SpokenBeforeDurable) {
+            let effects =
+                self.nodes[node].turn.as_mut().map(|(_, effects)| std::mem::take(effects));
+            self.let_out(node, effects.unwrap_or_default());
+        }
+        if self.doomed.remove(&node) {
+            return self.crash(node);
+        }
+        let life = self.nodes[node].life;
+        let delay = self.dice.between(0, SYNC_MS_MAX);
+        self.at(delay, Action::Synced { node, life });
+    }
+
+    pub(super) fn finish_turn(&mut self, node: usize) {
+        let Some((records, effects)) = self.nodes[node].turn.take() else { return };
+        if self.plan.planted != Some(Planted::RecordsLost) {
+            self.nodes[node].disk.log.extend(records);
+            let compact = self.dice.chance(2);
+            if let Some(machine) = self.nodes[node].machine.as_ref().filter(|_| compact) {
+                self.nodes[node].disk.log = machine.durable_records();
+            }
+        }
+        self.let_out(node, effects);
+        if !self.nodes[node].inbox.is_empty() || self.nodes[node].build.is_some() {
+            let life = self.nodes[node].life;
+            self.at(0, Action::Wake { node, life });
+        }
+    }
+
+    pub(super) fn let_out(&mut self, node: usize, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Persist(_) | Effect::Returned(_) => {}
+                Effect::Broadcast(message) => self.broadcast(node, message),
+                Effect::Send { to, message } => self.send_to_key(node, to, message),
+                Effect::Build { view, parent, parent_time, .. } => {
+                    self.nodes[node].build = Some((view, parent, parent_time));
+                }
+                Effect::Commit { block, certificate } => self.commit(node, block, certificate),
+                Effect::Stable(certificate) => self.nodes[node].disk.stable = Some(certificate),
+                Effect::ServeCommitted { to, from } => {
+                    if let Some(blocks) = self.nodes[node].disk.committed(from) {
+                        self.send_to_key(node, to, ConsensusMessage::Committed(Box::new(blocks)));
+                    }
+                }
+                Effect::ServeBlock { to, height, digest } => {
+                    if let Some(block) = self.nodes[node].disk.block(height, &digest) {
+                        self.send_to_key(node, to, ConsensusMessage::Block(Box::new(block)));
+                    }
+                }
+                Effect::Timer(time) => {
+                    self.nodes[node].wake = Some(time);
+                    let clock = self.nodes[node].clock(self.now_ms);
+                    let life = self.nodes[node].life;
+                    self.at(time.0.saturating_sub(clock.0), Action::Wake { node, life });
+                }
+                Effect::Evidence(evidence) => self.check_evidence(&evidence),
+                Effect::Halt(reason) => self.fail(format!("node {node} halts: {reason}")),
+            }
+        }
+    }
+
+    pub(super) fn commit(&mut self, node: usize, block: Block, certificate: Certificate) {
+        let (height, digest) = (block.header.height, block.digest());
+        self.note(|| {
+            format!("{node} commits {height} {digest:?} by view {}", certificate.body.view)
+        });
+        if self.nodes[node].is_honest() {
+            let agreement = self.agreement.committed(node, height, digest);
+            let once = self.exactly_once.committed(node, height);
+            self.durability.acknowledged(height, digest);
+            self.check(agreement.and(once));
+        }
+        self.nodes[node].to_execute.push_back((block, certificate));
+        if self.nodes[node].to_execute.len() == 1 {
+            self.execute_later(node);
+        }
+    }
+
+    pub(super) fn execute_later(&mut self, node: usize) {
+        let life = self.nodes[node].life;
+        let delay = self.dice.between(1, EXECUTE_MS_MAX);
+        self.at(delay, Action::Execute { node, life });
+    }
+
+    pub(super) fn execute(&mut self, node: usize) {
+        let Some((block, certificate)) = self.nodes[node].to_execute.pop_front() else { return };
+        let checkpoint = self.nodes[node].disk.execute(block, certificate);
+        self.nodes[node].inbox.push(Event::Executed { checkpoint });
+        if !self.nodes[node].to_execute.is_empty() {
+            self.execute_later(node);
+        }
+        self.start_turn(node);
+    }
+
+    pub(super) fn check_evidence(&mut self, evidence: &Evidence) {
+        let seat = match evidence {
+            Evidence::Votes(vote, _) => vote.seat,
+            Evidence::ViewChanges(header, _) => header.seat,
+            Evidence::Checkpoints(vote, _) => vote.seat,
+        };
+        if self.nodes[seat.index()].is_honest() && self.plan.planted.is_none() {
+            self.fail(format!("evidence names the honest seat {seat}: {evidence:?}"));
+        }
+    }
+}
