@@ -257,6 +257,10 @@ impl Session<'_> {
         })?;
         let fate = route.await_fate(&place, self.options.round_timeout)?;
         settle(&mut self.state, Some(&fate))?;
+        if matches!(fate, Fate::Void { .. }) {
+            // The model has not moved: its version may be trained on again.
+            self.last = None;
+        }
         let counted = matches!(fate.outcome(), Some(Outcome::Folded { weight }) if weight > 0);
         self.summary.counted += u64::from(counted);
         report(&SessionEvent::Result { place, fate, counted })

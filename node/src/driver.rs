@@ -14,6 +14,7 @@ use crate::{
 };
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 use twinfold_consensus::{Effect, Event, Machine, Record};
 use twinfold_ledger::Reader;
 use twinfold_types::{
@@ -72,15 +73,21 @@ pub enum DriverError {
 }
 
 impl Driver {
-    /// Runs until every sender of events is gone, or until it must not go on.
-    pub async fn run(mut self, mut events: mpsc::Receiver<Event>) -> Result<(), DriverError> {
+    /// Runs until it is told to stop, or until it must not go on.
+    pub async fn run(
+        mut self,
+        mut events: mpsc::Receiver<Event>,
+        stop: CancellationToken,
+    ) -> Result<(), DriverError> {
         let mut turn = Vec::with_capacity(TURN_EVENTS_MAX);
-        loop {
-            if !self.wait(&mut events, &mut turn).await {
-                return Ok(());
+        while !stop.is_cancelled() {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                more = self.wait(&mut events, &mut turn) => if !more { break },
             }
             self.turn(&mut turn).await?;
         }
+        Ok(())
     }
 
     /// Fills the turn; false when there will be no more events.

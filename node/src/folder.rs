@@ -8,11 +8,14 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 use twinfold_fl::fold::{self, FoldInput};
+use twinfold_ledger::FoldBasis;
 use twinfold_types::{
     BlobDigest, Digest, SeatIndex, Signature,
+    hash::Tag,
     key::Signer,
+    limits,
     message::PeerMessage,
     model::{ModelId, ModelRecord, model_digest},
     round::{Entry, FoldJob, FoldResult, RoundKey, SignedFoldResult},
@@ -26,6 +29,7 @@ const EARLY_PER_SEAT_MAX: usize = 16;
 /// Seats put a result on the ledger one after the other, this far apart.
 const SUBMIT_STEP: Duration = Duration::from_millis(400);
 const RETRY: Duration = Duration::from_millis(500);
+const REPEAT: Duration = Duration::from_secs(1);
 
 pub struct Folder {
     node: Arc<Node>,
@@ -36,8 +40,15 @@ pub struct Folder {
     /// Newest signed result of each seat for each job.
     signed: BTreeMap<(FoldJob, SeatIndex), SignedFoldResult>,
     /// When this seat puts the job's result on the ledger, if it still waits then.
-    submit_at: BTreeMap<FoldJob, tokio::time::Instant>,
+    submit_at: BTreeMap<FoldJob, Instant>,
+    /// When a job whose folding failed is tried again.
+    failed: BTreeMap<FoldJob, Instant>,
+    /// When own results of due jobs are sent once more.
+    repeat_at: Instant,
 }
+
+/// What a fold came to; `None` when the job was no longer due.
+type Done = (FoldJob, Result<Option<FoldResult>, FoldError>);
 
 #[derive(Debug, thiserror::Error)]
 pub enum FoldError {
@@ -62,31 +73,37 @@ impl Folder {
             own: BTreeMap::new(),
             signed: BTreeMap::new(),
             submit_at: BTreeMap::new(),
+            failed: BTreeMap::new(),
+            repeat_at: Instant::now() + REPEAT,
         }
     }
 
     /// Runs for the life of the node. Nodes without a seat do not fold.
     pub async fn run(mut self, mut inbound: mpsc::Receiver<SignedFoldResult>) {
         let mut heads = self.node.heads.clone();
-        let mut folds: JoinSet<(FoldJob, Result<FoldResult, FoldError>)> = JoinSet::new();
+        let mut folds: JoinSet<Done> = JoinSet::new();
         loop {
             self.refresh(&mut folds);
             let wake = self.submit_at.values().min().copied();
-            let wake = wake.unwrap_or_else(|| tokio::time::Instant::now() + RETRY);
+            let tick = Instant::now() + RETRY;
+            let wake = wake.map_or(tick, |at| at.min(tick));
             tokio::select! {
                 changed = heads.changed() => if changed.is_err() { return },
                 signed = inbound.recv() => match signed {
                     Some(signed) => self.take(signed),
                     None => return,
                 },
-                Some(done) = folds.join_next() => self.finished(done).await,
-                () = tokio::time::sleep_until(wake) => self.submit_due(),
+                Some(done) = folds.join_next() => self.finished(done),
+                () = tokio::time::sleep_until(wake) => {
+                    self.submit_due();
+                    self.repeat_own();
+                }
             }
         }
     }
 
     /// Looks at what is due, and starts what is not running.
-    fn refresh(&mut self, folds: &mut JoinSet<(FoldJob, Result<FoldResult, FoldError>)>) {
+    fn refresh(&mut self, folds: &mut JoinSet<Done>) {
         self.due = match self.node.reader.fold_jobs() {
             Ok(jobs) => jobs.into_iter().collect(),
             Err(error) => {
@@ -97,35 +114,51 @@ impl Folder {
         let due = &self.due;
         self.own.retain(|job, _| due.contains(job));
         self.submit_at.retain(|job, _| due.contains(job));
+        self.failed.retain(|job, _| due.contains(job));
         if self.node.seat.is_none() {
             return;
         }
         for job in self.due.clone() {
-            if !self.own.contains_key(&job) && self.running.insert(job) {
+            let waits = self.failed.get(&job).is_some_and(|again| *again > Instant::now());
+            if !waits && !self.own.contains_key(&job) && self.running.insert(job) {
                 let node = self.node.clone();
                 folds.spawn(async move { (job, fold_job(&node, job).await) });
             }
         }
     }
 
-    async fn finished(
-        &mut self,
-        done: Result<(FoldJob, Result<FoldResult, FoldError>), tokio::task::JoinError>,
-    ) {
+    fn finished(&mut self, done: Result<Done, tokio::task::JoinError>) {
         match done {
             Ok((job, Ok(result))) => {
                 self.running.remove(&job);
-                self.sign(result);
+                if let Some(result) = result {
+                    self.sign(result);
+                }
             }
             Ok((job, Err(error))) => {
                 tracing::warn!(%error, ?job, "folding failed, trying again");
-                tokio::time::sleep(RETRY).await;
                 self.running.remove(&job);
+                self.failed.insert(job, Instant::now() + RETRY);
             }
+            // A fold panicked: which one is not told, so all that run count as failed.
             Err(error) => {
                 tracing::error!(%error, "a fold ended badly");
-                self.running.clear();
+                let again = Instant::now() + RETRY;
+                self.failed
+                    .extend(std::mem::take(&mut self.running).into_iter().map(|job| (job, again)));
             }
+        }
+    }
+
+    /// Links lose messages, and a peer may have started after the last word.
+    fn repeat_own(&mut self) {
+        let now = Instant::now();
+        if now < self.repeat_at {
+            return;
+        }
+        self.repeat_at = now + REPEAT;
+        for signed in self.own.values() {
+            self.node.links.broadcast(&PeerMessage::Fold(Box::new(signed.clone())));
         }
     }
 
@@ -144,8 +177,9 @@ impl Folder {
     fn take(&mut self, signed: SignedFoldResult) {
         let committee = self.node.reader.committee();
         let statement = signed.result.statement(&self.node.chain, &committee.digest());
-        let valid =
-            committee.key(signed.seat).is_some_and(|key| key.verify(&statement, &signed.signature));
+        let bounded = signed.result.outcomes.len() <= limits::PARTICIPANTS_MAX as usize;
+        let key = committee.key(signed.seat).filter(|_| bounded);
+        let valid = key.is_some_and(|key| key.verify(&statement, &signed.signature));
         if valid {
             self.keep(signed);
         } else {
@@ -159,7 +193,7 @@ impl Folder {
         self.forget_old(seat);
         self.alarm(job);
         if !self.submit_at.contains_key(&job) && self.equal_signatures(job).is_some() {
-            self.submit_at.insert(job, tokio::time::Instant::now() + self.turn(job));
+            self.submit_at.insert(job, Instant::now() + self.turn(job));
         }
     }
 
@@ -209,13 +243,13 @@ impl Folder {
     fn turn(&self, job: FoldJob) -> Duration {
         let Some(seat) = self.node.seat else { return Duration::MAX };
         let n = self.node.reader.committee().size() as u64;
-        let digest = Digest::of(twinfold_types::hash::Tag::Sign, &job);
+        let digest = Digest::of(Tag::FoldTurn, &job);
         let first = u64::from(digest.0[0]) % n;
         SUBMIT_STEP * ((u64::from(seat.0) + n - first) % n) as u32
     }
 
     fn submit_due(&mut self) {
-        let now = tokio::time::Instant::now();
+        let now = Instant::now();
         let ready: Vec<_> =
             self.submit_at.iter().filter(|(_, at)| **at <= now).map(|(job, _)| *job).collect();
         for job in ready {
@@ -234,26 +268,25 @@ impl Folder {
     }
 }
 
-async fn fold_job(node: &Node, job: FoldJob) -> Result<FoldResult, FoldError> {
-    match job {
-        FoldJob::Round(key) => fold_round(node, key).await,
-        FoldJob::Merge { task, .. } => {
-            let task = node.reader.task(&task)?.ok_or(FoldError::Missing("the task"))?;
-            merge(node, job, task).await
-        }
-    }
+/// Folds a job if it is still due: all that goes in is read at one instant, since rows
+/// of different heights would make a result that only this node signs.
+async fn fold_job(node: &Node, job: FoldJob) -> Result<Option<FoldResult>, FoldError> {
+    let Some(basis) = node.reader.fold_basis(&job)? else { return Ok(None) };
+    let result = match job {
+        FoldJob::Round(key) => fold_round(node, key, basis).await?,
+        FoldJob::Merge { .. } => merge(node, job, basis).await?,
+    };
+    Ok(Some(result))
 }
 
-async fn fold_round(node: &Node, key: RoundKey) -> Result<FoldResult, FoldError> {
-    let reader = &node.reader;
-    let task = reader.task(&key.task)?.ok_or(FoldError::Missing("the task"))?;
-    let cluster =
-        reader.cluster(&key.task, key.cluster)?.ok_or(FoldError::Missing("the cluster"))?;
-    let entries = reader.round_entries(&key)?;
+async fn fold_round(node: &Node, key: RoundKey, basis: FoldBasis) -> Result<FoldResult, FoldError> {
+    let FoldBasis { task, clusters, entries } = basis;
+    let cluster = clusters.iter().find(|cluster| cluster.cluster == key.cluster);
+    let cluster = cluster.ok_or(FoldError::Missing("the cluster"))?;
     let base = load_model(node, &task, &cluster.model).await?;
-    let inputs = fold_inputs(node, &cluster, &entries)?;
+    let inputs = fold_inputs(node, cluster, &entries)?;
     for entry in &entries {
-        ensure_payload(node, entry).await?;
+        node.exchange.ensure(&entry.blob, entry.trainer).await?;
     }
     let source = Payloads {
         blobs: node.blobs.clone(),
@@ -265,7 +298,7 @@ async fn fold_round(node: &Node, key: RoundKey) -> Result<FoldResult, FoldError>
         fold::fold_round(&task.spec, task.id, &base, version, &inputs, &mut source)
     })
     .await??;
-    let model = match &folded.steps {
+    let model = match folded.steps {
         Some(steps) => Some(store_model(node, steps).await?),
         None => None,
     };
@@ -278,11 +311,10 @@ async fn fold_round(node: &Node, key: RoundKey) -> Result<FoldResult, FoldError>
     })
 }
 
-async fn merge(node: &Node, job: FoldJob, task: Task) -> Result<FoldResult, FoldError> {
-    let clusters: Vec<Cluster> = node.reader.clusters(&task.id)?;
+async fn merge(node: &Node, job: FoldJob, basis: FoldBasis) -> Result<FoldResult, FoldError> {
     let mut models = Vec::new();
-    for cluster in clusters.iter().filter(|cluster| cluster.weight > 0) {
-        models.push((load_model(node, &task, &cluster.model).await?, cluster.weight));
+    for cluster in basis.clusters.iter().filter(|cluster| cluster.weight > 0) {
+        models.push((load_model(node, &basis.task, &cluster.model).await?, cluster.weight));
     }
     let weight = models.iter().map(|(_, weight)| weight).sum();
     let merged = tokio::task::spawn_blocking(move || {
@@ -291,7 +323,7 @@ async fn merge(node: &Node, job: FoldJob, task: Task) -> Result<FoldResult, Fold
         fold::merge(&views)
     })
     .await?;
-    let model = Some(store_model(node, &merged.steps).await?);
+    let model = Some(store_model(node, merged.steps).await?);
     Ok(FoldResult { job, model, outcomes: vec![], weight, saturations: merged.saturations })
 }
 
@@ -326,24 +358,10 @@ async fn load_model(node: &Node, task: &Task, id: &ModelId) -> Result<Vec<i32>, 
         .map_err(|error| FoldError::Model { digest: record.digest, reason: error.to_string() })
 }
 
-/// Brings a payload here if it is not: certified means that others have it.
-async fn ensure_payload(node: &Node, entry: &Entry) -> Result<(), FoldError> {
-    let digest = entry.blob.digest();
-    if node.blobs.has(&digest) {
-        return Ok(());
-    }
-    let content = node.blob(&digest).await?;
-    let mut incoming = node.blobs.begin()?;
-    incoming.write(&content)?;
-    node.blobs.keep(incoming, &entry.blob, entry.trainer)?;
-    node.blobs.mark_named(&digest);
-    Ok(())
-}
-
-async fn store_model(node: &Node, steps: &[i32]) -> Result<Digest, FoldError> {
-    let content = twinfold_fl::canonical_bytes(steps);
+async fn store_model(node: &Node, steps: Vec<i32>) -> Result<Digest, FoldError> {
     let models = node.models.clone();
     let digest = tokio::task::spawn_blocking(move || {
+        let content = twinfold_fl::canonical_bytes(&steps);
         let digest = model_digest(&content);
         models.put(&digest, &content).map(|()| digest)
     });
@@ -362,6 +380,6 @@ impl twinfold_fl::source::Source for Payloads {
 
     fn read(&mut self, index: usize) -> Result<Vec<u8>, BlobError> {
         let digest = self.digests[index];
-        self.blobs.read(&digest)?.ok_or(BlobError::NotFound(digest))
+        self.blobs.read_whole(&digest)?.ok_or(BlobError::NotFound(digest))
     }
 }

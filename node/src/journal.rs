@@ -1,10 +1,10 @@
 //! The journal: what must be durable before it is spoken. One file of frames, each
 //! a batch of records written by one call and synced by one `fdatasync`.
 //!
-//! A frame is `length u32 · checksum 8 bytes · batch`. A frame that the file's end
-//! cuts short was never synced and is dropped on opening. A bad frame with anything
-//! behind it was synced once and is refused with its offset: a validator that
-//! forgot its votes could vote twice.
+//! A frame is `marker 4 bytes · length u32 · checksum 8 bytes · batch`; the checksum
+//! covers length and batch. A bad frame at the end was cut short before its sync and
+//! is dropped on opening. A bad frame with a good one behind it was synced once and is
+//! refused with its offset: a validator that forgot its votes could vote twice.
 
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
@@ -12,11 +12,12 @@ use std::{
     io::{Read, Write},
     path::{Path, PathBuf},
 };
-use twinfold_types::{Digest, codec};
+use twinfold_types::{Digest, codec, hash::Tag};
 
 const MAGIC: &[u8; 8] = b"TFJRNL01";
 const HEADER_BYTES: usize = 40;
-const FRAME_HEADER_BYTES: usize = 12;
+const MARKER: &[u8; 4] = b"TFJ>";
+const FRAME_HEADER_BYTES: usize = 16;
 /// Above this a journal is rewritten with the records that still matter.
 const COMPACT_BYTES: u64 = 32 << 20;
 /// A frame never holds more: one block of the largest size and its votes.
@@ -117,7 +118,9 @@ fn header(chain: &Digest) -> Vec<u8> {
 }
 
 fn checksum(batch: &[u8]) -> [u8; 8] {
-    let hash = Digest::of_bytes(twinfold_types::hash::Tag::BlockBody, batch);
+    // Plain digest of the batch, then one over (length, digest): no copy of the batch.
+    let content = Digest::of_bytes(Tag::JournalFrame, batch);
+    let hash = Digest::of(Tag::JournalFrame, &(batch.len() as u64, content));
     std::array::from_fn(|i| hash.0[i])
 }
 
@@ -127,6 +130,7 @@ fn frame<T: Serialize>(records: &[T]) -> Result<Vec<u8>, JournalError> {
         return Err(JournalError::TooLarge(batch.len()));
     }
     let mut frame = Vec::with_capacity(FRAME_HEADER_BYTES + batch.len());
+    frame.extend_from_slice(MARKER);
     frame.extend_from_slice(&(batch.len() as u32).to_le_bytes());
     frame.extend_from_slice(&checksum(&batch));
     frame.extend_from_slice(&batch);
@@ -169,19 +173,20 @@ fn read_frames<T: Serialize + DeserializeOwned>(
     Ok((records, at))
 }
 
-fn frame_length(bytes: &[u8]) -> Option<usize> {
-    let length = u32::from_le_bytes(*bytes.first_chunk()?) as usize;
-    Some(FRAME_HEADER_BYTES + length)
-}
-
+/// The batch of the frame that starts here, if a good one does.
 fn next_frame(bytes: &[u8]) -> Option<&[u8]> {
-    let batch = bytes.get(FRAME_HEADER_BYTES..frame_length(bytes)?)?;
-    (checksum(batch) == bytes[4..FRAME_HEADER_BYTES]).then_some(batch)
+    let rest = bytes.strip_prefix(MARKER)?;
+    let (length, rest) = rest.split_first_chunk::<4>()?;
+    let (sum, rest) = rest.split_first_chunk::<8>()?;
+    let batch = rest.get(..u32::from_le_bytes(*length) as usize)?;
+    (checksum(batch) == *sum).then_some(batch)
 }
 
-/// The last write may have reached the disk in part, or as zeros.
+/// Whether no good frame stands anywhere behind the bad one: then it is the last
+/// write, of which only a part (or zeros) reached the disk.
 fn is_cut_short(bytes: &[u8]) -> bool {
-    frame_length(bytes).is_none_or(|end| end >= bytes.len()) || bytes.iter().all(|byte| *byte == 0)
+    let mut starts = (1..bytes.len()).filter(|at| bytes[*at..].starts_with(MARKER));
+    !starts.any(|at| next_frame(&bytes[at..]).is_some())
 }
 
 #[cfg(test)]
@@ -228,6 +233,19 @@ mod tests {
         std::fs::write(&path, &bytes).unwrap();
         let Err(error) = Journal::open::<u64>(&path, CHAIN) else { panic!("opened") };
         assert!(error.to_string().contains("byte 40"), "{error}");
+    }
+
+    #[test]
+    fn a_flipped_length_does_not_hide_the_votes_behind_it() {
+        let (_dir, path) = journal();
+        let whole = std::fs::read(&path).unwrap();
+        for bit in 0..32 {
+            let mut bytes = whole.clone();
+            bytes[HEADER_BYTES + MARKER.len() + bit / 8] ^= 1 << (bit % 8);
+            std::fs::write(&path, &bytes).unwrap();
+            let opened = Journal::open::<u64>(&path, CHAIN);
+            assert!(matches!(opened, Err(JournalError::Damaged { .. })), "bit {bit}");
+        }
     }
 
     #[test]

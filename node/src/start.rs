@@ -24,7 +24,7 @@ use std::{collections::VecDeque, sync::Arc};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use twinfold_consensus::{Event, Machine, Recovered};
-use twinfold_ledger::Ledger;
+use twinfold_ledger::{Ledger, LedgerError};
 use twinfold_types::{
     SeatIndex,
     genesis::Genesis,
@@ -32,7 +32,8 @@ use twinfold_types::{
 };
 
 const EVENTS_QUEUED: usize = 4_096;
-const INBOUND_QUEUED: usize = 1_024;
+/// Messages of up to 16 MiB each.
+const INBOUND_QUEUED: usize = 64;
 const EXECUTION_QUEUED: usize = 512;
 
 pub fn run(args: Start) -> color_eyre::Result<()> {
@@ -88,13 +89,16 @@ async fn run_node(config: Config, keys: NodeKeys, genesis: Genesis) -> color_eyr
         chain = %node.genesis.chain, genesis = %node.chain, seat = ?node.seat, http = %server.address,
         height = %node.reader.head().height, "the node runs"
     );
-    let ended = parts.run();
+    let running = parts.run(stop.clone())?;
+    tokio::pin!(running);
     let outcome = tokio::select! {
         reason = stop_signal() => {
             tracing::info!(reason, "stopping");
-            Ok(())
+            stop.cancel();
+            // Lets a batch that is being written end, and the database close.
+            running.await.map(|_| ())
         }
-        ended = ended => match ended {
+        ended = &mut running => match ended {
             Ok(Some(halted)) => {
                 // Reads go on: the data are what others will ask about.
                 tracing::error!(reason = %halted, "this node takes part no longer");
@@ -137,8 +141,12 @@ struct Parts {
 }
 
 impl Parts {
-    /// Runs until something ends: `Some(reason)` when the core halted.
-    async fn run(self) -> color_eyre::Result<Option<String>> {
+    /// Starts everything. What it returns ends when agreement and execution have:
+    /// `Some(reason)` when the core halted.
+    fn run(
+        self,
+        stop: CancellationToken,
+    ) -> color_eyre::Result<impl Future<Output = color_eyre::Result<Option<String>>>> {
         tokio::spawn(self.router.run());
         tokio::spawn(admit_transactions(self.node.clone(), self.transactions));
         tokio::spawn(Folder::new(self.node.clone()).run(self.folds));
@@ -152,26 +160,28 @@ impl Parts {
         let (driver, events) = (self.driver, self.events);
         std::thread::Builder::new()
             .name("agreement".into())
-            .spawn(move || agreed_sender.send(runtime.block_on(driver.run(events))).ok())?;
-        // When one of the two fails, its error is the reason; a closed channel is not.
-        let executed = async {
-            match executed.await {
-                Ok(Err(error)) => error,
-                _ => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            error = executed => match error {
-                twinfold_ledger::LedgerError::Diverged { .. } => Ok(Some(error.to_string())),
-                error => Err(error).wrap_err("the ledger cannot go on"),
-            },
-            ended = agreed => match ended {
-                Ok(Ok(())) => Ok(None),
-                Ok(Err(DriverError::Halted(reason))) => Ok(Some(reason)),
-                Ok(Err(error)) => Err(error).wrap_err("agreement cannot go on"),
-                Err(_) => Err(eyre!("the agreement thread ended badly")),
-            },
-        }
+            .spawn(move || agreed_sender.send(runtime.block_on(driver.run(events, stop))).ok())?;
+        Ok(ended(agreed, executed))
+    }
+}
+
+/// When the driver ends, the executor does once its queue is empty; when the executor
+/// fails, its error is the reason and not the driver's.
+async fn ended(
+    agreed: oneshot::Receiver<Result<(), DriverError>>,
+    executed: oneshot::Receiver<Result<(), LedgerError>>,
+) -> color_eyre::Result<Option<String>> {
+    match executed.await {
+        Ok(Ok(())) => {}
+        Ok(Err(error @ LedgerError::Diverged { .. })) => return Ok(Some(error.to_string())),
+        Ok(Err(error)) => return Err(error).wrap_err("the ledger cannot go on"),
+        Err(_) => return Err(eyre!("the executor thread ended badly")),
+    }
+    match agreed.await {
+        Ok(Ok(())) => Ok(None),
+        Ok(Err(DriverError::Halted(reason))) => Ok(Some(reason)),
+        Ok(Err(error)) => Err(error).wrap_err("agreement cannot go on"),
+        Err(_) => Err(eyre!("the agreement thread ended badly")),
     }
 }
 
@@ -190,7 +200,10 @@ async fn open(config: &Config, keys: NodeKeys, genesis: Genesis) -> color_eyre::
 
     let peers = Peers::from_genesis(&genesis, &config.network.peers, own_peer)?;
     for member in reader.members()? {
-        peers.admit(&member, own_peer)?;
+        // One unusable peer id must not keep every node from starting.
+        if let Err(error) = peers.admit(&member, own_peer) {
+            tracing::warn!(member = %member.name, %error, "this member's node is not let in");
+        }
     }
     let planes = start_planes(config, &keys, &peers, seat).await?;
     let (inbound_sender, inbound) = mpsc::channel(INBOUND_QUEUED);

@@ -52,6 +52,8 @@ pub enum Tag {
     Tensors,
     Sign,
     StateKey,
+    FoldTurn,
+    JournalFrame,
 }
 
 impl Tag {
@@ -70,6 +72,8 @@ impl Tag {
             Tag::Tensors => "twinfold 1 tensor list",
             Tag::Sign => "twinfold 1 signed statement",
             Tag::StateKey => "twinfold 1 state key",
+            Tag::FoldTurn => "twinfold 1 fold turn",
+            Tag::JournalFrame => "twinfold 1 journal frame",
         }
     }
 }

@@ -59,8 +59,8 @@ pub const BLOB_CHUNK_BYTES: usize = 1 << 20;
 pub const TENSORS_MAX: usize = 2_000;
 /// Dimensions of one tensor.
 pub const TENSOR_DIMENSIONS_MAX: usize = 8;
-/// Values of one model: 2 GiB of 32-bit steps.
-pub const MODEL_VALUES_MAX: u64 = (BLOB_BYTES_MAX / 4) - 1;
+/// Values of one model: its steps, or a dense 32-bit update with its header, are one blob.
+pub const MODEL_VALUES_MAX: u64 = (BLOB_BYTES_MAX - (1 << 20)) / 4;
 /// Block of a model's canonical form under its Merkle root.
 pub const MODEL_BLOCK_BYTES: usize = 64 << 10;
 /// Scale: |x| < 2^(31−S) must leave room for a sign and one integer bit.

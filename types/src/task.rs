@@ -335,6 +335,13 @@ impl TaskSpec {
         if !(rate.is_finite() && rate > 0.0) {
             return Some("the learning rate must be positive and finite".into());
         }
+        if let Schedule::Step { rounds, factor } = self.training.schedule
+            && !(rounds > 0 && factor.get().is_finite() && factor.get() > 0.0)
+        {
+            return Some(
+                "a step schedule needs positive rounds and a positive finite factor".into(),
+            );
+        }
         let proximal = self.training.proximal.get();
         if !(proximal.is_finite() && proximal >= 0.0) {
             return Some("the proximal μ must be finite and not negative".into());

@@ -37,7 +37,7 @@ pub fn update(exec: &mut Exec<'_>, tx: &TxId, trainer: &Member, update: &UpdateA
     let same_cluster = enrolment.is_none_or(|(cluster, ..)| cluster == update.cluster);
     require(same_cluster, Code::ClusterOther)?;
     let round = open_round(exec, &task, &cluster, update)?;
-    check_base(&task, &cluster, update, enrolment)?;
+    check_base(exec, &task, &cluster, update, enrolment)?;
     check_payload(exec, &task, update)?;
 
     if !task.active {
@@ -78,6 +78,7 @@ fn open_round(
 }
 
 fn check_base(
+    exec: &Exec<'_>,
     task: &Task,
     cluster: &Cluster,
     update: &UpdateAction,
@@ -93,10 +94,20 @@ fn check_base(
         }
         Mode::Async { staleness, .. } => {
             require(base <= cluster.version, Code::BaseOther)?;
-            require(last.is_none_or(|(_, before)| base > before), Code::UpdateExists)?;
+            let is_new = match last {
+                Some((round, before)) if base <= before => is_void(exec, cluster, round)?,
+                _ => true,
+            };
+            require(is_new, Code::UpdateExists)?;
             require(cluster.version - base < staleness.len() as u64, Code::BaseStale)
         }
     }
+}
+
+/// Whether the trainer's last buffer came to nothing: then its base may be used again.
+fn is_void(exec: &Exec<'_>, cluster: &Cluster, round: RoundNumber) -> Outcome<bool> {
+    let round: Round = exec.state.expect(&state_key::round(&round::key(cluster, round)))?;
+    Ok(matches!(round.state, RoundState::Void { .. }))
 }
 
 fn check_payload(exec: &Exec<'_>, task: &Task, update: &UpdateAction) -> Outcome {

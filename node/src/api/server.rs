@@ -20,6 +20,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
+    net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinHandle,
 };
@@ -125,14 +126,17 @@ impl Bounded {
     }
 }
 
-impl<I, S> Accept<I, S> for Bounded {
-    type Stream = I;
+impl<S> Accept<TcpStream, S> for Bounded {
+    type Stream = TcpStream;
     type Service = AddExtension<S, Place>;
-    type Future = Ready<io::Result<(I, Self::Service)>>;
+    type Future = Ready<io::Result<(TcpStream, Self::Service)>>;
 
-    fn accept(&self, stream: I, service: S) -> Self::Future {
+    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         ready(match self.places.clone().try_acquire_owned() {
-            Ok(place) => Ok((stream, Extension(Arc::new(place)).layer(service))),
+            // Without it the end of an answer waits for the client's delayed acknowledgement.
+            Ok(place) => stream
+                .set_nodelay(true)
+                .map(|()| (stream, Extension(Arc::new(place)).layer(service))),
             Err(_) => Err(io::Error::other("too many connections")),
         })
     }

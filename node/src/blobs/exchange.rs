@@ -4,7 +4,10 @@
 
 use super::{
     BlobError, BlobStore, ModelStore, serve,
-    wire::{Answer, PROTOCOL, REQUEST_TIMEOUT, Request, receive, send, transfer_time, unexpected},
+    wire::{
+        Answer, PROTOCOL, REQUEST_TIMEOUT, Request, SILENCE_MAX, receive, send, transfer_time,
+        unexpected,
+    },
 };
 use crate::network::{NetworkError, Peer, Peers, Plane, frame::greet};
 use futures::{AsyncReadExt, AsyncWriteExt};
@@ -23,7 +26,7 @@ use tokio::{
 };
 use twinfold_ledger::Reader;
 use twinfold_types::{
-    AvailabilityCertificate, BlobDigest, BlobId, Digest, SeatIndex, Signature,
+    AvailabilityCertificate, BlobDigest, BlobId, Digest, PublicKey, SeatIndex, Signature,
     blob::{StorageReceipt, StorageReceiptBody, UploadBody},
     key::{Signer, StrictEd25519},
     limits,
@@ -145,9 +148,30 @@ impl Exchange {
 
     /// A payload's content: from here, or from whoever has it.
     pub async fn blob(&self, digest: &BlobDigest) -> Result<Vec<u8>, BlobError> {
-        if let Some(content) = self.inner.blobs.read(digest)? {
+        if let Some(content) = self.inner.blobs.read_whole(digest)? {
             return Ok(content);
         }
+        self.fetch_blob(digest).await
+    }
+
+    /// Brings a payload here that the ledger names: certified means that others have it.
+    pub async fn ensure(&self, blob: &BlobId, uploader: PublicKey) -> Result<(), BlobError> {
+        let digest = blob.digest();
+        if self.inner.blobs.has(&digest) {
+            return Ok(());
+        }
+        let content = self.fetch_blob(&digest).await?;
+        let (blobs, blob) = (self.inner.blobs.clone(), *blob);
+        tokio::task::spawn_blocking(move || {
+            let mut incoming = blobs.begin()?;
+            incoming.write(&content)?;
+            blobs.keep_named(incoming, &blob, uploader)
+        })
+        .await
+        .map_err(|error| BlobError::NotPermitted(error.to_string()))?
+    }
+
+    async fn fetch_blob(&self, digest: &BlobDigest) -> Result<Vec<u8>, BlobError> {
         for peer in self.inner.validators() {
             match self.inner.fetch(&peer, Request::Fetch { blob: *digest }).await {
                 Ok(content) => {
@@ -332,13 +356,7 @@ impl Inner {
             send(&mut stream, &request).await?;
             match receive(&mut stream, &peer.id).await? {
                 Answer::Content { length } if length <= limits::BLOB_BYTES_MAX => {
-                    let mut content = Vec::new();
-                    let mut limited = stream.take(length);
-                    let read = limited.read_to_end(&mut content);
-                    tokio::time::timeout(transfer_time(length), read)
-                        .await
-                        .map_err(|_| NetworkError::TimedOut { peer: peer.name.clone() })?
-                        .map_err(NetworkError::Io)?;
+                    let content = read_content(&mut stream, peer, length).await?;
                     Ok(content)
                 }
                 Answer::Refused(reason) => Err(BlobError::NotPermitted(reason)),
@@ -347,4 +365,27 @@ impl Inner {
         };
         work.await
     }
+}
+
+/// Reads content piece by piece: a peer that falls silent is given up soon, and
+/// memory grows only with what really arrives.
+pub(super) async fn read_content(
+    stream: &mut libp2p::Stream,
+    peer: &Peer,
+    length: u64,
+) -> Result<Vec<u8>, NetworkError> {
+    let mut content = Vec::new();
+    let mut chunk = vec![0; limits::BLOB_CHUNK_BYTES];
+    while (content.len() as u64) < length {
+        let left = usize::try_from(length - content.len() as u64).unwrap_or(usize::MAX);
+        let want = chunk.len().min(left);
+        let read = tokio::time::timeout(SILENCE_MAX, stream.read(&mut chunk[..want]))
+            .await
+            .map_err(|_| NetworkError::TimedOut { peer: peer.name.clone() })??;
+        if read == 0 {
+            return Err(NetworkError::Io(std::io::ErrorKind::UnexpectedEof.into()));
+        }
+        content.extend_from_slice(&chunk[..read]);
+    }
+    Ok(content)
 }

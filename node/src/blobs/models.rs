@@ -2,17 +2,20 @@
 
 use super::BlobError;
 use crate::journal::write_whole;
+use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
 use twinfold_types::{Digest, model::model_digest};
 
 pub struct ModelStore {
     dir: PathBuf,
+    /// One writer at a time: two would share a temporary name.
+    writing: Mutex<()>,
 }
 
 impl ModelStore {
     pub fn open(dir: &Path) -> Result<Self, BlobError> {
         std::fs::create_dir_all(dir).map_err(|error| io(dir, error))?;
-        Ok(Self { dir: dir.into() })
+        Ok(Self { dir: dir.into(), writing: Mutex::default() })
     }
 
     fn path(&self, digest: &Digest) -> PathBuf {
@@ -26,7 +29,9 @@ impl ModelStore {
     /// Stores content whose digest the caller computed; synced when this returns.
     pub fn put(&self, digest: &Digest, content: &[u8]) -> Result<(), BlobError> {
         let path = self.path(digest);
-        if path.exists() {
+        let _writing = self.writing.lock();
+        // A copy of another length is damaged, and written anew.
+        if std::fs::metadata(&path).is_ok_and(|found| found.len() == content.len() as u64) {
             return Ok(());
         }
         write_whole(&path, content).map_err(|error| io(&path, error))
@@ -40,7 +45,10 @@ impl ModelStore {
             Err(error) => return Err(io(&path, error)),
         };
         if model_digest(&content) != *digest {
-            return Err(BlobError::Mismatch(format!("stored model {digest} is damaged")));
+            // Gone, so that it can be had anew from whoever has it whole.
+            tracing::error!(%digest, "a stored model is damaged");
+            std::fs::remove_file(&path).map_err(|error| io(&path, error))?;
+            return Ok(None);
         }
         Ok(Some(content))
     }

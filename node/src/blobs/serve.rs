@@ -59,7 +59,7 @@ async fn take_in(
     blob: &BlobId,
     proof: &UploadProof,
 ) -> Result<Answer, BlobError> {
-    if !inner.blobs.has(&blob.digest()) {
+    if inner.blobs.read_whole(&blob.digest())?.is_none() {
         inner.check_upload(blob, proof, crate::clock::now().0)?;
         send(stream, &Answer::Continue).await?;
         let mut incoming = inner.blobs.begin()?;

@@ -6,7 +6,7 @@ use super::BlobError;
 use crate::journal::sync_parent;
 use parking_lot::Mutex;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     io::{Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
@@ -19,9 +19,19 @@ const HEADER_BYTES: usize = 108;
 
 pub struct BlobStore {
     dir: PathBuf,
-    pending_bytes: Mutex<BTreeMap<PublicKey, u64>>,
+    accounts: Mutex<Accounts>,
     next_temporary: AtomicU64,
 }
+
+#[derive(Default)]
+struct Accounts {
+    pending_bytes: BTreeMap<PublicKey, u64>,
+    /// Named on the ledger before their content came here.
+    named_early: BTreeSet<BlobDigest>,
+}
+
+/// Late copies that are waited for; beyond it a late one stays pending.
+const NAMED_EARLY_MAX: usize = 10_000;
 
 /// A payload on its way in: hashed as it is written.
 pub struct Incoming {
@@ -39,15 +49,12 @@ impl BlobStore {
             let path = dir.join(folder);
             std::fs::create_dir_all(&path).map_err(|error| io(&path, error))?;
         }
-        let store = Self {
-            dir: dir.into(),
-            pending_bytes: Mutex::default(),
-            next_temporary: AtomicU64::new(0),
-        };
+        let store =
+            Self { dir: dir.into(), accounts: Mutex::default(), next_temporary: AtomicU64::new(0) };
         store.clear_incoming()?;
         for path in files(&dir.join("pending"))? {
             if let Ok((id, uploader)) = read_header(&path) {
-                *store.pending_bytes.lock().entry(uploader).or_default() += id.length;
+                store.accounts.lock().add(uploader, id.length);
             }
         }
         Ok(store)
@@ -77,12 +84,7 @@ impl BlobStore {
 
     /// Refuses an uploader who has too much pending already.
     pub fn check_quota(&self, uploader: &PublicKey, length: u64) -> Result<(), BlobError> {
-        let pending = self.pending_bytes.lock().get(uploader).copied().unwrap_or(0);
-        let limit = limits::MEMBER_PENDING_BYTES_MAX;
-        if pending.saturating_add(length) > limit {
-            return Err(BlobError::Quota { member: uploader.to_string(), pending, limit });
-        }
-        Ok(())
+        self.accounts.lock().check(uploader, length)
     }
 
     /// Starts to take a payload in.
@@ -98,8 +100,29 @@ impl BlobStore {
         Ok(Incoming { file, path, hasher: blake3::Hasher::new(), length: 0, kept: false })
     }
 
-    /// Makes a payload durable under its identity. Idempotent.
+    /// Makes an uploaded payload durable under its identity. Idempotent.
     pub fn keep(
+        &self,
+        incoming: Incoming,
+        id: &BlobId,
+        uploader: PublicKey,
+    ) -> Result<(), BlobError> {
+        self.check_quota(&uploader, id.length)?;
+        self.place(incoming, id, uploader)
+    }
+
+    /// Makes a payload durable that the ledger names already: no quota holds it up.
+    pub fn keep_named(
+        &self,
+        incoming: Incoming,
+        id: &BlobId,
+        uploader: PublicKey,
+    ) -> Result<(), BlobError> {
+        self.accounts.lock().name_early(id.digest());
+        self.place(incoming, id, uploader)
+    }
+
+    fn place(
         &self,
         mut incoming: Incoming,
         id: &BlobId,
@@ -113,35 +136,52 @@ impl BlobStore {
             )));
         }
         let digest = id.digest();
+        incoming.finish(id, uploader).map_err(|error| io(&incoming.path, error))?;
+        // Under the lock: the same payload may come twice at once.
+        let mut accounts = self.accounts.lock();
         if self.has(&digest) {
             return Ok(());
         }
-        self.check_quota(&uploader, id.length)?;
-        let path = self.path("pending", &digest);
-        let finish = |incoming: &mut Incoming| -> std::io::Result<()> {
-            incoming.file.seek(SeekFrom::Start(0))?;
-            incoming.file.write_all(&codec::encode(&(id, uploader)))?;
-            incoming.file.sync_all()?;
-            std::fs::rename(&incoming.path, &path)?;
-            sync_parent(&path)
-        };
-        finish(&mut incoming).map_err(|error| io(&path, error))?;
+        let named = accounts.named_early.remove(&digest);
+        let path = self.path(if named { "named" } else { "pending" }, &digest);
+        std::fs::rename(&incoming.path, &path)
+            .and_then(|()| sync_parent(&path))
+            .map_err(|error| io(&path, error))?;
         incoming.kept = true;
-        *self.pending_bytes.lock().entry(uploader).or_default() += id.length;
+        if !named {
+            accounts.add(uploader, id.length);
+        }
         Ok(())
+    }
+
+    /// The content, if a whole copy is here. A damaged one is put aside, to be had anew.
+    pub fn read_whole(&self, digest: &BlobDigest) -> Result<Option<Vec<u8>>, BlobError> {
+        match self.read(digest) {
+            Err(BlobError::Mismatch(reason)) => {
+                tracing::error!(%digest, reason, "a stored payload is damaged");
+                if let Some(path) = self.existing(digest) {
+                    let aside = self.dir.join("incoming").join(format!("damaged-{digest}"));
+                    std::fs::rename(&path, aside).map_err(|error| io(&path, error))?;
+                }
+                Ok(None)
+            }
+            read => read,
+        }
     }
 
     /// A transaction on the ledger names the payload now: it is pinned, and no
     /// longer counts against its uploader.
     pub fn mark_named(&self, digest: &BlobDigest) {
+        let mut accounts = self.accounts.lock();
         let (from, to) = (self.path("pending", digest), self.path("named", digest));
-        let Ok((id, uploader)) = read_header(&from) else { return };
-        match std::fs::rename(&from, &to) {
-            Ok(()) => {
-                let mut pending = self.pending_bytes.lock();
-                let bytes = pending.entry(uploader).or_default();
-                *bytes = bytes.saturating_sub(id.length);
+        let Ok((id, uploader)) = read_header(&from) else {
+            if !to.exists() {
+                accounts.name_early(*digest);
             }
+            return;
+        };
+        match std::fs::rename(&from, &to) {
+            Ok(()) => accounts.subtract(&uploader, id.length),
             Err(error) => {
                 tracing::warn!(%digest, %error, "cannot move a payload that is named now")
             }
@@ -160,19 +200,63 @@ impl BlobStore {
         Ok(Some((id, uploader, file)))
     }
 
-    /// The whole content, checked against its identity: disks lie.
-    pub fn read(&self, digest: &BlobDigest) -> Result<Option<Vec<u8>>, BlobError> {
-        let Some((id, _, mut file)) = self.open_blob(digest)? else { return Ok(None) };
+    /// The content, checked against its identity: disks lie.
+    fn read(&self, digest: &BlobDigest) -> Result<Option<Vec<u8>>, BlobError> {
+        let damaged = || BlobError::Mismatch(format!("stored payload {digest} is damaged"));
+        let opened = match self.open_blob(digest) {
+            Err(BlobError::Io { error, .. }) if is_damage(&error) => return Err(damaged()),
+            opened => opened?,
+        };
+        let Some((id, _, mut file)) = opened else { return Ok(None) };
+        // The header may be what is damaged: nothing is allocated for it unchecked.
+        if id.digest() != *digest {
+            return Err(damaged());
+        }
         let mut content = Vec::with_capacity(id.length as usize);
         file.read_to_end(&mut content).map_err(|error| io(&self.dir, error))?;
-        if BlobId::whole_copies(&content, usize::from(id.n)).digest() != *digest {
-            return Err(BlobError::Mismatch(format!("stored payload {digest} is damaged")));
+        if BlobId::whole_copies(&content, usize::from(id.n)) != id {
+            return Err(damaged());
         }
         Ok(Some(content))
     }
 }
 
+impl Accounts {
+    fn check(&self, uploader: &PublicKey, length: u64) -> Result<(), BlobError> {
+        let pending = self.pending_bytes.get(uploader).copied().unwrap_or(0);
+        let limit = limits::MEMBER_PENDING_BYTES_MAX;
+        if pending.saturating_add(length) > limit {
+            return Err(BlobError::Quota { member: uploader.to_string(), pending, limit });
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, uploader: PublicKey, length: u64) {
+        let pending = self.pending_bytes.entry(uploader).or_default();
+        *pending = pending.saturating_add(length);
+    }
+
+    fn subtract(&mut self, uploader: &PublicKey, length: u64) {
+        if let Some(pending) = self.pending_bytes.get_mut(uploader) {
+            *pending = pending.saturating_sub(length);
+        }
+    }
+
+    fn name_early(&mut self, digest: BlobDigest) {
+        if self.named_early.len() < NAMED_EARLY_MAX {
+            self.named_early.insert(digest);
+        }
+    }
+}
+
 impl Incoming {
+    /// Writes the header and syncs the file.
+    fn finish(&mut self, id: &BlobId, uploader: PublicKey) -> std::io::Result<()> {
+        self.file.seek(SeekFrom::Start(0))?;
+        self.file.write_all(&codec::encode(&(id, uploader)))?;
+        self.file.sync_all()
+    }
+
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), BlobError> {
         self.length += bytes.len() as u64;
         if self.length > limits::BLOB_BYTES_MAX {
@@ -195,6 +279,10 @@ impl Drop for Incoming {
             std::fs::remove_file(&self.path).ok();
         }
     }
+}
+
+fn is_damage(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof)
 }
 
 fn io(path: &Path, error: std::io::Error) -> BlobError {
@@ -235,9 +323,9 @@ mod tests {
         drop(store);
         let store = BlobStore::open(dir.path()).unwrap();
         assert_eq!(store.read(&id.digest()).unwrap().unwrap(), b"delta");
-        assert_eq!(store.pending_bytes.lock()[&ALICE], 5);
+        assert_eq!(store.accounts.lock().pending_bytes[&ALICE], 5);
         store.mark_named(&id.digest());
-        assert_eq!(store.pending_bytes.lock()[&ALICE], 0);
+        assert_eq!(store.accounts.lock().pending_bytes[&ALICE], 0);
         assert_eq!(store.read(&id.digest()).unwrap().unwrap(), b"delta");
     }
 
@@ -251,6 +339,18 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_that_comes_after_its_transaction_costs_no_quota() {
+        let (_dir, store, _) = stored(b"delta");
+        let mut incoming = store.begin().unwrap();
+        incoming.write(b"late").unwrap();
+        let id = incoming.identity(4);
+        store.mark_named(&id.digest());
+        store.keep(incoming, &id, ALICE).unwrap();
+        assert_eq!(store.accounts.lock().pending_bytes[&ALICE], 5);
+        assert!(store.read_whole(&id.digest()).unwrap().is_some());
+    }
+
+    #[test]
     fn a_flipped_byte_on_disk_is_found() {
         let (dir, store, id) = stored(b"delta");
         let path = dir.path().join("pending").join(id.digest().to_string());
@@ -258,5 +358,17 @@ mod tests {
         *bytes.last_mut().unwrap() ^= 1;
         std::fs::write(&path, bytes).unwrap();
         assert!(store.read(&id.digest()).is_err());
+        assert!(store.read_whole(&id.digest()).unwrap().is_none());
+        assert!(!store.has(&id.digest()), "it can be had anew");
+    }
+
+    #[test]
+    fn a_damaged_header_allocates_nothing() {
+        let (dir, store, id) = stored(b"delta");
+        let path = dir.path().join("pending").join(id.digest().to_string());
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[7] = 0xff;
+        std::fs::write(&path, bytes).unwrap();
+        assert!(matches!(store.read(&id.digest()), Err(BlobError::Mismatch(_))));
     }
 }

@@ -13,6 +13,8 @@ use twinfold_types::{BlobDigest, BlobId, Digest, PublicKey, SeatIndex, Signature
 pub const PROTOCOL: StreamProtocol = StreamProtocol::new("/twinfold/payload/1");
 pub const REQUEST_BYTES_MAX: usize = 4_096;
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// A peer that sends nothing for so long in the middle of content is given up.
+pub const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// A payload that moves slower than this on average is given up.
 pub const BYTES_PER_SECOND_MIN: u64 = 256 << 10;
 

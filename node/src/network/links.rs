@@ -22,7 +22,8 @@ use tokio::sync::{mpsc, watch};
 use twinfold_types::{Digest, PublicKey, codec, limits, message::PeerMessage};
 
 const PROTOCOL: StreamProtocol = StreamProtocol::new("/twinfold/consensus/1");
-const QUEUE_MESSAGES: usize = 1_024;
+/// Messages waiting for one peer, of up to 16 MiB each; broadcasts share their bytes.
+const QUEUE_MESSAGES: usize = 128;
 const RETRY: Duration = Duration::from_millis(200);
 /// After a refusal by chain or format, so that the log is not flooded.
 const RETRY_REFUSED: Duration = Duration::from_secs(10);

@@ -26,7 +26,7 @@ const SETTLE_MS: u64 = 40_000;
 const SILENCE_MS: u64 = 5_000;
 
 enum Action {
-    Deliver { from: usize, to: usize, message: ConsensusMessage },
+    Deliver { from: usize, to: usize, message: Box<ConsensusMessage> },
     Connect { a: usize, b: usize },
     Wake { node: usize, life: u64 },
     Synced { node: usize, life: u64 },
@@ -171,7 +171,7 @@ impl World {
 
     fn perform(&mut self, action: Action) {
         match action {
-            Action::Deliver { from, to, message } => self.deliver(from, to, message),
+            Action::Deliver { from, to, message } => self.deliver(from, to, *message),
             Action::Connect { a, b } => self.connect(a, b),
             Action::Wake { node, life }
             | Action::Execute { node, life }

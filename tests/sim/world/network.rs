@@ -34,7 +34,7 @@ impl World {
         let drop = !self.healed && self.dice.chance(self.plan.drop_percent);
         let copies = if self.dice.chance(self.plan.duplicate_percent) { 2 } else { 1 };
         for _ in 0..if drop { 0 } else { copies } {
-            let (delay, message) = (self.delay(), message.clone());
+            let (delay, message) = (self.delay(), Box::new(message.clone()));
             self.at(delay, Action::Deliver { from, to, message });
         }
     }
