@@ -28,7 +28,7 @@ use twinfold_types::{
 /// Rounds looked through for an update that was ordered before.
 const ROUNDS_SEARCHED: usize = 16;
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
-const POLL_MS_MIN: u64 = 60;
+const POLL_MS_MIN: u64 = 10;
 const POLL_MS_MAX: u64 = 400;
 
 /// Who sends where.

@@ -115,6 +115,10 @@ pub struct Merged {
 ///
 /// The models have one length, and their weights keep Σ W·2^31 below 2^63.
 pub fn merge(models: &[(&[i32], u64)]) -> Merged {
+    // The mean of one model is that model, whatever its weight.
+    if let [(steps, _)] = models {
+        return Merged { steps: steps.to_vec(), saturations: 0 };
+    }
     let silent = models.iter().all(|(_, weight)| *weight == 0);
     let weighted = models.iter().map(|(steps, weight)| (*steps, if silent { 1 } else { *weight }));
     let mut sum = vec![0i64; models.first().map_or(0, |(steps, _)| steps.len())];

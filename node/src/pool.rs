@@ -4,7 +4,7 @@
 use parking_lot::Mutex;
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
-    time::Instant,
+    time::{Duration, Instant},
 };
 use twinfold_types::{PublicKey, SignedTx, TimeMs, TxId, codec, limits};
 
@@ -22,6 +22,10 @@ struct Inner {
     per_member: HashMap<PublicKey, usize>,
     /// Milliseconds from admission here to commit, newest last.
     latencies: VecDeque<f64>,
+    /// Newest committed transactions: one may still arrive from a peer after its block
+    /// was committed and before it is executed.
+    committed: HashSet<TxId>,
+    committed_order: VecDeque<TxId>,
 }
 
 struct Waiting {
@@ -41,6 +45,9 @@ pub enum PoolError {
     MemberFull { member: PublicKey, waiting: usize },
 }
 
+/// Several blocks' worth: more than execution ever lags behind.
+const COMMITTED_KEPT: usize = 20 * limits::BLOCK_TXS_MAX;
+
 /// How many latencies the percentiles are over.
 const LATENCIES_KEPT: usize = 2_000;
 
@@ -49,7 +56,7 @@ impl Pool {
     pub fn add(&self, tx: SignedTx, local: bool) -> Result<bool, PoolError> {
         let (id, bytes) = (tx.id(), codec::encode(&tx).len());
         let mut inner = self.inner.lock();
-        if inner.places.contains_key(&id) {
+        if inner.places.contains_key(&id) || inner.committed.contains(&id) {
             return Ok(false);
         }
         let txs = inner.waiting.len();
@@ -101,6 +108,20 @@ impl Pool {
         chosen
     }
 
+    /// What a client of this node brought and no block has taken for so long: the
+    /// oldest first, up to so many bytes.
+    pub fn overdue(&self, age: Duration, bytes_max: usize) -> Vec<SignedTx> {
+        let inner = self.inner.lock();
+        let overdue = |waiting: &&Waiting| waiting.local && waiting.since.elapsed() >= age;
+        let mut bytes = 0;
+        let fits = |waiting: &&Waiting| {
+            bytes += waiting.bytes;
+            bytes <= bytes_max
+        };
+        let waiting = inner.waiting.values().filter(overdue).take_while(fits);
+        waiting.map(|waiting| waiting.tx.clone()).collect()
+    }
+
     /// Whether something waits that a block of this time may carry.
     pub fn has_valid(&self, time: TimeMs) -> bool {
         self.inner.lock().waiting.values().any(|waiting| waiting.tx.is_valid_at(time))
@@ -110,7 +131,10 @@ impl Pool {
     pub fn remove_committed(&self, txs: &[SignedTx]) {
         let mut inner = self.inner.lock();
         for tx in txs {
-            if let Some(waiting) = inner.remove(&tx.id())
+            let id = tx.id();
+            let waiting = inner.remove(&id);
+            inner.remember(id);
+            if let Some(waiting) = waiting
                 && waiting.local
             {
                 inner.latencies.push_back(waiting.since.elapsed().as_secs_f64() * 1e3);
@@ -143,6 +167,17 @@ impl Pool {
 }
 
 impl Inner {
+    fn remember(&mut self, id: TxId) {
+        if self.committed.insert(id) {
+            self.committed_order.push_back(id);
+        }
+        if self.committed_order.len() > COMMITTED_KEPT
+            && let Some(oldest) = self.committed_order.pop_front()
+        {
+            self.committed.remove(&oldest);
+        }
+    }
+
     fn remove(&mut self, id: &TxId) -> Option<Waiting> {
         let place = self.places.remove(id)?;
         let waiting = self.waiting.remove(&place)?;
@@ -208,11 +243,26 @@ mod tests {
     }
 
     #[test]
+    fn what_a_client_brought_and_no_block_took_is_overdue_oldest_first() {
+        let pool = Pool::default();
+        for (nonce, local) in [(3, true), (1, false), (2, true)] {
+            pool.add(tx(nonce, 10), local).unwrap();
+        }
+        let nonces =
+            |txs: Vec<SignedTx>| -> Vec<_> { txs.iter().map(|tx| tx.body.nonce).collect() };
+        assert_eq!(nonces(pool.overdue(Duration::ZERO, 1 << 20)), [3, 2]);
+        let one = codec::encode(&tx(3, 10)).len();
+        assert_eq!(nonces(pool.overdue(Duration::ZERO, one)), [3]);
+        assert!(pool.overdue(Duration::from_secs(60), 1 << 20).is_empty());
+    }
+
+    #[test]
     fn a_committed_transaction_leaves_and_is_timed() {
         let pool = Pool::default();
         pool.add(tx(1, 10), true).unwrap();
         pool.remove_committed(&[tx(1, 10)]);
         assert_eq!(pool.size(), (0, 0));
         assert!(pool.latency_ms().is_some());
+        assert_eq!(pool.add(tx(1, 10), false), Ok(false), "a late copy does not come back");
     }
 }

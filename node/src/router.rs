@@ -3,10 +3,17 @@
 //! that a vote never waits for somebody's signatures.
 
 use crate::{network::Inbound, node::Node};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 use twinfold_consensus::Event;
 use twinfold_types::{SignedTx, message::PeerMessage, round::SignedFoldResult};
+
+/// Peers' transactions checked in one go.
+const ADMITTED_AT_ONCE: usize = 256;
+/// A client's transaction that no block took for so long is told to the peers again.
+const REPEAT_AGE: Duration = Duration::from_secs(1);
+const REPEAT_INTERVAL: Duration = Duration::from_millis(500);
+const REPEAT_BYTES_MAX: usize = 1 << 20;
 
 pub struct Router {
     pub inbound: mpsc::Receiver<Inbound>,
@@ -42,7 +49,13 @@ impl Router {
 /// Takes peers' transactions into the pool. What is refused here is dropped: its
 /// sender hears of it from the node it asked.
 pub async fn admit_transactions(node: Arc<Node>, mut incoming: mpsc::Receiver<Vec<SignedTx>>) {
-    while let Some(txs) = incoming.recv().await {
+    while let Some(mut txs) = incoming.recv().await {
+        // One visit to a blocking thread for all that came meanwhile.
+        while txs.len() < ADMITTED_AT_ONCE
+            && let Ok(more) = incoming.try_recv()
+        {
+            txs.extend(more);
+        }
         let node = node.clone();
         let admitted = tokio::task::spawn_blocking(move || {
             for tx in txs {
@@ -52,5 +65,19 @@ pub async fn admit_transactions(node: Arc<Node>, mut incoming: mpsc::Receiver<Ve
             }
         });
         admitted.await.ok();
+    }
+}
+
+/// Full queues drop messages, and the leader may have heard nothing of a transaction:
+/// what a client brought here is repeated until a block takes it.
+pub async fn repeat_transactions(node: Arc<Node>) {
+    let mut interval = tokio::time::interval(REPEAT_INTERVAL);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        let txs = node.pool.overdue(REPEAT_AGE, REPEAT_BYTES_MAX);
+        if !txs.is_empty() {
+            node.links.broadcast(&PeerMessage::Transactions(txs));
+        }
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     network::{Links, Peers, Plane, PlaneConfig, peers::parse_address, plane::keypair},
     node::{AgreementStatus, Node},
     pool::Pool,
-    router::{Router, admit_transactions},
+    router::{Router, admit_transactions, repeat_transactions},
 };
 use color_eyre::eyre::{WrapErr, eyre};
 use parking_lot::Mutex;
@@ -149,6 +149,7 @@ impl Parts {
     ) -> color_eyre::Result<impl Future<Output = color_eyre::Result<Option<String>>>> {
         tokio::spawn(self.router.run());
         tokio::spawn(admit_transactions(self.node.clone(), self.transactions));
+        tokio::spawn(repeat_transactions(self.node.clone()));
         tokio::spawn(Folder::new(self.node.clone()).run(self.folds));
         let (executed_sender, executed) = oneshot::channel();
         let (executor, work) = (self.executor, self.work);

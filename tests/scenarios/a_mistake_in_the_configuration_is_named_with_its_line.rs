@@ -23,7 +23,7 @@ fn a_mistake_in_the_configuration_is_named_with_its_line() {
     assert!(said.err.contains(&line), "{said:#?}");
     let (said, line) = with("listen = \"127.0.0.1:", "listen = \"nowhere:", &["listen"]);
     assert!(said.err.contains(&line), "{said:#?}");
-    with("filter = \"info\"", "filter = \"info=what=else\"", &["log.filter"]);
+    with("filter = \"info,libp2p_swarm=warn\"", "filter = \"info=what=else\"", &["log.filter"]);
     with("genesis = \"genesis.json\"", "genesis = \"other.json\"", &["other.json"]);
     fs::write(&config, &whole).unwrap();
 

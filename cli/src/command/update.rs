@@ -52,10 +52,10 @@ pub struct SubmitArgs {
     #[arg(long)]
     pub round: Option<u64>,
     /// Mean loss of the base model on the trainer's data
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
     pub loss: f64,
     /// Share of the examples that the base model gets right
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     pub accuracy: Option<f64>,
     /// Wait until the round has ended, and say what became of the update
     #[arg(long)]

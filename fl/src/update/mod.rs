@@ -90,13 +90,30 @@ pub enum TensorData {
 impl TensorData {
     /// The shorter encoding of a tensor's values; dense when both are equal.
     pub fn shortest(values: Vec<i32>, bits: Bits) -> Self {
-        let sparse: Vec<_> =
-            (0u32..).zip(&values).filter(|(_, q)| **q != 0).map(|(i, q)| (i, *q)).collect();
-        if sparse_bytes(&sparse, bits) < values.len() * bits.bytes() {
-            return TensorData::Sparse(sparse);
+        if !is_shorter_sparse(&values, bits) {
+            return TensorData::Dense(values);
         }
-        TensorData::Dense(values)
+        let sparse = (0u32..).zip(values).filter(|(_, q)| *q != 0);
+        TensorData::Sparse(sparse.collect())
     }
+}
+
+/// Stops counting as soon as the sparse form is as long as the dense one.
+fn is_shorter_sparse(values: &[i32], bits: Bits) -> bool {
+    let dense = values.len() * bits.bytes();
+    let (mut bytes, mut gap) = (4, 0);
+    for q in values {
+        if *q == 0 {
+            gap += 1;
+            continue;
+        }
+        bytes += varint::length(gap) + bits.bytes();
+        gap = 0;
+        if bytes >= dense {
+            return false;
+        }
+    }
+    bytes < dense
 }
 
 fn gaps(pairs: &[(u32, i32)]) -> impl Iterator<Item = u32> {
@@ -106,10 +123,6 @@ fn gaps(pairs: &[(u32, i32)]) -> impl Iterator<Item = u32> {
         next = index + 1;
         gap
     })
-}
-
-fn sparse_bytes(pairs: &[(u32, i32)], bits: Bits) -> usize {
-    4 + gaps(pairs).map(varint::length).sum::<usize>() + pairs.len() * bits.bytes()
 }
 
 impl Update {
@@ -136,8 +149,7 @@ impl TensorUpdate {
         match &self.data {
             TensorData::Dense(values) => {
                 out.push(DENSE);
-                out.reserve(values.len() * self.bits.bytes());
-                values.iter().for_each(|q| put(out, *q, self.bits));
+                put_all(out, values, self.bits);
             }
             TensorData::Sparse(pairs) => {
                 out.push(SPARSE);
@@ -149,9 +161,31 @@ impl TensorUpdate {
     }
 }
 
-/// The low bytes of a value; its sign is in the highest of them.
-fn put(out: &mut Vec<u8>, q: i32, bits: Bits) {
+/// The low bytes of each value; its sign is in the highest of them.
+fn put_all(out: &mut Vec<u8>, values: &[i32], bits: Bits) {
+    let unfit = values.iter().find(|q| !fits(**q, bits));
+    assert!(unfit.is_none(), "{unfit:?} does not fit {} bits", bits as u8);
+    match bits {
+        Bits::B8 => out.extend(values.iter().map(|q| *q as u8)),
+        Bits::B16 => put_words(out, values, |q| (q as i16).to_le_bytes()),
+        Bits::B32 => put_words(out, values, i32::to_le_bytes),
+    }
+}
+
+fn put_words<const W: usize>(out: &mut Vec<u8>, values: &[i32], word: impl Fn(i32) -> [u8; W]) {
+    let start = out.len();
+    out.resize(start + values.len() * W, 0);
+    for (place, q) in out[start..].as_chunks_mut::<W>().0.iter_mut().zip(values) {
+        *place = word(*q);
+    }
+}
+
+fn fits(q: i32, bits: Bits) -> bool {
     let unused = 32 - bits as u32;
-    assert!((q << unused) >> unused == q, "{q} does not fit {} bits", bits as u8);
+    (q << unused) >> unused == q
+}
+
+fn put(out: &mut Vec<u8>, q: i32, bits: Bits) {
+    assert!(fits(q, bits), "{q} does not fit {} bits", bits as u8);
     out.extend_from_slice(&q.to_le_bytes()[..bits.bytes()]);
 }

@@ -53,20 +53,16 @@ impl FromStr for Cursor {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let parsed = || {
-            let mut parts = text.split('-');
-            let height = Height(number(parts.next()?)?);
-            let receipt = number(parts.next()?)?.try_into().ok()?;
-            let event = number(parts.next()?)?.try_into().ok()?;
-            parts.next().is_none().then_some(Self { height, receipt, event })
+            let mut parts = text.splitn(3, '-');
+            let height = Height(parts.next()?.parse().ok()?);
+            let receipt = parts.next()?.parse().ok()?;
+            let event = parts.next()?.parse().ok()?;
+            let cursor = Self { height, receipt, event };
+            // One text for each cursor: no leading zeros, nothing behind it.
+            (cursor.to_string() == text).then_some(cursor)
         };
         parsed().ok_or_else(|| "expected HEIGHT-RECEIPT-EVENT, such as 12-1-0".into())
     }
-}
-
-/// Digits only: `parse` alone would take a plus sign.
-fn number(text: &str) -> Option<u64> {
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|_| digits)
 }
 
 /// Everything of a height, in order; none when the node has no such block.

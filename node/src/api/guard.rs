@@ -9,6 +9,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use futures::StreamExt;
 use std::{
     net::SocketAddr,
     sync::Arc,
@@ -23,6 +24,8 @@ const READ_LIMIT: Duration = Duration::from_secs(30);
 /// The largest payload at the slowest speed that is put up with, and some minutes.
 const TRANSFER_LIMIT: Duration =
     Duration::from_secs(limits::BLOB_BYTES_MAX / BYTES_PER_SECOND_MIN + 300);
+const DISCARDED_BYTES_MAX: u64 = 8 << 20;
+const DISCARD_WAIT: Duration = Duration::from_secs(5);
 const UNMATCHED: &str = "other";
 
 pub const UPLOAD_ROUTE: &str = "/v1/blobs";
@@ -49,6 +52,7 @@ pub async fn guard(
         }
         Err(refusal) => {
             api.node.metrics.http_shed.inc();
+            discard_body(request).await;
             refusal.into_response()
         }
     };
@@ -57,6 +61,25 @@ pub async fn guard(
     tracing::debug!(%client, method, route, status, ms = took.as_millis() as u64, "request");
     add_headers(response.headers_mut());
     response
+}
+
+/// Reads a refused body of moderate size: a client that is still writing would see a
+/// broken connection instead of the reason.
+async fn discard_body(request: Request) {
+    if announced_bytes(request.headers()) > DISCARDED_BYTES_MAX {
+        return;
+    }
+    let mut body = request.into_body().into_data_stream();
+    let all = async {
+        let mut bytes = 0;
+        while let Some(Ok(piece)) = body.next().await {
+            bytes += piece.len() as u64;
+            if bytes > DISCARDED_BYTES_MAX {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(DISCARD_WAIT, all).await.ok();
 }
 
 fn admit(

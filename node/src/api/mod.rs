@@ -24,6 +24,7 @@ mod transfer;
 mod txs;
 pub mod view;
 
+pub use cursor::Cursor;
 pub use extract::cut;
 pub use refusal::Refusal;
 pub use server::{ApiError, Server, start};

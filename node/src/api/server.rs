@@ -124,6 +124,11 @@ impl Bounded {
     fn new(connections: usize) -> Self {
         Self { places: Arc::new(Semaphore::new(connections)) }
     }
+
+    fn place(&self) -> io::Result<Place> {
+        let place = self.places.clone().try_acquire_owned();
+        place.map(Arc::new).map_err(|_| io::Error::other("too many connections"))
+    }
 }
 
 impl<S> Accept<TcpStream, S> for Bounded {
@@ -132,13 +137,11 @@ impl<S> Accept<TcpStream, S> for Bounded {
     type Future = Ready<io::Result<(TcpStream, Self::Service)>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
-        ready(match self.places.clone().try_acquire_owned() {
+        ready(self.place().and_then(|place| {
             // Without it the end of an answer waits for the client's delayed acknowledgement.
-            Ok(place) => stream
-                .set_nodelay(true)
-                .map(|()| (stream, Extension(Arc::new(place)).layer(service))),
-            Err(_) => Err(io::Error::other("too many connections")),
-        })
+            stream.set_nodelay(true)?;
+            Ok((stream, Extension(place).layer(service)))
+        }))
     }
 }
 
@@ -238,12 +241,12 @@ mod tests {
         assert!(error.contains("/nowhere/certificate.pem"), "{error}");
     }
 
-    #[tokio::test]
-    async fn connections_beyond_the_bound_are_turned_away_until_one_ends() {
+    #[test]
+    fn connections_beyond_the_bound_are_turned_away_until_one_ends() {
         let bounded = Bounded::new(1);
-        let first = bounded.accept((), ()).await.unwrap();
-        assert!(bounded.accept((), ()).await.is_err());
+        let first = bounded.place().unwrap();
+        assert!(bounded.place().is_err());
         drop(first);
-        assert!(bounded.accept((), ()).await.is_ok());
+        assert!(bounded.place().is_ok());
     }
 }

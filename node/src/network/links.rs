@@ -161,7 +161,14 @@ async fn send_until_broken(shared: &Shared, peer: &Peer) -> Result<(), NetworkEr
     shared.links.queues.write().insert(peer.member, sender);
     tracing::info!(peer = %peer.name, "connected");
     shared.inbound.send(Inbound::Connected(peer.member)).await.ok();
-    while let Some(bytes) = queue.recv().await {
+    let mut connected = shared.connected.clone();
+    loop {
+        // An idle stream does not notice by itself that its connection is gone.
+        let bytes = tokio::select! {
+            bytes = queue.recv() => bytes,
+            _ = connected.wait_for(|set| !set.contains(&peer.id)) => None,
+        };
+        let Some(bytes) = bytes else { return Ok(()) };
         write_counted(shared, &mut stream, &bytes).await?;
         // Whatever else waits goes out with the same flush.
         while let Ok(bytes) = queue.try_recv() {
@@ -169,7 +176,6 @@ async fn send_until_broken(shared: &Shared, peer: &Peer) -> Result<(), NetworkEr
         }
         stream.flush().await?;
     }
-    Ok(())
 }
 
 async fn write_counted(
