@@ -167,9 +167,7 @@ fn quantise(
         let scaled = real.iter().map(|a| a * to_steps);
         let steps: Vec<i32> = match &mut rounder {
             None => scaled.map(|a| half_even(a).clamp(-limit, limit) as i32).collect(),
-            Some(rounder) => {
-                scaled.map(|a| rounder.round(a).clamp(-limit, limit) as i32).collect()
-            }
+            Some(rounder) => scaled.map(|a| rounder.round(a).clamp(-limit, limit) as i32).collect(),
         };
         for (value, q) in values[slot.range()].iter_mut().zip(&steps) {
             *value = f64::from(*q) * to_real;

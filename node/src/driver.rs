@@ -157,6 +157,13 @@ impl Driver {
     /// builds the block it waits for.
     fn note_work(&mut self, effects: &mut Vec<Effect>) -> Result<(), DriverError> {
         let now = clock::now();
+        // First, or the next block would carry what this turn committed once more.
+        for effect in effects.iter() {
+            if let Effect::Commit { block, .. } = effect {
+                self.pool.remove_committed(&block.txs);
+                self.pool.prune(block.header.time);
+            }
+        }
         self.deadline = self.reader.next_deadline()?;
         let due = self.deadline.is_some_and(|at| at <= now);
         let pending = due || self.pool.has_valid(now);
@@ -207,8 +214,6 @@ impl Driver {
 
     async fn commit(&mut self, block: Block, certificate: Certificate) -> Result<(), DriverError> {
         tracing::debug!(height = %block.header.height, txs = block.txs.len(), "committed");
-        self.pool.remove_committed(&block.txs);
-        self.pool.prune(block.header.time);
         self.execute(ToExecutor::Commit(Box::new(block), certificate)).await
     }
 
