@@ -142,7 +142,7 @@ impl Exchange {
         pushes.detach_all();
         receipts.sort_by_key(|receipt| receipt.seat);
         let certificate = AvailabilityCertificate { epoch: committee.epoch, blob: *blob, receipts };
-        certificate.verify(&inner.chain, &committee, &StrictEd25519)?;
+        certificate.verify(&inner.chain, committee, &StrictEd25519)?;
         Ok(certificate)
     }
 

@@ -47,9 +47,12 @@ pub struct Phases {
     wait: f64,
 }
 
+/// A phase's name, and how to read it.
+pub type Phase = (&'static str, fn(&Phases) -> f64);
+
 impl Phases {
     /// Every phase, in the order they come.
-    pub const ALL: [(&'static str, fn(&Phases) -> f64); 5] = [
+    pub const ALL: [Phase; 5] = [
         ("download, check, convert", |phases| phases.download),
         ("compress", |phases| phases.compress),
         ("upload to certificate", |phases| phases.upload),
