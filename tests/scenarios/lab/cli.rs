@@ -74,7 +74,7 @@ impl Said {
     /// It ended well.
     #[track_caller]
     pub fn ok(self) -> Self {
-        assert_eq!(self.code, Some(0), "{self:#?}");
+        assert_eq!(self.code, Some(0), "{}: {self:#?}", self.line);
         self
     }
 

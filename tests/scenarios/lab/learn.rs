@@ -117,11 +117,6 @@ impl Course {
         self.send_payload(trainer, &base, &payload)
     }
 
-    pub fn round(&self, cluster: u16, round: u64) -> RoundView {
-        let found = self.client.round(&self.name(), ClusterId(cluster), round);
-        found.expect("the node answers").expect("the round is there")
-    }
-
     /// Waits until a round has ended, one way or the other.
     pub fn ended(&self, cluster: u16, round: u64) -> RoundView {
         until(&format!("round {} ends", RoundNumber(round)), || {
