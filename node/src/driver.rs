@@ -159,14 +159,22 @@ impl Driver {
         let now = clock::now();
         // First, or the next block would carry what this turn committed once more.
         for effect in effects.iter() {
-            if let Effect::Commit { block, .. } = effect {
-                self.pool.remove_committed(&block.txs);
+            if let Effect::Commit { block, certificate } = effect {
+                let leader = self.machine.committee().leader(certificate.body.view);
+                self.pool.remove_committed(block, leader);
                 self.pool.prune(block.header.time);
             }
         }
         self.deadline = self.reader.next_deadline()?;
         let due = self.deadline.is_some_and(|at| at <= now);
-        let pending = due || self.pool.has_valid(now);
+        // Whoever leads offers everything; the others wait only for what f leaders at
+        // most passed over.
+        let leads = self.machine.seat() == Some(self.machine.leader());
+        let waits = match leads {
+            true => self.pool.has_valid(now),
+            false => self.pool.has_undisputed(now, self.machine.committee().faults()),
+        };
+        let pending = due || waits;
         if pending != self.pending {
             self.pending = pending;
             effects.extend(self.machine.step(now, Event::Work { pending }));

@@ -3,10 +3,10 @@
 
 use parking_lot::Mutex;
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
     time::{Duration, Instant},
 };
-use twinfold_types::{PublicKey, SignedTx, TimeMs, TxId, codec, limits};
+use twinfold_types::{Block, PublicKey, SeatIndex, SignedTx, TimeMs, TxId, codec, limits};
 
 #[derive(Default)]
 pub struct Pool {
@@ -35,6 +35,8 @@ struct Waiting {
     since: Instant,
     /// Whether this node took it from a client: only those count for latency.
     local: bool,
+    /// Leaders that committed a block without it while it was valid.
+    passed_over: BTreeSet<SeatIndex>,
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +49,9 @@ pub enum PoolError {
 
 /// Several blocks' worth: more than execution ever lags behind.
 const COMMITTED_KEPT: usize = 20 * limits::BLOCK_TXS_MAX;
+
+/// A transaction younger than this may simply not have reached the leader.
+const PASSED_OVER_AGE: Duration = Duration::from_millis(limits::VIEW_TIMEOUT_MS_MIN / 2);
 
 /// How many latencies the percentiles are over.
 const LATENCIES_KEPT: usize = 2_000;
@@ -73,7 +78,10 @@ impl Pool {
         inner.bytes += bytes;
         inner.per_member.insert(member, waiting + 1);
         inner.places.insert(id, place);
-        inner.waiting.insert(place, Waiting { id, tx, bytes, since: Instant::now(), local });
+        inner.waiting.insert(
+            place,
+            Waiting { id, tx, bytes, since: Instant::now(), local, passed_over: BTreeSet::new() },
+        );
         Ok(true)
     }
 
@@ -127,9 +135,37 @@ impl Pool {
         self.inner.lock().waiting.values().any(|waiting| waiting.tx.is_valid_at(time))
     }
 
+    /// Whether something valid waits that at most `faults` leaders passed over. What more
+    /// leaders left out is not worth a view change: one of them was honest.
+    pub fn has_undisputed(&self, time: TimeMs, faults: usize) -> bool {
+        let inner = self.inner.lock();
+        inner
+            .waiting
+            .values()
+            .any(|waiting| waiting.passed_over.len() <= faults && waiting.tx.is_valid_at(time))
+    }
+
+    /// Notes what a leader's committed block did not carry though it could have. What
+    /// came only just now, and what a full block left behind, is no sign of anything.
+    fn note_passed_over(inner: &mut Inner, block: &Block, leader: SeatIndex) {
+        let full = codec::encode(&block.txs).len() + limits::TX_BYTES_MAX > limits::BLOCK_BYTES_MAX
+            || block.txs.len() == limits::BLOCK_TXS_MAX;
+        if full {
+            return;
+        }
+        for waiting in inner.waiting.values_mut() {
+            if waiting.since.elapsed() > PASSED_OVER_AGE
+                && waiting.tx.is_valid_at(block.header.time)
+            {
+                waiting.passed_over.insert(leader);
+            }
+        }
+    }
+
     /// Takes out what a committed block carries.
-    pub fn remove_committed(&self, txs: &[SignedTx]) {
+    pub fn remove_committed(&self, block: &Block, leader: SeatIndex) {
         let mut inner = self.inner.lock();
+        let txs = &block.txs;
         for tx in txs {
             let id = tx.id();
             let waiting = inner.remove(&id);
@@ -143,6 +179,7 @@ impl Pool {
         while inner.latencies.len() > LATENCIES_KEPT {
             inner.latencies.pop_front();
         }
+        Self::note_passed_over(&mut inner, block, leader);
     }
 
     /// Drops what no later block may carry.
@@ -211,6 +248,32 @@ mod tests {
         body.sign(&key)
     }
 
+    fn block(txs: Vec<SignedTx>) -> Block {
+        let header = twinfold_types::Header {
+            chain: Digest::ZERO,
+            epoch: twinfold_types::Epoch(0),
+            height: twinfold_types::Height(1),
+            parent: Digest::ZERO,
+            time: TimeMs(5),
+            body: twinfold_types::block::body_digest(&txs),
+        };
+        Block { header, txs }
+    }
+
+    #[test]
+    fn what_more_than_f_leaders_passed_over_drives_no_timer_but_is_still_offered() {
+        let pool = Pool::default();
+        pool.add(tx(1, 10), true).unwrap();
+        let early = Instant::now().checked_sub(2 * PASSED_OVER_AGE).unwrap();
+        pool.inner.lock().waiting.values_mut().for_each(|waiting| waiting.since = early);
+        pool.remove_committed(&block(vec![]), SeatIndex(0));
+        pool.remove_committed(&block(vec![]), SeatIndex(0));
+        assert!(pool.has_undisputed(TimeMs(5), 1), "one leader may lie");
+        pool.remove_committed(&block(vec![]), SeatIndex(1));
+        assert!(!pool.has_undisputed(TimeMs(5), 1));
+        assert_eq!(pool.select(TimeMs(5)).len(), 1);
+    }
+
     #[test]
     fn order_of_arrival_is_kept_and_a_copy_is_not_added() {
         let pool = Pool::default();
@@ -260,7 +323,7 @@ mod tests {
     fn a_committed_transaction_leaves_and_is_timed() {
         let pool = Pool::default();
         pool.add(tx(1, 10), true).unwrap();
-        pool.remove_committed(&[tx(1, 10)]);
+        pool.remove_committed(&block(vec![tx(1, 10)]), SeatIndex(0));
         assert_eq!(pool.size(), (0, 0));
         assert!(pool.latency_ms().is_some());
         assert_eq!(pool.add(tx(1, 10), false), Ok(false), "a late copy does not come back");

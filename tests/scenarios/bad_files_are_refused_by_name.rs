@@ -148,7 +148,7 @@ fn wrong_names(lab: &mut Lab) {
     with("--task files --base 0 --cluster 0 --examples 0").refused(USAGE, &["examples"]);
     with("--task files --base 0 --cluster 0 --examples 10 --round 5")
         .refused(REFUSED, &["another round"]);
-    with("--task files --base 0 --cluster 0 --examples 10 --loss -1").refused(USAGE, &["--loss"]);
+    with("--task files --base 0 --cluster 0 --examples 10 --loss=-1").refused(USAGE, &["--loss"]);
 }
 
 fn wrong_tasks(lab: &mut Lab) {
