@@ -19,6 +19,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 use tokio::{
     sync::{Semaphore, watch},
@@ -38,6 +39,8 @@ use twinfold_types::{
 pub use super::wire::UploadProof;
 
 const SERVED_AT_ONCE: usize = 64;
+const OPEN_PAUSE_MIN: Duration = Duration::from_millis(5);
+const OPEN_PAUSE_MAX: Duration = Duration::from_millis(640);
 /// An upload's signature is good for so long.
 const UPLOAD_AGE_MS_MAX: u64 = 10 * 60 * 1_000;
 
@@ -268,7 +271,23 @@ impl Inner {
         Some(StorageReceipt { seat, signature })
     }
 
+    /// Opens a stream and greets. The other side drops a stream that comes in a burst
+    /// before anything is read from it: such a one is opened again.
     async fn open(&self, peer: &Peer) -> Result<libp2p::Stream, NetworkError> {
+        let mut pause = OPEN_PAUSE_MIN;
+        loop {
+            match self.try_open(peer).await {
+                Err(NetworkError::Io(error)) if pause <= OPEN_PAUSE_MAX => {
+                    tracing::debug!(peer = %peer.name, %error, "opening a stream again");
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
+                }
+                opened => return opened,
+            }
+        }
+    }
+
+    async fn try_open(&self, peer: &Peer) -> Result<libp2p::Stream, NetworkError> {
         let mut control = self.control.clone();
         let open = control.open_stream(peer.id, PROTOCOL);
         let mut stream = tokio::time::timeout(REQUEST_TIMEOUT, open)
