@@ -1,5 +1,5 @@
 //! Small transactions through four validators: an admin's proposal that one signature
-//! carries out, about 250 bytes each, signed and verified, sent over HTTP one by one.
+//! carries out, under 200 bytes each, signed and verified, sent over HTTP one by one.
 //!
 //! Saturation: clients send as fast as nodes take. Low load: a paced stream, and the
 //! time from the first byte sent to the answer that it is executed. CPU is of all

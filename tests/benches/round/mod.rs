@@ -128,7 +128,7 @@ fn measure(
     let measured = watch(&mut running, &seen, trainers, rounds);
     let mut outcome = measured?;
     for thread in threads {
-        let phases = thread.join().map_err(|_| eyre!("a trainer panicked"))??;
+        let phases = thread.join().map_err(|_| eyre!("a trainer panicked"))?;
         outcome.phases.extend(phases.into_iter().skip(WARM_UP));
     }
     running.end()?;
@@ -164,7 +164,7 @@ fn create_task(
 /// the end of the warm-up and the last.
 fn watch(
     running: &mut Running,
-    seen: &Receiver<Seen>,
+    seen: &Receiver<Result<Seen>>,
     trainers: usize,
     rounds: usize,
 ) -> Result<Measured> {
@@ -196,9 +196,9 @@ fn watch(
 }
 
 /// A trainer cannot be a whole round ahead of another: every round needs them all.
-fn next_seen(running: &Running, seen: &Receiver<Seen>) -> Result<Seen> {
+fn next_seen(running: &Running, seen: &Receiver<Result<Seen>>) -> Result<Seen> {
     match seen.recv_timeout(ROUND) {
-        Ok(next) => Ok(next),
+        Ok(next) => next,
         Err(RecvTimeoutError::Timeout) => {
             running.network.check()?;
             bail!("no trainer saw a new model within {} s", ROUND.as_secs())

@@ -28,8 +28,10 @@ use twinfold_types::{
 const DELTA: f32 = 0.001;
 const EXAMPLES: u32 = 100;
 const SUBMIT: Duration = Duration::from_secs(60);
-/// With no event for so long, the task is looked at anyway.
-const QUIET: Duration = Duration::from_secs(5);
+/// With no event for so long, the task is looked at anyway: the events may have come
+/// from a node that is ahead of the one that answers. Shorter than the pause between
+/// a stream's signs of life, which would count as events here.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// A model is in a trainer's hands; the update sent before had so many bytes.
 pub struct Seen {
@@ -69,7 +71,7 @@ pub struct Trainer {
     created: Created,
     delta: Arc<[f32]>,
     rounds: usize,
-    seen: Sender<Seen>,
+    seen: Sender<Result<Seen>>,
 }
 
 impl Trainer {
@@ -79,7 +81,7 @@ impl Trainer {
         key: SecretKey,
         created: &Created,
         rounds: usize,
-        seen: Sender<Seen>,
+        seen: Sender<Result<Seen>>,
     ) -> Self {
         let values = created.spec.tensors.iter().filter_map(|tensor| tensor.values()).sum::<u64>();
         let delta = vec![DELTA; values as usize].into();
@@ -87,8 +89,17 @@ impl Trainer {
         Self { index, client, key, task, created, delta, rounds, seen }
     }
 
-    /// Takes part in the rounds, then fetches the last model.
-    pub fn run(self) -> Result<Vec<Phases>> {
+    /// Takes part in the rounds; an error goes to whoever watches them.
+    pub fn run(self) -> Vec<Phases> {
+        self.take_part().unwrap_or_else(|error| {
+            let error = error.wrap_err(format!("trainer {}", self.index));
+            self.seen.send(Err(error)).ok();
+            vec![]
+        })
+    }
+
+    /// Every round, then the last model.
+    fn take_part(&self) -> Result<Vec<Phases>> {
         let (mut phases, mut sent_bytes) = (vec![], 0);
         let start = self.client.status()?.height;
         let mut events = self.client.events(Some(format!("{start}-0-0")), QUIET);
@@ -101,7 +112,7 @@ impl Trainer {
             self.fetch(&view.spec, cluster)?;
             now.download = clock.lap();
             // Whoever listens is gone only when the bench is over.
-            self.seen.send(Seen { at: Instant::now(), sent_bytes }).ok();
+            self.seen.send(Ok(Seen { at: Instant::now(), sent_bytes })).ok();
             if round < self.rounds {
                 sent_bytes = self.send(cluster, &mut now, &mut clock)?;
             }
@@ -162,7 +173,7 @@ impl Trainer {
         now.order = clock.lap();
         match status.receipt.map(|receipt| receipt.code) {
             Some(twinfold_types::Code::Ok) => Ok(bytes.len() as u64),
-            code => bail!("trainer {}: the update came to {code:?}", self.index),
+            code => bail!("the update came to {code:?}"),
         }
     }
 }
