@@ -4,10 +4,7 @@
 
 use super::{
     BlobError, BlobStore, ModelStore, serve,
-    wire::{
-        Answer, PROTOCOL, REQUEST_TIMEOUT, Request, SILENCE_MAX, receive, send, transfer_time,
-        unexpected,
-    },
+    wire::{Answer, PROTOCOL, Request, SILENCE_MAX, receive, send, transfer_time, unexpected},
 };
 use crate::network::{NetworkError, Peer, Peers, Plane, frame::greet};
 use futures::{AsyncReadExt, AsyncWriteExt};
@@ -39,6 +36,8 @@ use twinfold_types::{
 pub use super::wire::UploadProof;
 
 const SERVED_AT_ONCE: usize = 64;
+/// A stream that is not open by then was lost.
+const OPEN_WAIT: Duration = Duration::from_secs(3);
 const OPEN_PAUSE_MIN: Duration = Duration::from_millis(5);
 const OPEN_PAUSE_MAX: Duration = Duration::from_millis(640);
 /// An upload's signature is good for so long.
@@ -277,7 +276,9 @@ impl Inner {
         let mut pause = OPEN_PAUSE_MIN;
         loop {
             match self.try_open(peer).await {
-                Err(NetworkError::Io(error)) if pause <= OPEN_PAUSE_MAX => {
+                Err(error @ (NetworkError::Io(_) | NetworkError::TimedOut { .. }))
+                    if pause <= OPEN_PAUSE_MAX =>
+                {
                     tracing::debug!(peer = %peer.name, %error, "opening a stream again");
                     tokio::time::sleep(pause).await;
                     pause *= 2;
@@ -290,7 +291,7 @@ impl Inner {
     async fn try_open(&self, peer: &Peer) -> Result<libp2p::Stream, NetworkError> {
         let mut control = self.control.clone();
         let open = control.open_stream(peer.id, PROTOCOL);
-        let mut stream = tokio::time::timeout(REQUEST_TIMEOUT, open)
+        let mut stream = tokio::time::timeout(OPEN_WAIT, open)
             .await
             .map_err(|_| NetworkError::TimedOut { peer: peer.name.clone() })?
             .map_err(|error| NetworkError::Transport(error.to_string()))?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use twinfold_types::{Digest, codec, genesis::FORMAT_VERSION, message::Hello};
 
 const HELLO_BYTES_MAX: usize = 1_024;
-const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+const HELLO_TIMEOUT: Duration = Duration::from_secs(3);
 
 pub async fn write_frame(
     stream: &mut (impl AsyncWrite + Unpin),
