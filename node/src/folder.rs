@@ -169,6 +169,7 @@ impl Folder {
         let signature = node.key.sign(&statement);
         let signed = SignedFoldResult { result, seat, signature };
         node.links.broadcast(&PeerMessage::Fold(Box::new(signed.clone())));
+        node.metrics.folds.inc();
         self.own.insert(signed.result.job, signed.clone());
         self.keep(signed);
     }
@@ -212,6 +213,7 @@ impl Folder {
         let Some(own) = self.own.get(&job) else { return };
         for ((of, seat), signed) in &self.signed {
             if *of == job && signed.result != own.result {
+                self.node.metrics.fold_alarms.inc();
                 tracing::error!(%seat, ?job, ours = ?own.result.model, theirs = ?signed.result.model,
                     "a seat signed another fold result than this node computed");
             }

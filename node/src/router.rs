@@ -2,11 +2,15 @@
 //! fold results to the folder. Transactions are checked on a task of their own, so
 //! that a vote never waits for somebody's signatures.
 
-use crate::{network::Inbound, node::Node};
+use crate::{metrics::Metrics, network::Inbound, node::Node};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 use twinfold_consensus::Event;
-use twinfold_types::{SignedTx, message::PeerMessage, round::SignedFoldResult};
+use twinfold_types::{
+    SignedTx,
+    message::{ConsensusMessage, PeerMessage},
+    round::SignedFoldResult,
+};
 
 /// Peers' transactions checked in one go.
 const ADMITTED_AT_ONCE: usize = 256;
@@ -20,6 +24,7 @@ pub struct Router {
     pub events: mpsc::Sender<Event>,
     pub folds: mpsc::Sender<SignedFoldResult>,
     pub transactions: mpsc::Sender<Vec<SignedTx>>,
+    pub metrics: Arc<Metrics>,
 }
 
 impl Router {
@@ -28,7 +33,12 @@ impl Router {
             let event = match inbound {
                 Inbound::Connected(peer) => Event::Connected { peer },
                 Inbound::Message(from, message) => match *message {
-                    PeerMessage::Consensus(message) => Event::Message { from, message },
+                    PeerMessage::Consensus(message) => {
+                        if let ConsensusMessage::Status(status) = &message {
+                            self.metrics.heard_committed(from, status.committed);
+                        }
+                        Event::Message { from, message }
+                    }
                     PeerMessage::Transactions(txs) => {
                         self.transactions.try_send(txs).ok();
                         continue;

@@ -306,8 +306,13 @@ async fn open(config: &Config, keys: NodeKeys, genesis: Genesis) -> color_eyre::
         blobs,
         early: None,
     };
-    let router =
-        Router { inbound, events: event_sender, folds: fold_sender, transactions: tx_sender };
+    let router = Router {
+        inbound,
+        events: event_sender,
+        folds: fold_sender,
+        transactions: tx_sender,
+        metrics: node.metrics.clone(),
+    };
     Ok(Parts { node, driver, events, executor, work, router, folds, transactions })
 }
 
