@@ -89,7 +89,8 @@ struct Session<'a> {
     options: &'a SessionOptions,
     state: TrainerState,
     cluster: ClusterId,
-    /// The round and base of the last update: neither is sent for twice.
+    /// The round and base of the last update: it is not sent again for both. One
+    /// against another model of the same round was refused, and the round still waits.
     last: Option<(RoundNumber, u64)>,
     summary: SessionSummary,
 }
@@ -163,7 +164,7 @@ impl Session<'_> {
             if task.status != TaskStatus::Open {
                 return Ok(None);
             }
-            if self.is_ready(&task, cluster_of(&task, self.cluster)?) {
+            if is_ready(&task.spec.mode, self.last, cluster_of(&task, self.cluster)?) {
                 return Ok(Some(task));
             }
             if started.elapsed() > self.options.round_timeout {
@@ -175,15 +176,6 @@ impl Session<'_> {
             }
             pause.sleep();
         }
-    }
-
-    fn is_ready(&self, task: &TaskView, cluster: &ClusterView) -> bool {
-        let is_new = match (&task.spec.mode, self.last) {
-            (_, None) => true,
-            (Mode::Sync, Some((round, _))) => cluster.round != round,
-            (Mode::Async { .. }, Some((_, base))) => cluster.version > base,
-        };
-        cluster.collecting && is_new
     }
 
     /// Trains and makes the update durable.
@@ -267,6 +259,16 @@ impl Session<'_> {
     }
 }
 
+/// Whether the cluster takes an update other than the last.
+fn is_ready(mode: &Mode, last: Option<(RoundNumber, u64)>, cluster: &ClusterView) -> bool {
+    let is_new = match (mode, last) {
+        (_, None) => true,
+        (Mode::Sync, Some(last)) => (cluster.round, cluster.version) != last,
+        (Mode::Async { .. }, Some((_, base))) => cluster.version > base,
+    };
+    cluster.collecting && is_new
+}
+
 /// Refusals that the next round makes good.
 fn comes_too_late(code: Code) -> bool {
     matches!(
@@ -280,4 +282,32 @@ fn comes_too_late(code: Code) -> bool {
             | Code::NotValidNow
             | Code::TaskEnded
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use twinfold_types::{Digest, model::ModelId};
+
+    #[test]
+    fn a_round_is_sent_for_once_but_again_when_the_first_try_knew_an_older_model() {
+        let at = |round, version| ClusterView {
+            cluster: ClusterId(0),
+            model: ModelId(Digest::ZERO),
+            model_digest: Digest::ZERO,
+            version,
+            round: RoundNumber(round),
+            collecting: true,
+            entries: 0,
+            deadline: None,
+        };
+        let last = Some((RoundNumber(4), 7));
+        assert!(!is_ready(&Mode::Sync, last, &at(4, 7)));
+        assert!(is_ready(&Mode::Sync, last, &at(4, 8)), "refused as against version 7");
+        assert!(is_ready(&Mode::Sync, last, &at(5, 8)));
+        assert!(!is_ready(&Mode::Sync, last, &ClusterView { collecting: false, ..at(5, 8) }));
+        let buffered = Mode::Async { buffer: 2, staleness: vec![1 << 16] };
+        assert!(!is_ready(&buffered, last, &at(5, 7)), "its base was used");
+        assert!(is_ready(&buffered, last, &at(4, 8)));
+    }
 }

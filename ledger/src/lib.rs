@@ -29,4 +29,4 @@ mod tree;
 
 pub use error::LedgerError;
 pub use ledger::{Executed, Head, Ledger};
-pub use reader::{FoldBasis, Reader};
+pub use reader::{FoldBasis, Reader, TaskWithClusters};

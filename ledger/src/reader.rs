@@ -45,6 +45,13 @@ pub struct FoldBasis {
     pub entries: Vec<Entry>,
 }
 
+/// A task at one instant, with every cluster in order and the round that collects there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskWithClusters {
+    pub task: Task,
+    pub clusters: Vec<(Cluster, Option<Round>)>,
+}
+
 impl Reader {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self { shared }
@@ -205,9 +212,11 @@ impl Reader {
         self.get(&state_key::round(key))
     }
 
-    /// The list of a round, in order.
-    pub fn round_entries(&self, key: &RoundKey) -> Result<Vec<Entry>> {
-        self.look().entries(key)
+    /// A round with its list, in order, as of one instant.
+    pub fn round_with_entries(&self, key: &RoundKey) -> Result<Option<(Round, Vec<Entry>)>> {
+        let look = self.look();
+        let round: Option<Round> = look.state(&state_key::round(key))?;
+        round.map(|round| Ok((round, look.entries(key)?))).transpose()
     }
 
     pub fn task(&self, id: &TaskId) -> Result<Option<Task>> {
@@ -224,11 +233,19 @@ impl Reader {
         self.get(&state_key::cluster(task, cluster))
     }
 
-    /// Every cluster of a task, in order.
-    pub fn clusters(&self, task: &TaskId) -> Result<Vec<Cluster>> {
+    /// A task, and every cluster of it with the round that collects there, as of one
+    /// instant: a trainer that took the round of one height and the model of another
+    /// would train for nothing.
+    pub fn task_with_clusters(&self, id: &TaskId) -> Result<Option<TaskWithClusters>> {
         let look = self.look();
-        let task: Option<Task> = look.state(&state_key::task(task))?;
-        task.map_or(Ok(vec![]), |task| look.clusters(&task))
+        let task: Option<Task> = look.state(&state_key::task(id))?;
+        let Some(task) = task else { return Ok(None) };
+        let with_round = |cluster: Cluster| {
+            let round = look.state(&state_key::round(&round::collecting_key(&cluster)))?;
+            Ok((cluster, round))
+        };
+        let clusters = look.clusters(&task)?.into_iter().map(with_round).collect::<Result<_>>()?;
+        Ok(Some(TaskWithClusters { task, clusters }))
     }
 
     pub fn model(&self, id: &ModelId) -> Result<Option<ModelRecord>> {

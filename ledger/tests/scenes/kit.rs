@@ -14,7 +14,9 @@ use twinfold_types::{
     member::{AdminAction, Member, Role},
     model::{TensorPolicy, TensorSpec},
     round::{FoldJob, FoldResult, Metrics, Outcome, RoundKey},
-    task::{AggregationRule, Compression, LocalWork, Mode, Real, Schedule, TaskSpec, Training},
+    task::{
+        AggregationRule, Cluster, Compression, LocalWork, Mode, Real, Schedule, TaskSpec, Training,
+    },
     tx::{AggregateAction, TxBody, UpdateAction},
     vote::{Certificate, CheckpointCertificate, VoteBody, VoteKind},
 };
@@ -268,6 +270,11 @@ impl Chain {
         }
     }
 
+    pub fn clusters(&self, task: TaskId) -> Vec<Cluster> {
+        let read = self.reader.task_with_clusters(&task).unwrap().unwrap();
+        read.clusters.into_iter().map(|(cluster, _)| cluster).collect()
+    }
+
     pub fn send(&mut self, trainer: u8, task: TaskId, cluster: u16) -> Vec<Event> {
         let update = self.update(task, cluster);
         self.ok(trainer, Action::Update(Box::new(update)))
@@ -275,7 +282,7 @@ impl Chain {
 
     pub fn result(&self, job: FoldJob, model: u8) -> FoldResult {
         let entries = match job {
-            FoldJob::Round(key) => self.reader.round_entries(&key).unwrap(),
+            FoldJob::Round(key) => self.reader.round_with_entries(&key).unwrap().unwrap().1,
             FoldJob::Merge { .. } => vec![],
         };
         let outcomes: Vec<_> =

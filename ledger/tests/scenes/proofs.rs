@@ -16,7 +16,7 @@ fn folded(chain: &mut Chain) -> (ModelId, Vec<TxId>) {
     chain.send(TRAINER, task, 0);
     chain.send(TRAINER + 1, task, 0);
     chain.fold(round_job(task, 0, 0), 5);
-    let entries = chain.reader.round_entries(&round_key(task, 0, 0)).unwrap();
+    let (_, entries) = chain.reader.round_with_entries(&round_key(task, 0, 0)).unwrap().unwrap();
     chain.fold(FoldJob::Merge { task, number: 0 }, 6);
     let model = chain.reader.model_by_digest(&Digest([5; 32])).unwrap().unwrap();
     (model, entries.iter().map(|entry| entry.tx).collect())

@@ -23,7 +23,7 @@ fn the_first_update_starts_the_deadlines_of_every_cluster() {
     let ordered = Event::UpdateOrdered { key, index: 0, trainer: public(TRAINER) };
     assert_eq!(events, [started(0), started(1), ordered]);
     assert_eq!(chain.reader.next_deadline().unwrap(), Some(deadline));
-    let entries = chain.reader.round_entries(&key).unwrap();
+    let (_, entries) = chain.reader.round_with_entries(&key).unwrap().unwrap();
     assert_eq!((entries.len(), entries[0].weight), (1, 50));
 }
 
@@ -124,8 +124,7 @@ fn a_merge_gives_every_cluster_the_global_model() {
     chain.fold(round_job(task, 1, 0), 6);
     assert_eq!(chain.reader.fold_basis(&round_job(task, 1, 0)).unwrap(), None);
     chain.fold(round_job(task, 0, 0), 5);
-    let parents: Vec<_> =
-        chain.reader.clusters(&task).unwrap().iter().map(|cluster| cluster.model).collect();
+    let parents: Vec<_> = chain.clusters(task).iter().map(|cluster| cluster.model).collect();
     let merge = FoldJob::Merge { task, number: 0 };
     let mut result = chain.result(merge, 7);
     result.weight = 100;
@@ -140,7 +139,7 @@ fn a_merge_gives_every_cluster_the_global_model() {
     assert_eq!((global.level, global.version, &global.parents), (Level::Global, 1, &parents));
     let source = ModelSource::Merge { number: 0, weights: vec![50, 50], saturations: 0 };
     assert_eq!(global.source, source);
-    for cluster in chain.reader.clusters(&task).unwrap() {
+    for cluster in chain.clusters(task) {
         assert_eq!((cluster.model, cluster.version, cluster.weight), (row.global, 2, 0));
         // Every version keeps its name, for deltas that are against it.
         let index = usize::from(cluster.cluster.0);

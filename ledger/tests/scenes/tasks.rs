@@ -22,7 +22,7 @@ fn a_task_begins_with_its_first_model_and_an_open_round_in_each_cluster() {
     let model = chain.reader.model(&task.global).unwrap().unwrap();
     assert_eq!((model.level, model.version), (Level::Global, 0));
     assert!(matches!(model.source, ModelSource::Initial { by, .. } if by == public(OPERATOR)));
-    for cluster in chain.reader.clusters(&id).unwrap() {
+    for cluster in chain.clusters(id) {
         assert_eq!((cluster.model, cluster.version), (task.global, 0));
         let round = chain.reader.round(&round_key(id, cluster.cluster.0, 0)).unwrap().unwrap();
         assert_eq!(round.state, RoundState::Open);

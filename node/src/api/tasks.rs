@@ -31,9 +31,9 @@ pub async fn tasks(
     let after = after.map(|id| state_key::task(&TaskId(id)));
     api.read(move |api| {
         let page = page(api, Prefix::Task, after, rows, |task: &Task| task.id.to_string())?;
-        let rows: Result<_, _> =
-            page.rows.into_iter().map(|task| view::task(&api.node.reader, task)).collect();
-        Ok(Json(Page { rows: rows?, next: page.next }))
+        let rows = page.rows.iter().map(|task| view::task(&api.node.reader, &task.id));
+        let rows: Vec<_> = rows.collect::<Result<_, _>>()?;
+        Ok(Json(Page { rows: rows.into_iter().flatten().collect(), next: page.next }))
     })
     .await
 }
@@ -50,8 +50,9 @@ pub async fn task(
     Path(task): Path<String>,
 ) -> Result<Json<TaskView>, Refusal> {
     api.read(move |api| {
-        let task = find(api, &task)?;
-        Ok(Json(view::task(&api.node.reader, task)?))
+        let found = find(api, &task)?;
+        let view = view::task(&api.node.reader, &found.id)?;
+        Ok(Json(view.ok_or_else(|| unknown(&task))?))
     })
     .await
 }
@@ -94,10 +95,9 @@ pub async fn rounds(
 }
 
 pub fn find(api: &Api, text: &str) -> Result<Task, Refusal> {
-    view::find_task(&api.node.reader, text)?.ok_or_else(|| {
-        Refusal::unknown(
-            format!("task {:?}", cut(text)),
-            "GET /v1/tasks lists identities and names",
-        )
-    })
+    view::find_task(&api.node.reader, text)?.ok_or_else(|| unknown(text))
+}
+
+fn unknown(text: &str) -> Refusal {
+    Refusal::unknown(format!("task {:?}", cut(text)), "GET /v1/tasks lists identities and names")
 }

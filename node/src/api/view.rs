@@ -3,7 +3,7 @@
 
 use crate::{metrics::relayed_bytes, node::Node};
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
-use twinfold_ledger::{LedgerError, Reader};
+use twinfold_ledger::{LedgerError, Reader, TaskWithClusters};
 use twinfold_types::{
     Action, Block, Height, SeatIndex, TaskId,
     api::{
@@ -146,11 +146,12 @@ pub fn find_task(reader: &Reader, text: &str) -> Result<Option<Task>> {
     reader.task_by_name(text)
 }
 
-pub fn task(reader: &Reader, task: Task) -> Result<TaskView> {
-    let clusters = reader.clusters(&task.id)?;
-    let clusters: Result<_> =
-        clusters.iter().map(|cluster| cluster_view(reader, &task, cluster)).collect();
-    Ok(TaskView {
+pub fn task(reader: &Reader, id: &TaskId) -> Result<Option<TaskView>> {
+    let Some(TaskWithClusters { task, clusters }) = reader.task_with_clusters(id)? else {
+        return Ok(None);
+    };
+    let clusters = clusters.iter().map(|(cluster, round)| cluster_view(&task, cluster, round));
+    Ok(Some(TaskView {
         id: task.id,
         owner: task.owner,
         status: task.status,
@@ -158,29 +159,28 @@ pub fn task(reader: &Reader, task: Task) -> Result<TaskView> {
         global: task.global,
         global_version: task.global_version,
         merges: task.merges,
-        clusters: clusters?,
+        clusters: clusters.collect(),
         spec: task.spec,
-    })
+    }))
 }
 
-fn cluster_view(reader: &Reader, task: &Task, cluster: &Cluster) -> Result<ClusterView> {
-    let round = reader.round(&round_key(cluster))?;
+fn cluster_view(task: &Task, cluster: &Cluster, round: &Option<Round>) -> ClusterView {
     let state = round.as_ref().map(|round| &round.state);
     let takes = matches!(state, Some(RoundState::Open | RoundState::Collecting { .. }));
     let deadline = match state {
         Some(RoundState::Collecting { deadline, .. }) => Some(*deadline),
         _ => None,
     };
-    Ok(ClusterView {
+    ClusterView {
         cluster: cluster.cluster,
         model: cluster.model,
         model_digest: cluster.model_digest,
         version: cluster.version,
         round: cluster.collecting,
         collecting: takes && task.status == TaskStatus::Open,
-        entries: round.map_or(0, |round| round.entries),
+        entries: round.as_ref().map_or(0, |round| round.entries),
         deadline,
-    })
+    }
 }
 
 fn round_key(cluster: &Cluster) -> RoundKey {
@@ -206,20 +206,19 @@ pub fn rounds(
         key.round.0 = number;
         next = number.checked_sub(1);
         // The newest is not there yet while an earlier one is being folded.
-        let Some(round) = reader.round(&key)? else { continue };
-        entries += round.entries as usize;
+        let Some((round, list)) = reader.round_with_entries(&key)? else { continue };
+        entries += list.len();
         if entries > ENTRIES_MAX && !found.is_empty() {
             break;
         }
-        found.push(round_view(reader, round)?);
+        found.push(round_view(round, list));
     }
     Ok(found)
 }
 
-fn round_view(reader: &Reader, round: Round) -> Result<RoundView> {
-    let entries = reader.round_entries(&round.key)?;
+fn round_view(round: Round, entries: Vec<Entry>) -> RoundView {
     let metrics = mean_metrics(&entries).map(|(_, metrics)| metrics);
-    Ok(RoundView { round, entries, metrics })
+    RoundView { round, entries, metrics }
 }
 
 /// Means of the trainers' own figures weighted by examples, and the examples.
@@ -258,13 +257,13 @@ pub fn lineage(reader: &Reader, id: ModelId) -> Result<Option<LineageView>> {
     while let Some((_, id)) = waiting.pop() {
         let Some(record) = records.remove(&id) else { continue };
         let round = source_round(reader, &record)?;
-        entries += round.as_ref().map_or(0, |round| round.entries as usize);
+        entries += round.as_ref().map_or(0, |(round, _)| round.entries as usize);
         let full = models.len() == LINEAGE_MODELS_MAX || entries > ENTRIES_MAX;
         if full && !models.is_empty() {
             return Ok(Some(LineageView { models, rounds, complete: false }));
         }
-        if let Some(round) = round {
-            rounds.push(round_view(reader, round)?);
+        if let Some((round, list)) = round {
+            rounds.push(round_view(round, list));
         }
         for parent in &record.parents {
             if seen.insert(*parent)
@@ -279,12 +278,12 @@ pub fn lineage(reader: &Reader, id: ModelId) -> Result<Option<LineageView>> {
     Ok(Some(LineageView { models, rounds, complete: true }))
 }
 
-pub fn source_round(reader: &Reader, record: &ModelRecord) -> Result<Option<Round>> {
+pub fn source_round(reader: &Reader, record: &ModelRecord) -> Result<Option<(Round, Vec<Entry>)>> {
     let (ModelSource::Round { cluster, round, .. }, Some(task)) = (&record.source, record.task)
     else {
         return Ok(None);
     };
-    reader.round(&RoundKey { task, cluster: *cluster, round: *round })
+    reader.round_with_entries(&RoundKey { task, cluster: *cluster, round: *round })
 }
 
 /// As [`model`], looking each task's name up once.

@@ -85,10 +85,8 @@ impl Curves {
         if let Some(kept) = self.ended.lock().get(&key) {
             return Ok(Some(*kept));
         }
-        let Some(round) = reader.round(&key)? else { return Ok(None) };
-        let Some((weight, metrics)) = mean_metrics(&reader.round_entries(&key)?) else {
-            return Ok(None);
-        };
+        let Some((round, entries)) = reader.round_with_entries(&key)? else { return Ok(None) };
+        let Some((weight, metrics)) = mean_metrics(&entries) else { return Ok(None) };
         let point = Point { round: key.round.0, weight, metrics };
         if !matches!(round.state, RoundState::Open | RoundState::Collecting { .. }) {
             let mut ended = self.ended.lock();

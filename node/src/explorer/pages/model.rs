@@ -10,7 +10,7 @@ use twinfold_ledger::Reader;
 use twinfold_types::{
     Digest, TxId,
     model::{ModelId, ModelSource},
-    round::{Entry, Outcome, RoundKey, RoundState},
+    round::{Entry, Outcome, RoundState},
 };
 
 #[derive(Template)]
@@ -48,7 +48,7 @@ pub fn model(api: &Api, text: &str) -> Answer {
     }
     let round = view::source_round(reader, &record)?;
     let (updates, total) = match &round {
-        Some(round) => update_rows(reader, &round.key, &round.state)?,
+        Some((round, entries)) => (update_rows(reader, &round.state, entries), entries.len()),
         None => (vec![], 0),
     };
     let tx = match record.source {
@@ -68,12 +68,8 @@ pub fn model(api: &Api, text: &str) -> Answer {
     })
 }
 
-fn update_rows(
-    reader: &Reader,
-    key: &RoundKey,
-    state: &RoundState,
-) -> Result<(Vec<UpdateRow>, usize), Refusal> {
-    let (entries, names) = (reader.round_entries(key)?, Names::new(reader));
+fn update_rows(reader: &Reader, state: &RoundState, entries: &[Entry]) -> Vec<UpdateRow> {
+    let names = Names::new(reader);
     let outcomes: &[Outcome] = match state {
         RoundState::Aggregated { outcomes, .. } => outcomes,
         _ => &[],
@@ -85,7 +81,7 @@ fn update_rows(
         bytes: bytes(entry.blob.length),
         outcome: outcomes.get(index).map(outcome_text).unwrap_or_default(),
     };
-    Ok((entries.iter().enumerate().take(ROWS).map(row).collect(), entries.len()))
+    entries.iter().enumerate().take(ROWS).map(row).collect()
 }
 
 fn outcome_text(outcome: &Outcome) -> String {

@@ -101,11 +101,11 @@ struct RoundRow {
 
 pub fn task(api: &Api, text: &str) -> Answer {
     let reader = &api.node.reader;
-    let task = view::find_task(reader, text)?.ok_or_else(|| {
-        Refusal::unknown(format!("task {:?}", cut(text)), "the start page lists tasks")
-    })?;
+    let unknown =
+        || Refusal::unknown(format!("task {:?}", cut(text)), "the start page lists tasks");
+    let task = view::find_task(reader, text)?.ok_or_else(unknown)?;
     let card = task_card(api, &task)?;
-    let shown = view::task(reader, task.clone())?;
+    let shown = view::task(reader, &task.id)?.ok_or_else(unknown)?;
     let mut clusters = Vec::new();
     for cluster in shown.clusters.into_iter().take(CLUSTERS) {
         let record = reader.cluster(&task.id, cluster.cluster)?;
