@@ -10,9 +10,6 @@ use twinfold_types::{
     },
 };
 
-/// Format of [`Record`]; a log of another format is refused by its driver.
-pub const RECORD_FORMAT: u32 = 1;
-
 /// The driver performs a turn's effects in this order: every `Persist`, one sync,
 /// then the rest as listed.
 #[derive(Clone, Debug, PartialEq, Eq)]

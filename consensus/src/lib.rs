@@ -75,6 +75,6 @@ mod timer;
 mod view_change;
 mod votes;
 
-pub use effect::{Effect, Evidence, HaltReason, RECORD_FORMAT, Record, RecoveryError};
+pub use effect::{Effect, Evidence, HaltReason, Record, RecoveryError};
 pub use event::{Config, Event, Head, Recovered};
 pub use machine::Machine;

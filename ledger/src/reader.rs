@@ -4,13 +4,14 @@
 use crate::{
     error::LedgerError,
     execute::{self, Env},
-    ledger::{Head, Shared},
+    ledger::{Head, Published, Shared},
     look::Look,
     open,
     proof::{self, Prover},
     rocks::Order,
     round,
     store::{self, Column},
+    tree,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use twinfold_types::{
     proof::{Bundle, StateProof},
     round::{Entry, FoldJob, Round, RoundKey},
     state_key::{self, Prefix, StateKey},
+    subtree::{self, Subtree},
     task::{Cluster, Task},
     vote::{Certificate, Checkpoint, CheckpointCertificate},
 };
@@ -305,6 +307,21 @@ impl Reader {
 
     pub fn prove_state(&self, keys: &[StateKey]) -> Result<Vec<StateProof>> {
         self.with_prover(|prover| keys.iter().map(|key| prover.state(key)).collect())
+    }
+
+    // The whole state, part by part.
+
+    /// What stands `nibbles` below the state root of a height: none where that height's
+    /// tree is not here (any more).
+    pub fn subtree(&self, height: Height, nibbles: &[u8]) -> Result<Option<Subtree>> {
+        let look = self.look();
+        let Published { head, stable } = open::load(&look.0)?;
+        let stable = stable.map_or(Height(0), |stable| stable.checkpoint.height);
+        let kept = stable.0.saturating_sub(tree::VERSIONS_KEPT);
+        if !(kept..=head.height.0).contains(&height.0) || nibbles.len() > subtree::NIBBLES_MAX {
+            return Ok(None);
+        }
+        tree::subtree(&look.0, height.0, nibbles).map(Some)
     }
 
     fn with_prover<T>(&self, prove: impl FnOnce(&Prover<'_>) -> Result<T>) -> Result<T> {

@@ -10,7 +10,7 @@ use twinfold_types::{
 };
 
 /// Version of this layout; a folder of another one is refused by name.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Column {
@@ -32,7 +32,7 @@ pub enum Column {
     State,
     /// Tree node key → tree node.
     Nodes,
-    /// (key hash, version) → value of the state at that version, if any.
+    /// (key hash, version) → state key and its value at that version, if any.
     Values,
     /// (version, kind, key) → nothing: rows that no version from this one on needs.
     Stale,

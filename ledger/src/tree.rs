@@ -16,9 +16,13 @@ use jmt::{
     storage::{LeafNode, NibblePath, Node, NodeKey, TreeReader, TreeUpdateBatch},
 };
 use twinfold_types::{
-    Digest, codec,
+    Digest, codec, limits,
     proof::{StateProof, TreeHasher, key_hash},
+    subtree::{self, Part, Row, Subtree},
 };
+
+/// What [`Column::Values`] holds: the state key, and its value unless it was deleted.
+type ValueRow = (Vec<u8>, Option<Vec<u8>>);
 
 /// Versions kept below the newest stable checkpoint, for proofs under way.
 pub const VERSIONS_KEPT: u64 = 64;
@@ -27,6 +31,92 @@ const PRUNE_ROWS_MAX: usize = 20_000;
 
 /// Nodes and values as the store holds them.
 struct Stored<'a>(&'a View<'a>);
+
+impl Stored<'_> {
+    fn value_row(&self, bytes: &[u8]) -> Result<ValueRow, LedgerError> {
+        decode(bytes, "tree value", |why| self.0.damaged(why))
+    }
+
+    /// The state key at a place and its value, where a version has one.
+    fn row(&self, version: Version, place: KeyHash) -> anyhow::Result<Row> {
+        let beyond = value_key(&place.0, version.saturating_add(1));
+        let newest = self.0.rows(Column::Values, &place.0, Some(&beyond), Order::Backward, 1)?;
+        let row = newest.first().map(|(_, bytes)| self.value_row(bytes)).transpose()?;
+        match row {
+            Some((key, Some(value))) => Ok((key, value)),
+            _ => anyhow::bail!("a leaf of version {version} has no value"),
+        }
+    }
+
+    /// The node that stands `nibbles` below a version's root, if any does, and its key.
+    fn descend(&self, version: Version, nibbles: &[u8]) -> anyhow::Result<Option<(NodeKey, Node)>> {
+        let mut key = NodeKey::new(version, NibblePath::from_iter([]));
+        let mut node = self.get_node(&key)?;
+        for nibble in nibbles {
+            let Node::Internal(inner) = &node else { break };
+            let found =
+                inner.children_sorted().find(|(at, _)| at.as_usize() == usize::from(*nibble));
+            let Some((at, child)) = found else { return Ok(None) };
+            let path = key.nibble_path().nibbles().chain([at]);
+            key = NodeKey::new(child.version, path.collect());
+            node = self.get_node(&key)?;
+        }
+        Ok(Some((key, node)))
+    }
+
+    /// Every leaf below a node, in the order of their places.
+    fn leaves(&self, key: &NodeKey, node: &Node, found: &mut Vec<KeyHash>) -> anyhow::Result<()> {
+        match node {
+            Node::Null => {}
+            Node::Leaf(leaf) => found.push(leaf.key_hash()),
+            Node::Internal(inner) => {
+                for (at, child) in inner.children_sorted() {
+                    let path = key.nibble_path().nibbles().chain([at]);
+                    let key = NodeKey::new(child.version, path.collect());
+                    self.leaves(&key, &self.get_node(&key)?, found)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn subtree(&self, version: Version, nibbles: &[u8]) -> anyhow::Result<Subtree> {
+        let Some((key, node)) = self.descend(version, nibbles)? else {
+            return Ok(Subtree::Rows(vec![]));
+        };
+        if let Node::Internal(inner) = &node
+            && inner.leaf_count() > limits::SUBTREE_ROWS_MAX
+        {
+            return Ok(parts(&node));
+        }
+        let mut places = Vec::new();
+        self.leaves(&key, &node, &mut places)?;
+        // A leaf may stand above the part that is asked for, and beside it.
+        places.retain(|place| subtree::is_inside(&place.0, nibbles));
+        let (mut rows, mut bytes) = (Vec::new(), 0);
+        for place in places {
+            let (key, value) = self.row(version, place)?;
+            bytes += key.len() + value.len();
+            if bytes > limits::SUBTREE_BYTES_MAX && matches!(node, Node::Internal(_)) {
+                return Ok(parts(&node));
+            }
+            rows.push((key, value));
+        }
+        Ok(Subtree::Rows(rows))
+    }
+}
+
+fn parts(node: &Node) -> Subtree {
+    let mut parts = Box::new([Part::Empty; 16]);
+    if let Node::Internal(inner) = node {
+        for (at, child) in inner.children_sorted() {
+            let hash = Digest(child.hash);
+            let part = if child.is_leaf() { Part::Leaf(hash) } else { Part::Inner(hash) };
+            parts[at.as_usize()] = part;
+        }
+    }
+    Subtree::Parts(parts)
+}
 
 impl TreeReader for Stored<'_> {
     fn get_node_option(&self, key: &NodeKey) -> anyhow::Result<Option<Node>> {
@@ -42,9 +132,8 @@ impl TreeReader for Stored<'_> {
     ) -> anyhow::Result<Option<OwnedValue>> {
         let beyond = value_key(&key.0, max_version.saturating_add(1));
         let newest = self.0.rows(Column::Values, &key.0, Some(&beyond), Order::Backward, 1)?;
-        let decode = |bytes: &[u8]| decode(bytes, "tree value", |why| self.0.damaged(why));
         match newest.first() {
-            Some((_, bytes)) => Ok(decode(bytes)?),
+            Some((_, bytes)) => Ok(self.value_row(bytes)?.1),
             None => Ok(None),
         }
     }
@@ -85,7 +174,7 @@ pub fn update(
         );
     }
     for (key, value) in writes {
-        put_value(view, version, &key_hash(key), value, batch)?;
+        put_value(view, version, key, value, batch)?;
     }
     Ok(root)
 }
@@ -110,10 +199,11 @@ fn carry(view: &View<'_>, version: Version) -> Result<(Digest, TreeUpdateBatch),
 fn put_value(
     view: &View<'_>,
     version: Version,
-    hash: &KeyHash,
+    state_key: &[u8],
     value: &Option<Vec<u8>>,
     batch: &mut Batch,
 ) -> Result<(), LedgerError> {
+    let hash = key_hash(state_key);
     let mut stale =
         |key: &[u8]| batch.put_raw(Column::Stale, stale_key(version, StaleKind::Value, key), []);
     for (older, _) in view.rows(Column::Values, &hash.0, None, Order::Backward, 1)? {
@@ -124,7 +214,7 @@ fn put_value(
         // Absence needs no row once nothing older is kept.
         stale(&key);
     }
-    batch.put(Column::Values, key, value);
+    batch.put(Column::Values, key, &(state_key, value));
     Ok(())
 }
 
@@ -143,6 +233,11 @@ pub fn prove(view: &View<'_>, version: Version, key: &[u8]) -> Result<StateProof
     let (value, path) =
         tree.get_with_proof(key_hash(key), version).map_err(|error| from_tree(view, error))?;
     Ok(StateProof { key: key.to_vec(), value, path })
+}
+
+/// The rows of a kept version under some nibbles, or the parts that they fall into.
+pub fn subtree(view: &View<'_>, version: Version, nibbles: &[u8]) -> Result<Subtree, LedgerError> {
+    Stored(view).subtree(version, nibbles).map_err(|error| from_tree(view, error))
 }
 
 /// Removes what no version from `kept` on needs.

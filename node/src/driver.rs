@@ -15,7 +15,7 @@ use crate::{
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use twinfold_consensus::{Effect, Event, Machine, Record};
+use twinfold_consensus::{Effect, Event, HaltReason, Machine, Record};
 use twinfold_ledger::Reader;
 use twinfold_types::{
     Block, Digest, Height, PublicKey, TimeMs, View, codec, limits,
@@ -69,7 +69,7 @@ pub enum DriverError {
     #[error("the executor has stopped")]
     Executor,
     #[error("agreement stopped: {0}")]
-    Halted(String),
+    Halted(Box<HaltReason>),
 }
 
 impl Driver {
@@ -215,7 +215,7 @@ impl Driver {
             Effect::Evidence(evidence) => {
                 tracing::error!(?evidence, "a seat signed two things at once")
             }
-            Effect::Halt(reason) => return Err(DriverError::Halted(reason.to_string())),
+            Effect::Halt(reason) => return Err(DriverError::Halted(Box::new(reason))),
         }
         Ok(())
     }

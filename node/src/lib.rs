@@ -6,6 +6,7 @@ pub mod args;
 pub mod blobs;
 pub mod clock;
 pub mod config;
+pub mod diverge;
 pub mod driver;
 pub mod executor;
 pub mod explorer;

@@ -35,7 +35,6 @@ pub struct Node {
     pub chain: Digest,
     pub own: PublicKey,
     pub key: Arc<SecretKey>,
-    pub audit_key: Arc<SecretKey>,
     pub seat: Option<SeatIndex>,
     pub data: PathBuf,
     pub reader: Reader,

@@ -6,6 +6,7 @@ use crate::{
     args::Start,
     blobs::{BlobStore, Exchange, ModelStore, exchange::ExchangeConfig},
     config::{Config, LogFormat},
+    diverge,
     driver::{Driver, DriverError},
     executor::{Executor, Membership},
     folder::Folder,
@@ -23,18 +24,22 @@ use parking_lot::Mutex;
 use std::{collections::VecDeque, sync::Arc};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
-use twinfold_consensus::{Event, Machine, Recovered};
+use twinfold_consensus::{Event, HaltReason, Machine, Recovered};
 use twinfold_ledger::{Ledger, LedgerError};
 use twinfold_types::{
     SeatIndex,
     genesis::Genesis,
     key::{Signer, StrictEd25519},
+    vote::Checkpoint,
 };
 
 const EVENTS_QUEUED: usize = 4_096;
 /// Messages of up to 16 MiB each.
 const INBOUND_QUEUED: usize = 64;
 const EXECUTION_QUEUED: usize = 512;
+/// A node that halted looks for the first difference so long.
+const EXPLAIN_TIME: std::time::Duration = std::time::Duration::from_secs(60);
+const EXPLAIN_PAUSE: std::time::Duration = std::time::Duration::from_millis(500);
 
 pub fn run(args: Start) -> color_eyre::Result<()> {
     let mut config = Config::read(&args.config)?;
@@ -83,7 +88,8 @@ fn start_log(config: &Config) -> color_eyre::Result<()> {
 async fn run_node(config: Config, keys: NodeKeys, genesis: Genesis) -> color_eyre::Result<()> {
     let stop = CancellationToken::new();
     let parts = open(&config, keys, genesis).await?;
-    let node = parts.node.clone();
+    // Also a node that takes part no longer fetches what others ask it for.
+    let (node, _planes) = (parts.node.clone(), parts.executor.membership.planes.clone());
     let server = api::start(node.clone(), &config.http, stop.clone()).await?;
     tracing::info!(
         chain = %node.genesis.chain, genesis = %node.chain, seat = ?node.seat, http = %server.address,
@@ -101,9 +107,12 @@ async fn run_node(config: Config, keys: NodeKeys, genesis: Genesis) -> color_eyr
         ended = &mut running => match ended {
             Ok(Some(halted)) => {
                 // Reads go on: the data are what others will ask about.
-                tracing::error!(reason = %halted, "this node takes part no longer");
-                *node.halted.lock() = Some(halted);
-                stop_signal().await;
+                tracing::error!(reason = %halted.reason, "this node takes part no longer");
+                *node.halted.lock() = Some(halted.reason.clone());
+                tokio::select! {
+                    () = explain(&node, halted) => stop_signal().await,
+                    reason = stop_signal() => reason,
+                };
                 Ok(())
             }
             Ok(None) => Err(eyre!("agreement ended by itself")),
@@ -113,6 +122,25 @@ async fn run_node(config: Config, keys: NodeKeys, genesis: Genesis) -> color_eyr
     stop.cancel();
     server.wait().await;
     outcome
+}
+
+/// Adds to the reason the first key in which the states differ, if that is the reason.
+async fn explain(node: &Node, halted: Halted) {
+    let Some(certified) = halted.certified else { return };
+    let until = tokio::time::Instant::now() + EXPLAIN_TIME;
+    let difference = loop {
+        match diverge::first_difference(&node.exchange, &node.reader, &certified).await {
+            Ok(Some(difference)) => break difference.to_string(),
+            Ok(None) => break "no state key differs: compare the receipts before".into(),
+            // Right after a start the peers are not connected yet.
+            Err(error) if tokio::time::Instant::now() >= until => {
+                break format!("the certified state could not be fetched: {error}");
+            }
+            Err(_) => tokio::time::sleep(EXPLAIN_PAUSE).await,
+        }
+    };
+    tracing::error!(height = %certified.height, "{difference}");
+    *node.halted.lock() = Some(format!("{}; {difference}", halted.reason));
 }
 
 async fn stop_signal() -> &'static str {
@@ -142,11 +170,11 @@ struct Parts {
 
 impl Parts {
     /// Starts everything. What it returns ends when agreement and execution have:
-    /// `Some(reason)` when the core halted.
+    /// `Some` when the core halted.
     fn run(
         self,
         stop: CancellationToken,
-    ) -> color_eyre::Result<impl Future<Output = color_eyre::Result<Option<String>>>> {
+    ) -> color_eyre::Result<impl Future<Output = color_eyre::Result<Option<Halted>>>> {
         tokio::spawn(self.router.run());
         tokio::spawn(admit_transactions(self.node.clone(), self.transactions));
         tokio::spawn(repeat_transactions(self.node.clone()));
@@ -166,21 +194,39 @@ impl Parts {
     }
 }
 
+/// Why a node takes part no longer.
+struct Halted {
+    reason: String,
+    /// What a quorum certified and this node does not have.
+    certified: Option<Checkpoint>,
+}
+
 /// When the driver ends, the executor does once its queue is empty; when the executor
 /// fails, its error is the reason and not the driver's.
 async fn ended(
     agreed: oneshot::Receiver<Result<(), DriverError>>,
     executed: oneshot::Receiver<Result<(), LedgerError>>,
-) -> color_eyre::Result<Option<String>> {
+) -> color_eyre::Result<Option<Halted>> {
     match executed.await {
         Ok(Ok(())) => {}
-        Ok(Err(error @ LedgerError::Diverged { .. })) => return Ok(Some(error.to_string())),
+        Ok(Err(LedgerError::Diverged { height, ours, theirs })) => {
+            let certified = Some((*theirs).clone());
+            let reason = LedgerError::Diverged { height, ours, theirs }.to_string();
+            return Ok(Some(Halted { reason, certified }));
+        }
         Ok(Err(error)) => return Err(error).wrap_err("the ledger cannot go on"),
         Err(_) => return Err(eyre!("the executor thread ended badly")),
     }
     match agreed.await {
         Ok(Ok(())) => Ok(None),
-        Ok(Err(DriverError::Halted(reason))) => Ok(Some(reason)),
+        Ok(Err(DriverError::Halted(halt))) => {
+            let reason = halt.to_string();
+            let certified = match *halt {
+                HaltReason::Diverged { stable, .. } => Some(stable.checkpoint),
+                HaltReason::Forked { .. } => None,
+            };
+            Ok(Some(Halted { reason, certified }))
+        }
         Ok(Err(error)) => Err(error).wrap_err("agreement cannot go on"),
         Err(_) => Err(eyre!("the agreement thread ended badly")),
     }
@@ -263,7 +309,6 @@ async fn open(config: &Config, keys: NodeKeys, genesis: Genesis) -> color_eyre::
         chain,
         own,
         key,
-        audit_key: Arc::new(keys.audit.clone()),
         seat,
         data: config.data.clone(),
         reader: reader.clone(),

@@ -11,6 +11,7 @@ mod a_late_joiner_catches_up;
 mod a_mistake_in_the_configuration_is_named_with_its_line;
 mod a_model_is_proved_offline_from_genesis;
 mod a_round_without_enough_updates_ends_void_and_never_hangs;
+mod a_validator_whose_state_differs_names_the_first_key;
 mod an_observer_replays_to_the_same_root;
 mod bad_files_are_refused_by_name;
 mod bad_transactions_are_refused_by_name;

@@ -22,6 +22,7 @@ pub mod quorum;
 pub mod receipt;
 pub mod round;
 pub mod state_key;
+pub mod subtree;
 pub mod task;
 pub mod tx;
 pub mod vote;

@@ -21,6 +21,15 @@ pub const SYNC_BYTES_MAX: usize = 8 << 20;
 /// Committed blocks in one answer to a node that catches up.
 pub const SYNC_BLOCKS_MAX: usize = 256;
 
+/// Rows of the state in one part that a node serves; where there are more it names the
+/// sixteen parts below.
+pub const SUBTREE_ROWS_MAX: usize = 256;
+/// The same in bytes, unless it is one row.
+pub const SUBTREE_BYTES_MAX: usize = 1 << 20;
+/// An answer with one part of the state. One row may be larger than the others together:
+/// a transaction makes at most a few times its own size.
+pub const SUBTREE_ANSWER_BYTES_MAX: usize = 4 << 20;
+
 /// Seats in a committee: certificates are lists of signatures.
 pub const SEATS_MAX: usize = 100;
 /// Heights a view may order above its base before the planned view change.

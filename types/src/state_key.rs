@@ -52,10 +52,37 @@ pub enum Prefix {
 }
 
 impl Prefix {
+    const ALL: [Prefix; 18] = [
+        Prefix::Params,
+        Prefix::Member,
+        Prefix::MemberCount,
+        Prefix::Quota,
+        Prefix::TrainerCount,
+        Prefix::Proposal,
+        Prefix::ProposalLapse,
+        Prefix::Task,
+        Prefix::TaskName,
+        Prefix::Cluster,
+        Prefix::Round,
+        Prefix::RoundEntry,
+        Prefix::Enrolment,
+        Prefix::Deadline,
+        Prefix::ClusterVersion,
+        Prefix::Model,
+        Prefix::PublishedName,
+        Prefix::PublishedCount,
+    ];
+
     /// The prefix alone, for scans.
     pub fn scan(self) -> StateKey {
         StateKey::new(self, &[])
     }
+}
+
+/// What kind of row a key names, for people.
+pub fn describe(key: &[u8]) -> String {
+    let kind = key.first().and_then(|first| Prefix::ALL.iter().find(|kind| **kind as u8 == *first));
+    kind.map_or_else(|| "of no known kind".into(), |kind| format!("{kind:?}"))
 }
 
 /// [`crate::genesis::ChainParams`].
@@ -195,6 +222,12 @@ mod tests {
         let bytes = deadline(TimeMs(77), &key).into_bytes();
         assert_eq!(parse_deadline(&bytes), Some((TimeMs(77), key)));
         assert_eq!(parse_deadline(&bytes[1..]), None);
+    }
+
+    #[test]
+    fn a_key_says_what_it_is_and_a_foreign_one_that_it_is_none() {
+        assert_eq!(describe(trainer_count("lab").bytes()), "TrainerCount");
+        assert_eq!(describe(&[200, 1]), "of no known kind");
     }
 
     #[test]

@@ -6,7 +6,8 @@ use twinfold_types::{
     model::{ModelId, ModelRecord},
     proof::{Bundle, ProofError},
     round::{Entry, FoldJob, Round},
-    state_key,
+    state_key::{self, Prefix},
+    subtree::{Part, Subtree},
 };
 
 /// A chain with one folded round of two updates, merged; the cluster's model and
@@ -143,6 +144,41 @@ fn proofs_work_at_every_stable_height_with_and_without_changes_and_after_pruning
         }
     }
     chain.reader.prove_tx(&id).unwrap().verify(&genesis()).unwrap();
+}
+
+#[test]
+fn the_whole_state_can_be_read_part_by_part_under_a_checkpoints_root() {
+    let mut chain = Chain::new();
+    for organisation in 0..600u32 {
+        let organisation = format!("organisation {organisation}");
+        chain.ok(ADMIN, Action::Propose(AdminAction::SetQuota { organisation, trainers: 1 }));
+    }
+    let head = chain.reader.head();
+    let mut rows = std::collections::BTreeMap::new();
+    let mut waiting = vec![(vec![], head.state_root)];
+    let (mut lists, mut inner) = (0, 0);
+    while let Some((nibbles, expected)) = waiting.pop() {
+        let subtree = chain.reader.subtree(head.height, &nibbles).unwrap().unwrap();
+        let bytes = codec::encode(&subtree);
+        match Subtree::decode(&bytes, &nibbles, &expected).unwrap() {
+            Subtree::Rows(found) => {
+                lists += 1;
+                rows.extend(found);
+            }
+            Subtree::Parts(parts) => {
+                inner += 1;
+                let below = (0..).zip(parts.iter()).filter(|(_, part)| **part != Part::Empty);
+                waiting
+                    .extend(below.map(|(at, part)| ([&nibbles[..], &[at]].concat(), part.hash())));
+            }
+        }
+    }
+    assert!(inner >= 1 && lists >= 16, "{inner} lists of parts, {lists} of rows");
+    let quotas = chain.reader.scan::<u32>(&Prefix::Quota.scan(), None, 1_000).unwrap();
+    assert_eq!(quotas.len(), 600);
+    assert!(quotas.iter().all(|(key, value)| rows[key] == codec::encode(value)));
+    let nothing = chain.reader.subtree(Height(head.height.0 + 1), &[]).unwrap();
+    assert_eq!(nothing, None, "a height that is not executed has no state");
 }
 
 #[test]

@@ -178,7 +178,9 @@ impl From<BlobError> for Refusal {
                 "send the payload again when more validators are connected: nothing is stored twice",
             ),
             BlobError::Network(_) => Self::busy(text, "try again in a moment, or at another node"),
-            BlobError::Io { .. } | BlobError::Certificate(_) => Self::fault(text),
+            BlobError::Io { .. } | BlobError::Certificate(_) | BlobError::Ledger(_) => {
+                Self::fault(text)
+            }
         }
     }
 }

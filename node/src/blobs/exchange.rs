@@ -24,13 +24,12 @@ use tokio::{
 };
 use twinfold_ledger::Reader;
 use twinfold_types::{
-    AvailabilityCertificate, BlobDigest, BlobId, Digest, PublicKey, SeatIndex, Signature,
-    blob::{StorageReceipt, StorageReceiptBody, UploadBody},
+    AvailabilityCertificate, BlobDigest, BlobId, Digest, Height, PublicKey, SeatIndex,
+    blob::StorageReceipt,
     key::{Signer, StrictEd25519},
     limits,
-    member::{Member, Role},
     model::model_digest,
-    state_key,
+    subtree::Subtree,
 };
 
 pub use super::wire::UploadProof;
@@ -40,8 +39,6 @@ const SERVED_AT_ONCE: usize = 64;
 const OPEN_WAIT: Duration = Duration::from_secs(3);
 const OPEN_PAUSE_MIN: Duration = Duration::from_millis(5);
 const OPEN_PAUSE_MAX: Duration = Duration::from_millis(640);
-/// An upload's signature is good for so long.
-const UPLOAD_AGE_MS_MAX: u64 = 10 * 60 * 1_000;
 
 /// Both sides of the exchange.
 #[derive(Clone)]
@@ -51,12 +48,12 @@ pub struct Exchange {
 
 pub(super) struct Inner {
     pub(super) chain: Digest,
-    key: Arc<dyn Signer>,
-    seat: Option<SeatIndex>,
+    pub(super) key: Arc<dyn Signer>,
+    pub(super) seat: Option<SeatIndex>,
     pub(super) peers: Peers,
     control: libp2p_stream::Control,
     connected: watch::Receiver<BTreeSet<PeerId>>,
-    reader: Reader,
+    pub(super) reader: Reader,
     pub(super) blobs: Arc<BlobStore>,
     pub(super) models: Arc<ModelStore>,
     sent_bytes: AtomicU64,
@@ -175,7 +172,11 @@ impl Exchange {
 
     async fn fetch_blob(&self, digest: &BlobDigest) -> Result<Vec<u8>, BlobError> {
         for peer in self.inner.validators() {
-            match self.inner.fetch(&peer, Request::Fetch { blob: *digest }).await {
+            match self
+                .inner
+                .fetch(&peer, Request::Fetch { blob: *digest }, limits::BLOB_BYTES_MAX)
+                .await
+            {
                 Ok(content) => {
                     let n = self.inner.reader.committee().size();
                     if BlobId::whole_copies(&content, n).digest() == *digest {
@@ -189,13 +190,39 @@ impl Exchange {
         Err(BlobError::NotFound(*digest))
     }
 
+    /// The state of a height under some nibbles, from whoever has it: checked against the
+    /// hash that the tree gives it.
+    pub async fn state(
+        &self,
+        height: Height,
+        nibbles: &[u8],
+        expected: &Digest,
+    ) -> Result<Subtree, BlobError> {
+        for peer in self.inner.validators() {
+            let request = Request::FetchState { height, nibbles: nibbles.to_vec() };
+            let limit = limits::SUBTREE_ANSWER_BYTES_MAX as u64;
+            match self.inner.fetch(&peer, request, limit).await {
+                Ok(content) => match Subtree::decode(&content, nibbles, expected) {
+                    Ok(subtree) => return Ok(subtree),
+                    Err(error) => tracing::warn!(peer = %peer.name, %error, "sent a false state"),
+                },
+                Err(error) => tracing::debug!(peer = %peer.name, %error, "cannot fetch the state"),
+            }
+        }
+        Err(BlobError::NotFound(*expected))
+    }
+
     /// A model's canonical form: from here, or from whoever has it (and then kept).
     pub async fn model(&self, digest: &Digest) -> Result<Vec<u8>, BlobError> {
         if let Some(content) = self.inner.models.read(digest)? {
             return Ok(content);
         }
         for peer in self.inner.validators() {
-            match self.inner.fetch(&peer, Request::FetchModel { digest: *digest }).await {
+            match self
+                .inner
+                .fetch(&peer, Request::FetchModel { digest: *digest }, limits::BLOB_BYTES_MAX)
+                .await
+            {
                 Ok(content) if model_digest(&content) == *digest => {
                     self.inner.models.put(digest, &content)?;
                     return Ok(content);
@@ -219,55 +246,6 @@ impl Inner {
             committee.seat_of(&peer.member).is_some() && connected.contains(&peer.id)
         });
         peers
-    }
-
-    pub(super) fn check_upload(
-        &self,
-        blob: &BlobId,
-        proof: &UploadProof,
-        now_ms: u64,
-    ) -> Result<(), BlobError> {
-        let refuse = |reason: &str| Err(BlobError::NotPermitted(reason.into()));
-        if blob.length > limits::BLOB_BYTES_MAX {
-            return Err(BlobError::TooLarge { limit: limits::BLOB_BYTES_MAX });
-        }
-        if !blob.is_supported() || usize::from(blob.n) != self.reader.committee().size() {
-            return refuse("the payload's identity must be that of one whole copy a seat");
-        }
-        if proof.time_ms.abs_diff(now_ms) > UPLOAD_AGE_MS_MAX {
-            return refuse(
-                "the upload's signature is over 10 minutes old: check the clock and sign again",
-            );
-        }
-        let body = UploadBody { blob: blob.digest(), time_ms: proof.time_ms };
-        if !proof.key.verify(&body.statement(&self.chain), &proof.signature) {
-            return refuse(
-                "the upload's signature does not match its key, content, time and chain",
-            );
-        }
-        let member: Option<Member> = self
-            .reader
-            .get(&state_key::member(&proof.key))
-            .map_err(|error| BlobError::NotPermitted(error.to_string()))?;
-        let may = |member: &Member| {
-            [Role::Trainer, Role::Operator, Role::Admin].iter().any(|role| member.has(*role))
-        };
-        match member {
-            None => {
-                refuse("the uploader is no member: ask an admin or your operator to add the key")
-            }
-            Some(member) if !may(&member) => refuse("the uploader's roles do not allow uploads"),
-            Some(_) => self.blobs.check_quota(&proof.key, blob.length),
-        }
-    }
-
-    /// This seat's receipt for a payload that is stored and synced here.
-    pub(super) fn own_receipt(&self, blob: &BlobId) -> Option<StorageReceipt> {
-        let seat = self.seat?;
-        let committee = self.reader.committee();
-        let body = StorageReceiptBody { epoch: committee.epoch, blob: blob.digest(), seat };
-        let signature = self.key.sign(&body.statement(&self.chain, &committee.digest()));
-        Some(StorageReceipt { seat, signature })
     }
 
     /// Opens a stream and greets. The other side drops a stream that comes in a burst
@@ -353,29 +331,12 @@ impl Inner {
         }
     }
 
-    fn checked_receipt(
-        &self,
-        peer: &Peer,
-        blob: &BlobId,
-        seat: SeatIndex,
-        signature: Signature,
-    ) -> Result<StorageReceipt, BlobError> {
-        let committee = self.reader.committee();
-        let body = StorageReceiptBody { epoch: committee.epoch, blob: blob.digest(), seat };
-        let statement = body.statement(&self.chain, &committee.digest());
-        let theirs = committee.seat_of(&peer.member) == Some(seat);
-        if !theirs || !peer.member.verify(&statement, &signature) {
-            return Err(BlobError::Mismatch(format!("{} sent a false storage receipt", peer.name)));
-        }
-        Ok(StorageReceipt { seat, signature })
-    }
-
-    async fn fetch(&self, peer: &Peer, request: Request) -> Result<Vec<u8>, BlobError> {
+    async fn fetch(&self, peer: &Peer, request: Request, limit: u64) -> Result<Vec<u8>, BlobError> {
         let work = async {
             let mut stream = self.open(peer).await?;
             send(&mut stream, &request).await?;
             match receive(&mut stream, &peer.id).await? {
-                Answer::Content { length } if length <= limits::BLOB_BYTES_MAX => {
+                Answer::Content { length } if length <= limit => {
                     let content = read_content(&mut stream, peer, length).await?;
                     Ok(content)
                 }

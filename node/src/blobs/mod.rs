@@ -1,6 +1,7 @@
 //! Payloads and models as plain files, written to a temporary name, synced, and
 //! renamed; and their exchange between nodes on the payload plane.
 
+mod admission;
 pub mod exchange;
 pub mod models;
 mod serve;
@@ -33,6 +34,8 @@ pub enum BlobError {
     TooFewReceipts { got: usize, needed: usize },
     #[error("the availability certificate: {0}")]
     Certificate(#[from] CertificateError),
+    #[error(transparent)]
+    Ledger(#[from] twinfold_ledger::LedgerError),
     #[error("{0}")]
     Network(#[from] crate::network::NetworkError),
 }

@@ -8,7 +8,7 @@ use super::{
 use crate::network::{NetworkError, Peer, frame::greet};
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use std::sync::Arc;
-use twinfold_types::{BlobId, limits};
+use twinfold_types::{BlobId, Height, codec, limits};
 
 pub async fn serve(inner: Arc<Inner>, mut incoming: libp2p_stream::IncomingStreams) {
     while let Some((id, stream)) = incoming.next().await {
@@ -47,9 +47,27 @@ async fn answer(inner: &Inner, peer: &Peer, mut stream: libp2p::Stream) -> Resul
             }
             None => send(&mut stream, &Answer::Refused("not stored here".into())).await?,
         },
+        Request::FetchState { height, nibbles } => match subtree(inner, height, nibbles).await? {
+            Some(content) => {
+                send(&mut stream, &Answer::Content { length: content.len() as u64 }).await?;
+                inner.send_content(&mut stream, content.as_slice()).await?;
+            }
+            None => send(&mut stream, &Answer::Refused("no such state here".into())).await?,
+        },
     }
     stream.close().await.map_err(NetworkError::Io)?;
     Ok(())
+}
+
+async fn subtree(
+    inner: &Inner,
+    height: Height,
+    nibbles: Vec<u8>,
+) -> Result<Option<Vec<u8>>, BlobError> {
+    let reader = inner.reader.clone();
+    let read = tokio::task::spawn_blocking(move || reader.subtree(height, &nibbles)).await;
+    let read = read.map_err(|error| BlobError::NotPermitted(error.to_string()))?;
+    Ok(read?.map(|subtree| codec::encode(&subtree)))
 }
 
 /// Takes a pushed payload in and gives the receipt once it is verified and synced.

@@ -8,7 +8,7 @@ use futures::AsyncWriteExt;
 use libp2p::{PeerId, StreamProtocol};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use twinfold_types::{BlobDigest, BlobId, Digest, PublicKey, SeatIndex, Signature, codec};
+use twinfold_types::{BlobDigest, BlobId, Digest, Height, PublicKey, SeatIndex, Signature, codec};
 
 pub const PROTOCOL: StreamProtocol = StreamProtocol::new("/twinfold/payload/1");
 pub const REQUEST_BYTES_MAX: usize = 4_096;
@@ -28,9 +28,21 @@ pub struct UploadProof {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
-    Store { blob: BlobId, proof: UploadProof },
-    Fetch { blob: BlobDigest },
-    FetchModel { digest: Digest },
+    Store {
+        blob: BlobId,
+        proof: UploadProof,
+    },
+    Fetch {
+        blob: BlobDigest,
+    },
+    FetchModel {
+        digest: Digest,
+    },
+    /// The rows of the state of a height whose places begin with these nibbles.
+    FetchState {
+        height: Height,
+        nibbles: Vec<u8>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,0 +1,83 @@
+//! Who may store what, and the receipts for it.
+
+use super::{BlobError, exchange::Inner, wire::UploadProof};
+use crate::network::Peer;
+use twinfold_types::{
+    BlobId, SeatIndex, Signature,
+    blob::{StorageReceipt, StorageReceiptBody, UploadBody},
+    limits,
+    member::{Member, Role},
+    state_key,
+};
+
+/// An upload's signature is good for so long.
+const UPLOAD_AGE_MS_MAX: u64 = 10 * 60 * 1_000;
+
+impl Inner {
+    pub(super) fn check_upload(
+        &self,
+        blob: &BlobId,
+        proof: &UploadProof,
+        now_ms: u64,
+    ) -> Result<(), BlobError> {
+        let refuse = |reason: &str| Err(BlobError::NotPermitted(reason.into()));
+        if blob.length > limits::BLOB_BYTES_MAX {
+            return Err(BlobError::TooLarge { limit: limits::BLOB_BYTES_MAX });
+        }
+        if !blob.is_supported() || usize::from(blob.n) != self.reader.committee().size() {
+            return refuse("the payload's identity must be that of one whole copy a seat");
+        }
+        if proof.time_ms.abs_diff(now_ms) > UPLOAD_AGE_MS_MAX {
+            return refuse(
+                "the upload's signature is over 10 minutes old: check the clock and sign again",
+            );
+        }
+        let body = UploadBody { blob: blob.digest(), time_ms: proof.time_ms };
+        if !proof.key.verify(&body.statement(&self.chain), &proof.signature) {
+            return refuse(
+                "the upload's signature does not match its key, content, time and chain",
+            );
+        }
+        let member: Option<Member> = self
+            .reader
+            .get(&state_key::member(&proof.key))
+            .map_err(|error| BlobError::NotPermitted(error.to_string()))?;
+        let may = |member: &Member| {
+            [Role::Trainer, Role::Operator, Role::Admin].iter().any(|role| member.has(*role))
+        };
+        match member {
+            None => {
+                refuse("the uploader is no member: ask an admin or your operator to add the key")
+            }
+            Some(member) if !may(&member) => refuse("the uploader's roles do not allow uploads"),
+            Some(_) => self.blobs.check_quota(&proof.key, blob.length),
+        }
+    }
+
+    /// This seat's receipt for a payload that is stored and synced here.
+    pub(super) fn own_receipt(&self, blob: &BlobId) -> Option<StorageReceipt> {
+        let seat = self.seat?;
+        let committee = self.reader.committee();
+        let body = StorageReceiptBody { epoch: committee.epoch, blob: blob.digest(), seat };
+        let signature = self.key.sign(&body.statement(&self.chain, &committee.digest()));
+        Some(StorageReceipt { seat, signature })
+    }
+
+    /// A receipt as a validator sent it.
+    pub(super) fn checked_receipt(
+        &self,
+        peer: &Peer,
+        blob: &BlobId,
+        seat: SeatIndex,
+        signature: Signature,
+    ) -> Result<StorageReceipt, BlobError> {
+        let committee = self.reader.committee();
+        let body = StorageReceiptBody { epoch: committee.epoch, blob: blob.digest(), seat };
+        let statement = body.statement(&self.chain, &committee.digest());
+        let theirs = committee.seat_of(&peer.member) == Some(seat);
+        if !theirs || !peer.member.verify(&statement, &signature) {
+            return Err(BlobError::Mismatch(format!("{} sent a false storage receipt", peer.name)));
+        }
+        Ok(StorageReceipt { seat, signature })
+    }
+}
