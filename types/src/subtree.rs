@@ -159,7 +159,7 @@ fn bit_of(place: &[u8; 32], bit: usize) -> bool {
 
 fn nibble_of(place: &[u8; 32], depth: usize) -> u8 {
     let byte = place.get(depth / 2).copied().unwrap_or(0);
-    if depth % 2 == 0 { byte >> 4 } else { byte & 15 }
+    if depth.is_multiple_of(2) { byte >> 4 } else { byte & 15 }
 }
 
 /// Whether a place begins with these nibbles.
