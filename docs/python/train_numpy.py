@@ -68,7 +68,7 @@ def load_data(path, part, parts):
             first = lines.readline().split(",")[0]
         table = np.loadtxt(path, delimiter=",", skiprows=0 if is_number(first) else 1)
         x, y = table[:, :-1], table[:, -1]
-    x = x.astype(np.float32) / max(np.abs(x).max(), 1e-12)
+    x = (x / max(np.abs(x).max(), 1e-12)).astype(np.float32)
     return x[part::parts], y.astype(np.int64)[part::parts]
 
 
