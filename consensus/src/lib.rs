@@ -2,7 +2,8 @@
 //!
 //! [`Machine::step`] takes the time and one [`Event`] and returns the [`Effect`]s to
 //! perform. It reads no clock, does no input or output and draws no randomness, so
-//! the same events give the same effects. The code refers to the rules below by number.
+//! the same events give the same effects. The code refers to the rules below by number; their
+//! guards stand in [`rules`].
 //!
 //! A *vote* signs (chain, committee, epoch, view, height, block digest, kind). A quorum of
 //! equal prepares is a *prepared certificate*, of equal commits a *commit certificate*.
@@ -69,7 +70,9 @@ mod effect;
 mod event;
 mod machine;
 mod order;
+mod planted;
 mod recovery;
+pub mod rules;
 mod sync;
 mod timer;
 mod view_change;
@@ -78,3 +81,5 @@ mod votes;
 pub use effect::{Effect, Evidence, HaltReason, RECORD_FORMAT, Record, RecoveryError};
 pub use event::{Config, Event, Head, Recovered};
 pub use machine::Machine;
+#[cfg(feature = "planted")]
+pub use planted::Planted;

@@ -1,6 +1,6 @@
 //! Ordering in an installed view: propose and prepare (P3, P4, P11, P15).
 
-use crate::{Effect, Machine, Record};
+use crate::{Effect, Machine, Record, planted::Planted};
 use twinfold_types::{
     Block, Digest, Height, SignedTx, TimeMs, View,
     block::{Header, body_digest},
@@ -20,7 +20,7 @@ impl Machine {
             && self.seat == Some(self.committee.leader(self.view))
             && !self.is_in_flight()
             && self.is_base_done()
-            && next <= self.watermark()
+            && next <= self.rules.watermark(&self.standing())
             && next <= self.last_of_view()
     }
 
@@ -74,7 +74,8 @@ impl Machine {
     }
 
     pub(crate) fn sign_vote(&self, kind: VoteKind, height: Height, digest: Digest) -> Option<Vote> {
-        let body = VoteBody { kind, epoch: self.epoch(), view: self.view, height, digest };
+        let view = self.installed.view;
+        let body = VoteBody { kind, epoch: self.epoch(), view, height, digest };
         let statement = body.statement(&self.chain, &self.committee_digest);
         Some(Vote { body, seat: self.seat?, signature: self.signer.sign(&statement) })
     }
@@ -95,9 +96,7 @@ impl Machine {
             return;
         }
         let last = self.head.height.0.saturating_add(PROPOSALS_AHEAD_HEIGHTS);
-        if height <= self.installed.base_height().max(self.head.height)
-            || height > self.last_of_view().min(Height(last))
-        {
+        if height <= self.standing().floor() || height > self.last_of_view().min(Height(last)) {
             return;
         }
         let slot = self.slots.get(&height);
@@ -124,20 +123,17 @@ impl Machine {
 
     /// Whether the base asks nothing of this validator any more (P11).
     fn is_base_done(&self) -> bool {
-        let Some(base) = self.installed.base else { return true };
-        let slot = self.slots.get(&base.height);
-        base.height < self.head.height || slot.is_some_and(|slot| slot.own_prepare.is_some())
+        self.rules.is_base_done(&self.standing(), self.is_base_prepared())
+    }
+
+    fn is_base_prepared(&self) -> bool {
+        let slot = self.slots.get(&self.installed.base_height());
+        slot.is_some_and(|slot| slot.own_prepare.is_some())
     }
 
     pub(crate) fn prepare_base(&mut self) -> bool {
-        let Some(base) = self.installed.base else { return false };
-        if !self.may_vote() || self.is_base_done() {
-            return false;
-        }
-        // A base beside the committed chain: a later view has overtaken this one.
-        if base.height == self.head.height && base.digest != self.head.digest {
-            return false;
-        }
+        let next = self.rules.next_base(&self.standing(), self.is_base_prepared());
+        let Some(base) = next.filter(|_| self.seat.is_some()) else { return false };
         if !self.is_body_safe(&base.digest, base.height) {
             let signers = self.installed.base_signers();
             self.bodies.want(base.digest, base.height, signers, self.now);
@@ -151,26 +147,32 @@ impl Machine {
         if !self.may_vote() || !self.is_base_done() {
             return false;
         }
-        let above = self.installed.base_height().max(self.head.height).next();
+        let above = self.standing().floor().next();
         let ready = self.slots.range(above..).find_map(|(height, slot)| {
             let proposal = slot.pre_prepare.as_ref().filter(|_| slot.own_prepare.is_none())?;
             Some((*height, proposal.body.digest))
         });
         // In order of height: a later one waits for its parent anyway.
         let Some((height, digest)) = ready else { return false };
-        if height > self.watermark() || !self.is_acceptable(height, &digest) {
+        if !self.is_acceptable(height, &digest) {
             return false;
         }
         self.prepare(height, digest);
         true
     }
 
-    /// Parent and time of a proposal that is valid by itself (P4).
+    /// Place and time of a proposal that is valid by itself (P4).
     fn is_acceptable(&mut self, height: Height, digest: &Digest) -> bool {
         let Some(header) = self.bodies.get(digest).map(|block| &block.header) else {
             return false;
         };
-        let Some(parent_time) = self.parent_time(height, &header.parent) else { return false };
+        let (at, base_prepared) = (self.standing(), self.is_base_prepared());
+        let below = height.prev().and_then(|below| self.slots.get(&below)?.own_prepare.as_ref());
+        let own_below = below.map(|vote| vote.body.digest);
+        if !self.rules.may_prepare(&at, base_prepared, height, header.parent, own_below) {
+            return false;
+        }
+        let Some(parent_time) = self.time_of(&header.parent) else { return false };
         let time = header.time;
         let ahead = time > self.now.plus(DRIFT_MS_MAX);
         if ahead {
@@ -179,22 +181,35 @@ impl Machine {
         time > parent_time && !ahead
     }
 
-    /// Time of the parent if a block of this height may stand on it.
-    fn parent_time(&self, height: Height, parent: &Digest) -> Option<TimeMs> {
-        let below = height.prev()?;
-        if below == self.head.height {
-            return (*parent == self.head.digest).then_some(self.head.time);
+    /// Time of a block that another may stand on: the head, or one whose body is held.
+    fn time_of(&self, parent: &Digest) -> Option<TimeMs> {
+        if *parent == self.head.digest {
+            return Some(self.head.time);
         }
-        let own = self.slots.get(&below)?.own_prepare.as_ref()?;
-        let block = self.bodies.get(parent).filter(|_| own.body.digest == *parent)?;
-        Some(block.header.time)
+        let time = self.bodies.get(parent).map(|block| block.header.time);
+        time.or(self.is_planted(Planted::GapFilled).then_some(TimeMs(0)))
     }
 
     fn prepare(&mut self, height: Height, digest: Digest) {
-        self.make_durable(&digest);
-        let Some(vote) = self.sign_vote(VoteKind::Prepare, height, digest) else { return };
-        self.slots.entry(height).or_default().own_prepare = Some(vote.clone());
-        self.persist(Record::Vote(vote.clone()));
+        if !self.is_planted(Planted::BodyNotDurable) {
+            self.make_durable(&digest);
+        }
+        self.cast(VoteKind::Prepare, height, digest);
+    }
+
+    /// Signs a prepare or a commit, has it persisted and says it; it is counted when it comes
+    /// back (P2).
+    pub(crate) fn cast(&mut self, kind: VoteKind, height: Height, digest: Digest) {
+        let Some(vote) = self.sign_vote(kind, height, digest) else { return };
+        let counted_early = self.is_planted(Planted::OwnVoteCountedEarly);
+        let slot = self.slots.entry(height).or_default();
+        if counted_early {
+            slot.votes(kind).insert(vote.seat, vote.clone());
+        }
+        *slot.own(kind) = Some(vote.clone());
+        if !self.is_planted(Planted::VoteNotDurable) {
+            self.persist(Record::Vote(vote.clone()));
+        }
         self.broadcast(ConsensusMessage::Vote(vote));
     }
 

@@ -6,7 +6,7 @@
 
 use crate::{disk::Disk, plan::Lie};
 use std::{collections::VecDeque, sync::Arc};
-use twinfold_consensus::{Config, Effect, Event, Machine, Record};
+use twinfold_consensus_planted::{Config, Effect, Event, Machine, Planted, Record};
 use twinfold_types::{
     Block, Digest, SignedTx, TimeMs, TxId, View,
     key::{Signer, Verifier},
@@ -23,6 +23,9 @@ pub struct Node {
     /// The clock's error.
     pub skew_ms: i64,
     pub view_heights: u64,
+    pub block_txs: usize,
+    /// A mistake in the machine.
+    pub planted: Option<Planted>,
     pub machine: Option<Machine>,
     pub disk: Disk,
     /// Counts lives: whatever was scheduled in an earlier one is void.
@@ -71,7 +74,11 @@ impl Node {
             self.disk.recover(),
         );
         let machine = machine.unwrap_or_else(|error| panic!("node {}: {error}", self.index));
-        self.machine = Some(machine.rotating_every(self.view_heights));
+        let machine = machine.rotating_every(self.view_heights);
+        self.machine = Some(match self.planted {
+            Some(mistake) => machine.with_planted(mistake),
+            None => machine,
+        });
         let checkpoint = self.disk.checkpoint().cloned();
         self.inbox.extend(checkpoint.map(|checkpoint| Event::Executed { checkpoint }));
         self.inbox.push(Event::Tick);
@@ -98,7 +105,8 @@ impl Node {
         self.inbox.push(Event::Work { pending: !waiting.is_empty() });
         if let Some((view, parent, parent_time)) = self.build.filter(|_| !waiting.is_empty()) {
             let time = now.max(parent_time.plus(1));
-            let txs = waiting.into_iter().take(3).filter(|tx| tx.is_valid_at(time)).collect();
+            let txs = waiting.into_iter().take(self.block_txs);
+            let txs = txs.filter(|tx| tx.is_valid_at(time)).collect();
             self.build = None;
             self.inbox.push(Event::Built { view, parent, time, txs });
         }

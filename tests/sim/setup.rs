@@ -2,7 +2,7 @@
 
 use crate::{dice::Dice, disk::Disk, keys, node::Node, plan::Plan, world::START_MS};
 use std::collections::VecDeque;
-use twinfold_consensus::Config;
+use twinfold_consensus_planted::Config;
 use twinfold_types::{
     Committee, Digest, Epoch, SeatIndex, SecretKey, SignedTx, TaskId, TimeMs,
     hash::Tag,
@@ -36,6 +36,8 @@ pub fn nodes(plan: &Plan) -> Vec<Node> {
         lie: plan.lie(index),
         skew_ms: dice.between(0, 2 * SKEW_MS_MAX) as i64 - SKEW_MS_MAX as i64,
         view_heights: plan.view_heights,
+        block_txs: plan.block_txs,
+        planted: plan.planted(),
         machine: None,
         disk: Disk::new(chain, TimeMs(START_MS)),
         life: 0,
