@@ -3,13 +3,13 @@
 use crate::{
     Effect, Evidence, HaltReason, Head, Machine, Record,
     order::PROPOSALS_AHEAD_HEIGHTS,
+    planted::Planted,
     votes::{self, Slot},
 };
 use std::collections::BTreeSet;
 use twinfold_types::{
     Block, Digest, Height, SeatIndex,
     limits::WATERMARK_HEIGHTS,
-    message::ConsensusMessage,
     vote::{Certificate, Vote, VoteBody, VoteKind},
 };
 
@@ -37,7 +37,10 @@ impl Machine {
         if self.is_signed(&vote)
             && let Some(slot) = self.slots.get_mut(&height)
         {
-            slot.votes(kind).insert(vote.seat, vote);
+            slot.votes(kind).insert(vote.seat, vote.clone());
+            if self.is_planted(Planted::VoteNotDurable) && self.seat == Some(vote.seat) {
+                self.persist(Record::Vote(vote));
+            }
         }
     }
 
@@ -57,7 +60,7 @@ impl Machine {
 
     /// Turns quorums of prepares into certificates and those into commit votes.
     pub(crate) fn commit_prepared(&mut self) -> bool {
-        let quorum = self.committee.quorum();
+        let quorum = self.rules.quorum();
         let mut progress = false;
         for height in self.slots.keys().copied().collect::<Vec<_>>() {
             let Some(slot) = self.slots.get_mut(&height) else { continue };
@@ -76,10 +79,7 @@ impl Machine {
         let open = self.slots.get(&height).filter(|slot| slot.own_commit.is_none());
         let Some(prepared) = open.and_then(|slot| slot.prepared.as_ref()) else { return false };
         let (digest, signers) = (prepared.body.digest, signers(prepared));
-        // At the head only a base still needs votes: others may not have committed it.
-        let is_base = self.installed.base_height() == height;
-        if !self.may_vote() || height < self.head.height || (height == self.head.height && !is_base)
-        {
+        if self.seat.is_none() || !self.rules.may_commit(&self.standing(), &prepared.body) {
             return false;
         }
         if !self.is_body_safe(&digest, height) {
@@ -87,16 +87,13 @@ impl Machine {
             return false;
         }
         self.make_durable(&digest);
-        let Some(vote) = self.sign_vote(VoteKind::Commit, height, digest) else { return false };
-        self.slots.entry(height).or_default().own_commit = Some(vote.clone());
-        self.persist(Record::Vote(vote.clone()));
-        self.broadcast(ConsensusMessage::Vote(vote));
+        self.cast(VoteKind::Commit, height, digest);
         true
     }
 
     /// Commits what a quorum of commits decides, ancestors first.
     pub(crate) fn execute_decisions(&mut self) -> bool {
-        let quorum = self.committee.quorum();
+        let quorum = self.rules.quorum();
         let above = self.slots.range(self.head.height.next()..).rev();
         let newest = above.into_iter().find_map(|(_, s)| votes::certificate(&s.commits, quorum));
         if let Some(certificate) = newest {

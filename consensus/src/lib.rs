@@ -2,7 +2,8 @@
 //!
 //! [`Machine::step`] takes the time and one [`Event`] and returns the [`Effect`]s to
 //! perform. It reads no clock, does no input or output and draws no randomness, so
-//! the same events give the same effects. The code refers to the rules below by number.
+//! the same events give the same effects. The code refers to the rules below by number; their
+//! guards stand in [`rules`].
 //!
 //! A *vote* signs (chain, committee, epoch, view, height, block digest, kind). A quorum of
 //! equal prepares is a *prepared certificate*, of equal commits a *commit certificate*.
@@ -14,8 +15,10 @@
 //! - P2. *Durable before spoken.* Whatever is signed is persisted in the turn that sends it,
 //!   and counted only when it comes back after the sync. Before a prepare: the block's body.
 //!   Before a commit: the body and the prepared certificate.
-//! - P3. *Proposing.* The leader of an installed view proposes the height after its committed
-//!   head when there is something to order, the base (P9) is committed and nothing is in flight.
+//! - P3. *Proposing.* The leader of an installed view proposes when there is something to order
+//!   and it has prepared the base (P9): on its latest proposal, the base or the committed head,
+//!   whichever is highest, a few heights above the committed head at most. What an ancestor
+//!   in flight carries is not proposed again.
 //! - P4. *Prepare.* A pre-prepared block is prepared when it is valid by itself, its height is
 //!   above the base and within the watermark (P15), its parent is the committed head or was
 //!   prepared by this validator in this view, and its time is above the parent's and not too far
@@ -41,8 +44,9 @@
 //! - P12. *Synchronising.* A view change for w counts for every v ≤ w. More than f senders above one's
 //!   view pull to the (f+1)-th highest. The timer of a view starts at a quorum, the newest view change
 //!   is repeated until the view is installed, and a valid new view pulls alone.
-//! - P13. *Time-outs.* They double with each view that committed nothing, up to a cap, and shrink
-//!   when blocks come early. The leaders of the last empty views, f at most, get the shortest; n
+//! - P13. *Time-outs.* They follow what blocks took lately, double with each view that committed
+//!   nothing, up to a cap, and shrink again when blocks come early. The leaders of the last empty
+//!   views, f at most, get the shortest; n
 //!   empty views in a row clear these marks. The timer of an installed view runs only while something
 //!   waits to be ordered or is in flight. A view orders a limited number of heights; then the next
 //!   leader takes over as planned.
@@ -69,7 +73,9 @@ mod effect;
 mod event;
 mod machine;
 mod order;
+mod planted;
 mod recovery;
+pub mod rules;
 mod sync;
 mod timer;
 mod view_change;
@@ -78,3 +84,5 @@ mod votes;
 pub use effect::{Effect, Evidence, HaltReason, Record, RecoveryError};
 pub use event::{Config, Event, Head, Recovered};
 pub use machine::Machine;
+#[cfg(feature = "planted")]
+pub use planted::Planted;

@@ -5,6 +5,8 @@ use crate::{
     bodies::Bodies,
     checkpoint::Checkpoints,
     early::Early,
+    planted::Planted,
+    rules::{Rules, Standing},
     sync::Sync,
     timer::Pace,
     view_change::{Installed, ViewChanges},
@@ -14,7 +16,6 @@ use std::{collections::BTreeMap, sync::Arc};
 use twinfold_types::{
     Committee, Digest, Epoch, Height, PublicKey, SeatIndex, TimeMs, View,
     key::{Signer, Verifier},
-    limits::WATERMARK_HEIGHTS,
     message::ConsensusMessage,
     vote::{Certificate, CheckpointCertificate},
 };
@@ -24,6 +25,7 @@ pub struct Machine {
     pub(crate) chain: Digest,
     pub(crate) committee: Committee,
     pub(crate) committee_digest: Digest,
+    pub(crate) rules: Rules,
     pub(crate) seat: Option<SeatIndex>,
     pub(crate) signer: Arc<dyn Signer>,
     pub(crate) verifier: Arc<dyn Verifier>,
@@ -164,6 +166,14 @@ impl Machine {
         self.view_heights = heights.max(1);
         self
     }
+
+    /// A machine with a mistake in it, for the checks to find.
+    #[cfg(feature = "planted")]
+    #[must_use]
+    pub fn with_planted(mut self, mistake: Planted) -> Self {
+        self.rules = self.rules.with_planted(mistake);
+        self
+    }
 }
 
 /// Helpers that every part uses.
@@ -172,20 +182,30 @@ impl Machine {
         self.committee.epoch
     }
 
-    /// Whether this validator may sign votes in the installed view (P7).
-    pub(crate) fn may_vote(&self) -> bool {
-        self.seat.is_some() && self.view == self.installed.view
+    /// What the guards need to know of this validator.
+    pub(crate) fn standing(&self) -> Standing {
+        Standing {
+            view: self.view,
+            installed: self.installed.view,
+            base: self.rules.base_to_vote(self.installed.base),
+            head: (self.head.height, self.head.digest),
+            stable: self.checkpoints.stable_height(),
+        }
     }
 
-    /// The last height that may be voted on (P15).
-    pub(crate) fn watermark(&self) -> Height {
-        Height(self.checkpoints.stable_height().0.saturating_add(WATERMARK_HEIGHTS))
+    /// Whether this validator may sign votes in the installed view (P7).
+    pub(crate) fn may_vote(&self) -> bool {
+        self.seat.is_some() && self.rules.may_vote(&self.standing())
+    }
+
+    pub(crate) fn is_planted(&self, mistake: Planted) -> bool {
+        self.rules.planted.is(mistake)
     }
 
     /// Something is ordered and not committed yet.
     pub(crate) fn is_in_flight(&self) -> bool {
         let weak_quorum = self.committee.weak_quorum();
-        self.installed.base_height() > self.head.height
+        self.standing().base_height() > self.head.height
             || self
                 .slots
                 .range(self.head.height.next()..)
@@ -277,6 +297,7 @@ impl Machine {
         Self {
             chain: config.chain,
             committee_digest: config.committee.digest(),
+            rules: Rules::new(config.committee.size()),
             committee: config.committee,
             seat: config.seat,
             signer,

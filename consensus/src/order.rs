@@ -1,40 +1,77 @@
 //! Ordering in an installed view: propose and prepare (P3, P4, P11, P15).
 
-use crate::{Effect, Machine, Record};
+use crate::{Effect, Head, Machine, Record, planted::Planted};
+use std::collections::BTreeSet;
 use twinfold_types::{
-    Block, Digest, Height, SignedTx, TimeMs, View,
+    Block, Digest, Height, SignedTx, TimeMs, TxId, View,
     block::{Header, body_digest},
-    limits::DRIFT_MS_MAX,
+    limits::{DRIFT_MS_MAX, PIPELINE_HEIGHTS},
     message::ConsensusMessage,
     vote::{Vote, VoteBody, VoteKind},
 };
 
-/// Proposals whose bodies are taken ahead of the committed head.
-pub(crate) const PROPOSALS_AHEAD_HEIGHTS: u64 = 8;
+/// Proposals whose bodies are taken ahead of the committed head: others' heads may be ahead
+/// of this validator's.
+pub(crate) const PROPOSALS_AHEAD_HEIGHTS: u64 = 2 * PIPELINE_HEIGHTS;
 
 /// Proposing (P3).
 impl Machine {
-    fn may_propose(&self) -> bool {
-        let next = self.head.height.next();
+    /// What the next proposal of the installed view stands on: the committed head or the
+    /// base, or the last of the proposals above it.
+    pub fn tip(&self) -> Head {
+        let mut tip = self.head;
+        let base = self.standing().base.filter(|base| base.height > tip.height);
+        if let Some(base) = base
+            && let Some(block) = self.bodies.get(&base.digest)
+        {
+            tip = Head { height: base.height, digest: base.digest, time: block.header.time };
+        }
+        while let Some(proposal) = self.proposal_at(tip.height.next())
+            && let Some(block) = self.bodies.get(&proposal.body.digest)
+            && block.header.parent == tip.digest
+        {
+            let (height, digest, time) = (tip.height.next(), block.digest(), block.header.time);
+            tip = Head { height, digest, time };
+        }
+        tip
+    }
+
+    fn proposal_at(&self, height: Height) -> Option<&Vote> {
+        self.slots.get(&height)?.pre_prepare.as_ref()
+    }
+
+    fn may_propose_on(&self, tip: &Head) -> bool {
+        let next = tip.height.next();
+        let ahead = Height(self.head.height.0.saturating_add(PIPELINE_HEIGHTS));
         self.may_vote()
             && self.seat == Some(self.committee.leader(self.view))
-            && !self.is_in_flight()
             && self.is_base_done()
-            && next <= self.watermark()
+            && tip.height >= self.standing().base_height()
+            && self.proposal_at(next).is_none()
+            && next <= ahead.max(self.standing().base_height().next())
+            && next <= self.rules.watermark(&self.standing())
             && next <= self.last_of_view()
     }
 
     pub(crate) fn ask_to_build(&mut self) {
-        let ask = (self.view, self.head.digest);
-        if self.work && self.asked != Some(ask) && self.may_propose() {
+        let tip = self.tip();
+        let ask = (self.view, tip.digest);
+        if self.work && self.asked != Some(ask) && self.may_propose_on(&tip) {
             self.asked = Some(ask);
             self.effects.push(Effect::Build {
                 view: self.view,
-                height: self.head.height.next(),
-                parent: self.head.digest,
-                parent_time: self.head.time,
+                height: tip.height.next(),
+                parent: tip.digest,
+                parent_time: tip.time,
             });
         }
+    }
+
+    /// Transactions of blocks between the head and the tip: they are ordered already.
+    fn in_flight(&self, tip: &Head) -> BTreeSet<TxId> {
+        let line = self.bodies.ancestry(tip.digest, self.head.height);
+        let blocks = line.iter().filter_map(|digest| self.bodies.get(digest));
+        blocks.flat_map(|block| &block.txs).map(SignedTx::id).collect()
     }
 
     pub(crate) fn on_built(
@@ -45,17 +82,20 @@ impl Machine {
         txs: Vec<SignedTx>,
     ) {
         let asked = self.asked == Some((view, parent)) && self.view == view;
+        let tip = self.tip();
+        let ordered = self.in_flight(&tip);
+        let txs: Vec<_> = txs.into_iter().filter(|tx| !ordered.contains(&tx.id())).collect();
         let header = Header {
             chain: self.chain,
             epoch: self.epoch(),
-            height: self.head.height.next(),
+            height: tip.height.next(),
             parent,
-            time: time.max(self.head.time.plus(1)),
+            time: time.max(tip.time.plus(1)),
             body: body_digest(&txs),
         };
         let block = Block { header, txs };
-        let current = asked && parent == self.head.digest && self.may_propose();
-        if !current || block.check().is_err() {
+        let current = asked && parent == tip.digest && self.may_propose_on(&tip);
+        if !current || block.check(&*self.verifier).is_err() {
             self.effects.push(Effect::Returned(block.txs));
             return;
         }
@@ -74,7 +114,8 @@ impl Machine {
     }
 
     pub(crate) fn sign_vote(&self, kind: VoteKind, height: Height, digest: Digest) -> Option<Vote> {
-        let body = VoteBody { kind, epoch: self.epoch(), view: self.view, height, digest };
+        let view = self.installed.view;
+        let body = VoteBody { kind, epoch: self.epoch(), view, height, digest };
         let statement = body.statement(&self.chain, &self.committee_digest);
         Some(Vote { body, seat: self.seat?, signature: self.signer.sign(&statement) })
     }
@@ -95,9 +136,7 @@ impl Machine {
             return;
         }
         let last = self.head.height.0.saturating_add(PROPOSALS_AHEAD_HEIGHTS);
-        if height <= self.installed.base_height().max(self.head.height)
-            || height > self.last_of_view().min(Height(last))
-        {
+        if height <= self.standing().floor() || height > self.last_of_view().min(Height(last)) {
             return;
         }
         let slot = self.slots.get(&height);
@@ -112,7 +151,7 @@ impl Machine {
             && header.epoch == epoch
             && header.height == height
             && block.digest() == digest;
-        let valid = matches && block.check().is_ok();
+        let valid = matches && block.check(&*self.verifier).is_ok();
         let slot = self.slots.entry(height).or_default();
         if valid {
             slot.pre_prepare = Some(vote);
@@ -124,20 +163,17 @@ impl Machine {
 
     /// Whether the base asks nothing of this validator any more (P11).
     fn is_base_done(&self) -> bool {
-        let Some(base) = self.installed.base else { return true };
-        let slot = self.slots.get(&base.height);
-        base.height < self.head.height || slot.is_some_and(|slot| slot.own_prepare.is_some())
+        self.rules.is_base_done(&self.standing(), self.is_base_prepared())
+    }
+
+    fn is_base_prepared(&self) -> bool {
+        let slot = self.slots.get(&self.installed.base_height());
+        slot.is_some_and(|slot| slot.own_prepare.is_some())
     }
 
     pub(crate) fn prepare_base(&mut self) -> bool {
-        let Some(base) = self.installed.base else { return false };
-        if !self.may_vote() || self.is_base_done() {
-            return false;
-        }
-        // A base beside the committed chain: a later view has overtaken this one.
-        if base.height == self.head.height && base.digest != self.head.digest {
-            return false;
-        }
+        let next = self.rules.next_base(&self.standing(), self.is_base_prepared());
+        let Some(base) = next.filter(|_| self.seat.is_some()) else { return false };
         if !self.is_body_safe(&base.digest, base.height) {
             let signers = self.installed.base_signers();
             self.bodies.want(base.digest, base.height, signers, self.now);
@@ -151,26 +187,32 @@ impl Machine {
         if !self.may_vote() || !self.is_base_done() {
             return false;
         }
-        let above = self.installed.base_height().max(self.head.height).next();
+        let above = self.standing().floor().next();
         let ready = self.slots.range(above..).find_map(|(height, slot)| {
             let proposal = slot.pre_prepare.as_ref().filter(|_| slot.own_prepare.is_none())?;
             Some((*height, proposal.body.digest))
         });
         // In order of height: a later one waits for its parent anyway.
         let Some((height, digest)) = ready else { return false };
-        if height > self.watermark() || !self.is_acceptable(height, &digest) {
+        if !self.is_acceptable(height, &digest) {
             return false;
         }
         self.prepare(height, digest);
         true
     }
 
-    /// Parent and time of a proposal that is valid by itself (P4).
+    /// Place and time of a proposal that is valid by itself (P4).
     fn is_acceptable(&mut self, height: Height, digest: &Digest) -> bool {
         let Some(header) = self.bodies.get(digest).map(|block| &block.header) else {
             return false;
         };
-        let Some(parent_time) = self.parent_time(height, &header.parent) else { return false };
+        let (at, base_prepared) = (self.standing(), self.is_base_prepared());
+        let below = height.prev().and_then(|below| self.slots.get(&below)?.own_prepare.as_ref());
+        let own_below = below.map(|vote| vote.body.digest);
+        if !self.rules.may_prepare(&at, base_prepared, height, header.parent, own_below) {
+            return false;
+        }
+        let Some(parent_time) = self.time_of(&header.parent) else { return false };
         let time = header.time;
         let ahead = time > self.now.plus(DRIFT_MS_MAX);
         if ahead {
@@ -179,22 +221,35 @@ impl Machine {
         time > parent_time && !ahead
     }
 
-    /// Time of the parent if a block of this height may stand on it.
-    fn parent_time(&self, height: Height, parent: &Digest) -> Option<TimeMs> {
-        let below = height.prev()?;
-        if below == self.head.height {
-            return (*parent == self.head.digest).then_some(self.head.time);
+    /// Time of a block that another may stand on: the head, or one whose body is held.
+    fn time_of(&self, parent: &Digest) -> Option<TimeMs> {
+        if *parent == self.head.digest {
+            return Some(self.head.time);
         }
-        let own = self.slots.get(&below)?.own_prepare.as_ref()?;
-        let block = self.bodies.get(parent).filter(|_| own.body.digest == *parent)?;
-        Some(block.header.time)
+        let time = self.bodies.get(parent).map(|block| block.header.time);
+        time.or(self.is_planted(Planted::GapFilled).then_some(TimeMs(0)))
     }
 
     fn prepare(&mut self, height: Height, digest: Digest) {
-        self.make_durable(&digest);
-        let Some(vote) = self.sign_vote(VoteKind::Prepare, height, digest) else { return };
-        self.slots.entry(height).or_default().own_prepare = Some(vote.clone());
-        self.persist(Record::Vote(vote.clone()));
+        if !self.is_planted(Planted::BodyNotDurable) {
+            self.make_durable(&digest);
+        }
+        self.cast(VoteKind::Prepare, height, digest);
+    }
+
+    /// Signs a prepare or a commit, has it persisted and says it; it is counted when it comes
+    /// back (P2).
+    pub(crate) fn cast(&mut self, kind: VoteKind, height: Height, digest: Digest) {
+        let Some(vote) = self.sign_vote(kind, height, digest) else { return };
+        let counted_early = self.is_planted(Planted::OwnVoteCountedEarly);
+        let slot = self.slots.entry(height).or_default();
+        if counted_early {
+            slot.votes(kind).insert(vote.seat, vote.clone());
+        }
+        *slot.own(kind) = Some(vote.clone());
+        if !self.is_planted(Planted::VoteNotDurable) {
+            self.persist(Record::Vote(vote.clone()));
+        }
         self.broadcast(ConsensusMessage::Vote(vote));
     }
 

@@ -92,11 +92,7 @@ impl Machine {
             return Ok(());
         }
         let slot = self.slots.entry(height).or_default();
-        let own = match vote.body.kind {
-            VoteKind::PrePrepare => &mut slot.pre_prepare,
-            VoteKind::Prepare => &mut slot.own_prepare,
-            VoteKind::Commit => &mut slot.own_commit,
-        };
+        let own = slot.own(vote.body.kind);
         if own.as_ref().is_some_and(|own| own.body != vote.body) {
             return Err(RecoveryError::TwoVotes { view, height });
         }

@@ -3,17 +3,22 @@
 use std::collections::VecDeque;
 use twinfold_types::{
     SeatIndex, TimeMs,
-    limits::{VIEW_TIMEOUT_MS_MAX, VIEW_TIMEOUT_MS_MIN},
+    limits::{VIEW_TIMEOUT_MS_FIRST, VIEW_TIMEOUT_MS_MAX, VIEW_TIMEOUT_MS_MIN},
 };
 
 /// Doublings after which the cap holds anyway.
-const BACKOFF_MAX: u32 = 5;
+const BACKOFF_MAX: u32 = 6;
 const _: () = assert!(VIEW_TIMEOUT_MS_MIN << BACKOFF_MAX >= VIEW_TIMEOUT_MS_MAX);
 
-#[derive(Clone, Debug, Default)]
+/// A leader is given so many times what the slowest of the latest blocks took.
+const PATIENCE_FACTOR: u64 = 10;
+
+#[derive(Clone, Debug)]
 pub(crate) struct Pace {
     /// Doublings of the shortest time-out.
     backoff: u32,
+    /// What the slowest of the latest blocks took; it fades as quicker ones come.
+    slowest_ms: u64,
     /// Leaders of the latest empty views, f at most.
     marks: VecDeque<SeatIndex>,
     /// Empty views in a row.
@@ -22,6 +27,20 @@ pub(crate) struct Pace {
     productive: bool,
     /// When the running timer was started, and when it ends.
     running: Option<(TimeMs, TimeMs)>,
+}
+
+impl Default for Pace {
+    /// Nothing is known of the network yet: the first time-out is the cautious one.
+    fn default() -> Self {
+        Self {
+            backoff: 0,
+            slowest_ms: VIEW_TIMEOUT_MS_FIRST / PATIENCE_FACTOR,
+            marks: VecDeque::new(),
+            empty_views: 0,
+            productive: false,
+            running: None,
+        }
+    }
 }
 
 impl Pace {
@@ -35,7 +54,12 @@ impl Pace {
 
     pub fn timeout_ms(&self, leader: SeatIndex) -> u64 {
         let backoff = if self.marks.contains(&leader) { 0 } else { self.backoff };
-        (VIEW_TIMEOUT_MS_MIN << backoff).min(VIEW_TIMEOUT_MS_MAX)
+        (self.shortest_ms() << backoff).min(VIEW_TIMEOUT_MS_MAX)
+    }
+
+    fn shortest_ms(&self) -> u64 {
+        let patience = self.slowest_ms.saturating_mul(PATIENCE_FACTOR);
+        patience.clamp(VIEW_TIMEOUT_MS_MIN, VIEW_TIMEOUT_MS_FIRST)
     }
 
     /// Starts the timer where it should run and does not; stops it where it should not.
@@ -54,11 +78,12 @@ impl Pace {
     /// A block was committed: the view lives. One that came in less than half of the
     /// next shorter time-out makes the time-out shorter.
     pub fn committed(&mut self, now: TimeMs, leader: SeatIndex) {
-        if let Some((started, _)) = self.running
-            && self.backoff > 0
-            && now.0.saturating_sub(started.0) < (VIEW_TIMEOUT_MS_MIN << (self.backoff - 1)) / 2
-        {
-            self.backoff -= 1;
+        if let Some((started, _)) = self.running {
+            let took = now.0.saturating_sub(started.0);
+            if self.backoff > 0 && took < (self.shortest_ms() << (self.backoff - 1)) / 2 {
+                self.backoff -= 1;
+            }
+            self.slowest_ms = took.max(self.slowest_ms - self.slowest_ms / 8);
         }
         self.running = None;
         self.productive = true;
@@ -96,10 +121,11 @@ mod tests {
         for view in 0..10u16 {
             pace.leave(SeatIndex(view % 7), 2, 7);
         }
+        let first = VIEW_TIMEOUT_MS_FIRST;
         assert_eq!(pace.timeout_ms(SeatIndex(6)), VIEW_TIMEOUT_MS_MAX);
         // Views 8 and 9 came after seven empty ones had cleared the marks.
-        assert_eq!(pace.timeout_ms(SeatIndex(2)), VIEW_TIMEOUT_MS_MIN);
-        assert_eq!(pace.timeout_ms(SeatIndex(1)), VIEW_TIMEOUT_MS_MIN);
+        assert_eq!(pace.timeout_ms(SeatIndex(2)), first);
+        assert_eq!(pace.timeout_ms(SeatIndex(1)), first);
         assert_eq!(pace.timeout_ms(SeatIndex(0)), VIEW_TIMEOUT_MS_MAX);
     }
 
@@ -108,9 +134,24 @@ mod tests {
         let mut pace = Pace::default();
         pace.leave(SeatIndex(0), 1, 4);
         pace.leave(SeatIndex(1), 1, 4);
-        assert_eq!(pace.timeout_ms(SeatIndex(2)), VIEW_TIMEOUT_MS_MIN * 4);
+        assert_eq!(pace.timeout_ms(SeatIndex(2)), VIEW_TIMEOUT_MS_FIRST * 4);
         pace.run(true, TimeMs(100), SeatIndex(2));
-        pace.committed(TimeMs(150), SeatIndex(2));
-        assert_eq!(pace.timeout_ms(SeatIndex(2)), VIEW_TIMEOUT_MS_MIN * 2);
+        pace.committed(TimeMs(200), SeatIndex(2));
+        assert_eq!(pace.timeout_ms(SeatIndex(2)), VIEW_TIMEOUT_MS_FIRST * 2);
+    }
+
+    #[test]
+    fn a_quick_network_waits_less_for_a_silent_leader_and_one_slow_block_lasts_a_while() {
+        let mut pace = Pace::default();
+        let block = |pace: &mut Pace, took_ms: u64| {
+            pace.run(true, TimeMs(1_000), SeatIndex(0));
+            pace.committed(TimeMs(1_000 + took_ms), SeatIndex(0));
+            pace.timeout_ms(SeatIndex(0))
+        };
+        assert_eq!(block(&mut pace, 5), 880, "88 ms is the slowest remembered");
+        let quick = (0..40).map(|_| block(&mut pace, 5)).last();
+        assert_eq!(quick, Some(VIEW_TIMEOUT_MS_MIN));
+        assert_eq!(block(&mut pace, 70), 700);
+        assert_eq!(block(&mut pace, 5), 620, "it fades");
     }
 }

@@ -6,9 +6,7 @@ use twinfold_types::{
     Height, SeatIndex, View,
     key::Statement,
     message::ConsensusMessage,
-    vote::{
-        NewView, NewViewBody, ViewChange, ViewChangeBody, ViewChangeHeader, VoteBody, VoteKind,
-    },
+    vote::{NewView, NewViewBody, ViewChange, ViewChangeBody, ViewChangeHeader, VoteBody},
 };
 
 /// The newest installed view and what it stands on. View 0 needs no new view.
@@ -104,17 +102,19 @@ impl Machine {
     /// view or beyond it already (P8).
     fn move_to(&mut self, view: View) -> bool {
         let Some(seat) = self.seat else { return false };
-        if self.highest.as_ref().is_some_and(|highest| highest.body.view >= view) {
+        let highest = self.highest.as_ref().map(|certificate| certificate.body);
+        if !self.rules.may_move(self.view, view, highest.as_ref()) {
             return false;
         }
         self.leave_view();
         self.view = view;
-        let claim = self.highest.as_ref().map(|certificate| certificate.body);
+        let claim = self.rules.claim(highest);
         let body = ViewChangeBody { epoch: self.epoch(), view, claim };
         let statement = body.statement(&self.chain, &self.committee_digest);
         let signature = self.signer.sign(&statement);
         let header = ViewChangeHeader { body, seat, signature };
-        let change = ViewChange { header, certificate: self.highest.clone() };
+        let certificate = self.highest.clone().filter(|_| claim.is_some());
+        let change = ViewChange { header, certificate };
         self.view_changes.own = Some(change.clone());
         self.persist(Record::ViewChange(Box::new(change.clone())));
         self.broadcast(ConsensusMessage::ViewChange(Box::new(change)));
@@ -170,14 +170,9 @@ impl Machine {
     /// Signature, epoch, and a claim of a lower view and a kind that can be claimed.
     fn is_header_valid(&self, header: &ViewChangeHeader) -> bool {
         let body = &header.body;
-        let claim_fits = body.claim.is_none_or(|claim| {
-            claim.view < body.view
-                && claim.epoch == self.epoch()
-                && claim.kind != VoteKind::PrePrepare
-        });
         let statement = body.statement(&self.chain, &self.committee_digest);
         body.epoch == self.epoch()
-            && claim_fits
+            && self.rules.is_claim_valid(self.epoch(), body.view, body.claim.as_ref())
             && self.is_seat_signature(header.seat, &statement, &header.signature)
     }
 
@@ -200,15 +195,17 @@ impl Machine {
             return false;
         }
         let changes = self.view_changes.of_view(self.view);
-        if changes.len() < self.committee.quorum() {
+        if changes.len() < self.rules.quorum() {
             return false;
         }
-        let highest = changes.iter().max_by_key(|change| rank(&change.header));
+        let claims: Vec<_> = changes.iter().map(|change| change.header.body.claim).collect();
+        let base = self.rules.base(&claims);
+        let of_base = changes.iter().find(|change| change.header.body.claim == base);
         let body = NewViewBody {
             epoch: self.epoch(),
             view: self.view,
             headers: changes.iter().map(|change| change.header.clone()).collect(),
-            certificate: highest.and_then(|change| change.certificate.clone()),
+            certificate: of_base.and_then(|change| change.certificate.clone()),
         };
         let statement = body.statement(&self.chain, &self.committee_digest);
         let new_view = NewView { body, signature: self.signer.sign(&statement) };
@@ -219,7 +216,9 @@ impl Machine {
 
     pub(crate) fn on_new_view(&mut self, new_view: NewView) {
         let view = new_view.body.view;
-        if view > self.installed.view && view >= self.view && self.is_new_view_valid(&new_view) {
+        if self.rules.may_install(self.view, self.installed.view, view)
+            && self.is_new_view_valid(&new_view)
+        {
             self.install(new_view);
         }
     }
@@ -228,17 +227,11 @@ impl Machine {
         let NewViewBody { epoch, view, headers, certificate } = &new_view.body;
         let count = headers.len();
         let shape = *epoch == self.epoch()
-            && (self.committee.quorum()..=self.committee.size()).contains(&count)
+            && (self.rules.quorum()..=self.committee.size()).contains(&count)
             && headers.is_sorted_by(|a, b| a.seat < b.seat)
             && headers.iter().all(|header| header.body.view == *view);
-        let highest = headers.iter().map(rank).max().flatten();
-        let base_fits = match certificate {
-            None => highest.is_none(),
-            Some(certificate) => {
-                highest == Some(certificate.body.rank())
-                    && headers.iter().any(|header| header.body.claim == Some(certificate.body))
-            }
-        };
+        let claims: Vec<_> = headers.iter().map(|header| header.body.claim).collect();
+        let base = certificate.as_ref().map(|certificate| &certificate.body);
         let statement = new_view.body.statement(&self.chain, &self.committee_digest);
         let leader = self.committee.leader(*view);
         let verify = || {
@@ -248,7 +241,7 @@ impl Machine {
                     certificate.verify(&self.chain, &self.committee, &*self.verifier).is_ok()
                 })
         };
-        shape && base_fits && verify()
+        shape && self.rules.is_base_fitting(&claims, base) && verify()
     }
 
     /// The votes of the view before are of no use any more: what they made is in the claims.
@@ -268,8 +261,4 @@ impl Machine {
         self.bodies.forget_wanted(|_, _| true);
         self.settled = true;
     }
-}
-
-fn rank(header: &ViewChangeHeader) -> Option<(View, Height)> {
-    header.body.claim.map(|claim| claim.rank())
 }

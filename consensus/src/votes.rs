@@ -32,6 +32,15 @@ impl Slot {
         }
     }
 
+    /// The own vote of a kind, as signed.
+    pub fn own(&mut self, kind: VoteKind) -> &mut Option<Vote> {
+        match kind {
+            VoteKind::PrePrepare => &mut self.pre_prepare,
+            VoteKind::Prepare => &mut self.own_prepare,
+            VoteKind::Commit => &mut self.own_commit,
+        }
+    }
+
     /// Something here was proposed, or others are at it.
     pub fn is_active(&self, weak_quorum: usize) -> bool {
         self.pre_prepare.is_some()

@@ -151,8 +151,8 @@ impl<'a> State<'a> {
         key: &[u8],
         bytes: &[u8],
     ) -> Result<T, LedgerError> {
-        let what = format!("state key {key:02x?}");
-        crate::store::decode(bytes, &what, |reason| self.base.damaged(reason))
+        let damaged = |why| self.base.damaged(format!("state key {key:02x?}: {why}"));
+        crate::store::decode(bytes, "value", damaged)
     }
 }
 

@@ -154,49 +154,64 @@ impl Driver {
     }
 
     /// Tells the core when there starts or ceases to be something to order, and
-    /// builds the block it waits for.
+    /// builds the blocks it waits for.
     fn note_work(&mut self, effects: &mut Vec<Effect>) -> Result<(), DriverError> {
         let now = clock::now();
-        // First, or the next block would carry what this turn committed once more.
-        for effect in effects.iter() {
-            if let Effect::Commit { block, certificate } = effect {
-                let leader = self.machine.committee().leader(certificate.body.view);
-                self.pool.remove_committed(block, leader);
-                self.pool.prune(block.header.time);
-            }
-        }
         self.deadline = self.reader.next_deadline()?;
-        let due = self.deadline.is_some_and(|at| at <= now);
-        // Whoever leads offers everything; the others wait only for what f leaders at
-        // most passed over.
-        let leads = self.machine.seat() == Some(self.machine.leader());
-        let waits = match leads {
-            true => self.pool.has_valid(now),
-            false => self.pool.has_undisputed(now, self.machine.committee().faults()),
-        };
-        let pending = due || waits;
-        if pending != self.pending {
-            self.pending = pending;
-            effects.extend(self.machine.step(now, Event::Work { pending }));
-        }
-        for effect in effects.iter() {
-            if let Effect::Build { view, parent, parent_time, .. } = effect {
-                let (view, parent, parent_time) = (*view, *parent, *parent_time);
-                self.build = Some(Build { view, parent, parent_time });
+        let mut noted = 0;
+        loop {
+            // First, or the next block would carry once more what this turn ordered.
+            effects[noted..].iter().for_each(|effect| self.note(effect));
+            noted = effects.len();
+            let pending = self.has_work(now);
+            if pending != self.pending {
+                self.pending = pending;
+                effects.extend(self.machine.step(now, Event::Work { pending }));
+                continue;
             }
-        }
-        if pending && let Some(build) = self.build.take() {
+            let Some(build) = self.build.take_if(|_| pending) else { return Ok(()) };
             let time = TimeMs(now.0.max(build.parent_time.0 + 1));
             let txs = self.pool.select(time);
             let built = Event::Built { view: build.view, parent: build.parent, time, txs };
             effects.extend(self.machine.step(now, built));
         }
-        Ok(())
+    }
+
+    /// What the pool and the next block must know of an effect at once.
+    fn note(&mut self, effect: &Effect) {
+        match effect {
+            Effect::Commit { block, certificate } => {
+                let leader = self.machine.committee().leader(certificate.body.view);
+                self.pool.remove_committed(block, leader);
+                self.pool.prune(block.header.time);
+            }
+            Effect::Persist(Record::Block(block)) => self.pool.note_ordered(&block.txs),
+            Effect::Returned(txs) => txs.iter().for_each(|tx| self.pool.give_back(tx.clone())),
+            Effect::Build { view, parent, parent_time, .. } => {
+                let (view, parent, parent_time) = (*view, *parent, *parent_time);
+                self.build = Some(Build { view, parent, parent_time });
+            }
+            _ => {}
+        }
+    }
+
+    /// Something waits that no block in flight carries or brings about.
+    fn has_work(&self, now: TimeMs) -> bool {
+        let reached = self.machine.tip().time;
+        if self.deadline.is_some_and(|at| at <= now && at > reached) {
+            return true;
+        }
+        // Whoever leads offers everything; the others wait only for what f leaders at
+        // most passed over.
+        match self.machine.seat() == Some(self.machine.leader()) {
+            true => self.pool.has_valid(now),
+            false => self.pool.has_undisputed(now, self.machine.committee().faults()),
+        }
     }
 
     async fn perform(&mut self, effect: Effect) -> Result<(), DriverError> {
         match effect {
-            Effect::Persist(_) | Effect::Build { .. } => {}
+            Effect::Persist(_) | Effect::Build { .. } | Effect::Returned(_) => {}
             Effect::Broadcast(message) => {
                 self.links.broadcast(&PeerMessage::Consensus(message.clone()));
                 self.loopback.push_back(Event::Message { from: self.own, message });
@@ -207,11 +222,6 @@ impl Driver {
             Effect::ServeCommitted { to, from } => self.serve_committed(&to, from),
             Effect::ServeBlock { to, height, digest } => self.serve_block(&to, height, &digest),
             Effect::Timer(at) => self.timer = Some(at),
-            Effect::Returned(txs) => {
-                for tx in txs {
-                    self.pool.add(tx, false).ok();
-                }
-            }
             Effect::Evidence(evidence) => {
                 tracing::error!(?evidence, "a seat signed two things at once")
             }

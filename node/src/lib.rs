@@ -21,5 +21,6 @@ pub mod node;
 pub mod pool;
 pub mod router;
 pub mod start;
+pub mod verified;
 
 pub use node::Node;

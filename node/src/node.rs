@@ -6,6 +6,7 @@ use crate::{
     clock,
     network::{Links, Peers},
     pool::{Pool, PoolError},
+    verified::Verified,
 };
 use parking_lot::Mutex;
 use std::{path::PathBuf, sync::Arc};
@@ -35,6 +36,8 @@ pub struct Node {
     pub chain: Digest,
     pub own: PublicKey,
     pub key: Arc<SecretKey>,
+    /// Shared by everything that checks signatures here.
+    pub verified: Arc<Verified>,
     pub seat: Option<SeatIndex>,
     pub data: PathBuf,
     pub reader: Reader,
@@ -84,7 +87,7 @@ impl Node {
         if self.pool.contains(&id) || (local && self.reader.tx(&id)?.is_some()) {
             return Ok(id);
         }
-        tx.check(&self.chain)?;
+        tx.check(&self.chain, &*self.verified)?;
         let now = clock::now();
         let (from, until) = (tx.body.valid_from, tx.body.valid_until);
         if from > now.plus(limits::DRIFT_MS_MAX) || until < now {

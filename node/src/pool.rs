@@ -37,6 +37,15 @@ struct Waiting {
     local: bool,
     /// Leaders that committed a block without it while it was valid.
     passed_over: BTreeSet<SeatIndex>,
+    /// A block in flight carries it.
+    ordered: bool,
+}
+
+impl Waiting {
+    /// Whether a block of this time may carry it and none in flight does.
+    fn may_go(&self, time: TimeMs) -> bool {
+        !self.ordered && self.tx.is_valid_at(time)
+    }
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -80,9 +89,30 @@ impl Pool {
         inner.places.insert(id, place);
         inner.waiting.insert(
             place,
-            Waiting { id, tx, bytes, since: Instant::now(), local, passed_over: BTreeSet::new() },
+            Waiting {
+                id,
+                tx,
+                bytes,
+                since: Instant::now(),
+                local,
+                passed_over: BTreeSet::new(),
+                ordered: false,
+            },
         );
         Ok(true)
+    }
+
+    /// A block that carries these is in flight: no other should.
+    pub fn note_ordered(&self, txs: &[SignedTx]) {
+        let mut inner = self.inner.lock();
+        txs.iter().for_each(|tx| inner.set_ordered(&tx.id(), true));
+    }
+
+    /// The block that carried it was dropped.
+    pub fn give_back(&self, tx: SignedTx) {
+        self.inner.lock().set_ordered(&tx.id(), false);
+        // One that waits here already is not added; one too many is dropped.
+        self.add(tx, false).ok();
     }
 
     pub fn contains(&self, id: &TxId) -> bool {
@@ -100,7 +130,7 @@ impl Pool {
         let inner = self.inner.lock();
         let (mut chosen, mut bytes, mut payload) = (Vec::new(), 16, 0u64);
         for waiting in inner.waiting.values() {
-            if !waiting.tx.is_valid_at(time) {
+            if !waiting.may_go(time) {
                 continue;
             }
             bytes += waiting.bytes;
@@ -120,7 +150,9 @@ impl Pool {
     /// oldest first, up to so many bytes.
     pub fn overdue(&self, age: Duration, bytes_max: usize) -> Vec<SignedTx> {
         let inner = self.inner.lock();
-        let overdue = |waiting: &&Waiting| waiting.local && waiting.since.elapsed() >= age;
+        let overdue = |waiting: &&Waiting| {
+            waiting.local && !waiting.ordered && waiting.since.elapsed() >= age
+        };
         let mut bytes = 0;
         let fits = |waiting: &&Waiting| {
             bytes += waiting.bytes;
@@ -132,7 +164,7 @@ impl Pool {
 
     /// Whether something waits that a block of this time may carry.
     pub fn has_valid(&self, time: TimeMs) -> bool {
-        self.inner.lock().waiting.values().any(|waiting| waiting.tx.is_valid_at(time))
+        self.inner.lock().waiting.values().any(|waiting| waiting.may_go(time))
     }
 
     /// Whether something valid waits that at most `faults` leaders passed over. What more
@@ -142,7 +174,7 @@ impl Pool {
         inner
             .waiting
             .values()
-            .any(|waiting| waiting.passed_over.len() <= faults && waiting.tx.is_valid_at(time))
+            .any(|waiting| waiting.passed_over.len() <= faults && waiting.may_go(time))
     }
 
     /// Notes what a leader's committed block did not carry though it could have. What
@@ -154,9 +186,7 @@ impl Pool {
             return;
         }
         for waiting in inner.waiting.values_mut() {
-            if waiting.since.elapsed() > PASSED_OVER_AGE
-                && waiting.tx.is_valid_at(block.header.time)
-            {
+            if waiting.since.elapsed() > PASSED_OVER_AGE && waiting.may_go(block.header.time) {
                 waiting.passed_over.insert(leader);
             }
         }
@@ -212,6 +242,13 @@ impl Inner {
             && let Some(oldest) = self.committed_order.pop_front()
         {
             self.committed.remove(&oldest);
+        }
+    }
+
+    fn set_ordered(&mut self, id: &TxId, ordered: bool) {
+        let place = self.places.get(id);
+        if let Some(waiting) = place.and_then(|place| self.waiting.get_mut(place)) {
+            waiting.ordered = ordered;
         }
     }
 
@@ -272,6 +309,19 @@ mod tests {
         pool.remove_committed(&block(vec![]), SeatIndex(1));
         assert!(!pool.has_undisputed(TimeMs(5), 1));
         assert_eq!(pool.select(TimeMs(5)).len(), 1);
+    }
+
+    #[test]
+    fn what_a_block_in_flight_carries_waits_no_more_until_that_block_is_dropped() {
+        let pool = Pool::default();
+        pool.add(tx(1, 10), true).unwrap();
+        pool.note_ordered(&[tx(1, 10), tx(2, 10)]);
+        assert!(!pool.has_valid(TimeMs(5)) && !pool.has_undisputed(TimeMs(5), 1));
+        assert_eq!((pool.select(TimeMs(5)).len(), pool.size().0), (0, 1));
+        pool.give_back(tx(1, 10));
+        pool.give_back(tx(2, 10));
+        assert_eq!(pool.select(TimeMs(5)).len(), 2, "this node had not heard of the second");
+        assert!(pool.latency_ms().is_none());
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::{
     node::{AgreementStatus, Node},
     pool::Pool,
     router::{Router, admit_transactions, repeat_transactions},
+    verified::Verified,
 };
 use color_eyre::eyre::{WrapErr, eyre};
 use parking_lot::Mutex;
@@ -26,12 +27,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use twinfold_consensus::{Event, HaltReason, Machine, Recovered};
 use twinfold_ledger::{Ledger, LedgerError};
-use twinfold_types::{
-    SeatIndex,
-    genesis::Genesis,
-    key::{Signer, StrictEd25519},
-    vote::Checkpoint,
-};
+use twinfold_types::{SeatIndex, genesis::Genesis, key::Signer, vote::Checkpoint};
 
 const EVENTS_QUEUED: usize = 4_096;
 /// Messages of up to 16 MiB each.
@@ -280,6 +276,7 @@ async fn open(config: &Config, keys: NodeKeys, genesis: Genesis) -> color_eyre::
     let (heads_sender, heads) = watch::channel(head.height);
     let (stable_sender, stable) = watch::channel(stable_height);
     let pool = Arc::new(Pool::default());
+    let verified = Arc::new(Verified::default());
 
     let machine = Machine::new(
         twinfold_consensus::Config {
@@ -289,7 +286,7 @@ async fn open(config: &Config, keys: NodeKeys, genesis: Genesis) -> color_eyre::
             seat,
         },
         key.clone(),
-        Arc::new(StrictEd25519),
+        verified.clone(),
         Recovered {
             head: twinfold_consensus::Head {
                 height: head.height,
@@ -309,6 +306,7 @@ async fn open(config: &Config, keys: NodeKeys, genesis: Genesis) -> color_eyre::
         chain,
         own,
         key,
+        verified,
         seat,
         data: config.data.clone(),
         reader: reader.clone(),

@@ -14,6 +14,7 @@ use twinfold_tests::samples;
 use twinfold_types::{
     SignedTx, TaskId, codec,
     genesis::Genesis,
+    key::StrictEd25519,
     keyfile::KeyFile,
     limits,
     message::{ConsensusMessage, Hello, PeerMessage},
@@ -62,7 +63,7 @@ pub fn transaction(bytes: &[u8]) -> bool {
     let Ok(tx) = SignedTx::decode(bytes) else { return false };
     assert_eq!(codec::encode(&tx), bytes, "not canonical");
     // What a node does next with bytes from anybody.
-    let _ = tx.check(&samples::digest(1));
+    let _ = tx.check(&samples::digest(1), &StrictEd25519);
     let _ = tx.payload_bytes();
     if let twinfold_types::Action::CreateTask(spec) = &tx.body.action {
         let _ = spec.fault();
@@ -75,7 +76,7 @@ pub fn consensus_message(bytes: &[u8]) -> bool {
     if let Some(ConsensusMessage::PrePrepare { block, .. } | ConsensusMessage::Block(block)) =
         &message
     {
-        let _ = block.check();
+        let _ = block.check(&StrictEd25519);
     }
     message.is_some()
 }

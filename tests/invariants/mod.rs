@@ -2,7 +2,13 @@
 //! of its own.
 
 pub mod agreement;
+pub mod base_first;
+pub mod bounded;
+pub mod counted;
 pub mod durability;
 pub mod exactly_once;
 pub mod heals;
+pub mod one_base;
 pub mod single_vote;
+pub mod synced;
+pub mod unbroken;

@@ -1,7 +1,7 @@
 //! A node's disk: what was synced survives a crash, the rest does not.
 
 use std::collections::BTreeSet;
-use twinfold_consensus::{Head, Record, Recovered};
+use twinfold_consensus_planted::{Head, Record, Recovered};
 use twinfold_types::{
     Block, Digest, Epoch, Height, TimeMs, TxId,
     hash::Tag,

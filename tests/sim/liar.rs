@@ -70,7 +70,7 @@ fn other_block(node: &Node, vote: &Vote, block: &Block) -> (Vote, Box<Block>) {
 }
 
 /// The same view change, with nothing claimed.
-pub fn without_claim(node: &Node, change: &ViewChange) -> ViewChange {
+fn without_claim(node: &Node, change: &ViewChange) -> ViewChange {
     let mut body = change.header.body.clone();
     body.claim = None;
     let statement = body.statement(&node.config.chain, &node.config.committee.digest());

@@ -5,8 +5,11 @@
 //! anything out.
 
 use crate::{disk::Disk, plan::Lie};
-use std::{collections::VecDeque, sync::Arc};
-use twinfold_consensus::{Config, Effect, Event, Machine, Record};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+};
+use twinfold_consensus_planted::{Config, Effect, Event, Machine, Planted, Record};
 use twinfold_types::{
     Block, Digest, SignedTx, TimeMs, TxId, View,
     key::{Signer, Verifier},
@@ -23,6 +26,9 @@ pub struct Node {
     /// The clock's error.
     pub skew_ms: i64,
     pub view_heights: u64,
+    pub block_txs: usize,
+    /// A mistake in the machine.
+    pub planted: Option<Planted>,
     pub machine: Option<Machine>,
     pub disk: Disk,
     /// Counts lives: whatever was scheduled in an earlier one is void.
@@ -35,6 +41,8 @@ pub struct Node {
     pub wake: Option<TimeMs>,
     /// Transactions that reached this node's pool.
     pub pool: Vec<(TxId, SignedTx)>,
+    /// Those in blocks that this node prepared or proposed.
+    pub ordered: BTreeSet<TxId>,
     pub build: Option<(View, Digest, TimeMs)>,
     /// What a liar has seen: view changes to build other new views from.
     pub seen_changes: Vec<ViewChange>,
@@ -60,6 +68,7 @@ impl Node {
         self.inbox.clear();
         self.to_execute.clear();
         self.wake = None;
+        self.ordered.clear();
         self.build = None;
     }
 
@@ -71,7 +80,11 @@ impl Node {
             self.disk.recover(),
         );
         let machine = machine.unwrap_or_else(|error| panic!("node {}: {error}", self.index));
-        self.machine = Some(machine.rotating_every(self.view_heights));
+        let machine = machine.rotating_every(self.view_heights);
+        self.machine = Some(match self.planted {
+            Some(mistake) => machine.with_planted(mistake),
+            None => machine,
+        });
         let checkpoint = self.disk.checkpoint().cloned();
         self.inbox.extend(checkpoint.map(|checkpoint| Event::Executed { checkpoint }));
         self.inbox.push(Event::Tick);
@@ -82,7 +95,9 @@ impl Node {
         let committed = |tx: &SignedTx| {
             self.to_execute.iter().any(|(block, _)| block.txs.iter().any(|other| other == tx))
         };
-        let waits = |(id, tx): &&(TxId, SignedTx)| !self.disk.has_executed(id) && !committed(tx);
+        let waits = |(id, tx): &&(TxId, SignedTx)| {
+            !self.ordered.contains(id) && !self.disk.has_executed(id) && !committed(tx)
+        };
         self.pool.iter().filter(waits).map(|(_, tx)| tx.clone()).collect()
     }
 
@@ -98,7 +113,8 @@ impl Node {
         self.inbox.push(Event::Work { pending: !waiting.is_empty() });
         if let Some((view, parent, parent_time)) = self.build.filter(|_| !waiting.is_empty()) {
             let time = now.max(parent_time.plus(1));
-            let txs = waiting.into_iter().take(3).filter(|tx| tx.is_valid_at(time)).collect();
+            let txs = waiting.into_iter().take(self.block_txs);
+            let txs = txs.filter(|tx| tx.is_valid_at(time)).collect();
             self.build = None;
             self.inbox.push(Event::Built { view, parent, time, txs });
         }
@@ -112,7 +128,17 @@ impl Node {
             }
             for effect in machine.step(now, event) {
                 match effect {
-                    Effect::Persist(record) => records.push(record),
+                    Effect::Persist(record) => {
+                        if let Record::Block(block) = &record {
+                            self.ordered.extend(block.txs.iter().map(SignedTx::id));
+                        }
+                        records.push(record);
+                    }
+                    Effect::Returned(txs) => {
+                        for tx in txs {
+                            self.ordered.remove(&tx.id());
+                        }
+                    }
                     other => effects.push(other),
                 }
             }

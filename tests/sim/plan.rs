@@ -1,18 +1,25 @@
 //! What a seed decides before the run starts: size, faults, liars, planted mistakes.
 
 use crate::dice::Dice;
+use twinfold_consensus_planted::Planted;
+use twinfold_types::limits::WATERMARK_HEIGHTS;
 
-/// A mistake put into the machinery on purpose, to prove that the checks see it.
+/// A mistake made on purpose, to prove that the checks see it: in every machine, or around them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Planted {
-    /// One liar more than the committee bears: what a quorum short by one would allow.
+pub enum Mistake {
+    Machine(Planted),
+    World(WorldFault),
+}
+
+/// What a machine cannot help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorldFault {
+    /// One liar more than the committee bears.
     OneLiarTooMany,
     /// The disk acknowledges a sync and keeps nothing of it.
     RecordsLost,
-    /// Messages leave, and own votes count, before the sync.
-    SpokenBeforeDurable,
-    /// View changes claim no certificate.
-    ClaimsForgotten,
+    /// The driver lets messages out, and own votes back in, before the sync.
+    SpokenBeforeSync,
 }
 
 /// How a lying member lies. Its machine runs the honest program; what leaves it does not.
@@ -33,7 +40,7 @@ pub struct Plan {
     pub observer: bool,
     pub real_signatures: bool,
     pub liars: Vec<(usize, Lie)>,
-    pub planted: Option<Planted>,
+    pub mistake: Option<Mistake>,
     /// Faults stop at this time.
     pub faults_ms: u64,
     pub delay_ms_max: u64,
@@ -44,32 +51,33 @@ pub struct Plan {
     pub partitions: u64,
     pub view_heights: u64,
     pub txs: usize,
+    pub block_txs: usize,
+    /// No checkpoint becomes stable while there are faults: the watermark is reached.
+    pub checkpoints_lost: bool,
 }
 
 impl Plan {
-    pub fn new(seed: u64, planted: Option<Planted>) -> Self {
+    pub fn new(seed: u64, mistake: Option<Mistake>) -> Self {
+        let planted = |planted| mistake == Some(Mistake::Machine(planted));
+        let too_many = mistake == Some(Mistake::World(WorldFault::OneLiarTooMany));
         let mut dice = Dice::new(seed);
         let seats = if dice.chance(25) { 7 } else { 4 };
         let faults = (seats - 1) / 3;
         let mut liars = if dice.chance(60) { dice.between(1, faults as u64) as usize } else { 0 };
-        if planted == Some(Planted::OneLiarTooMany) {
+        if too_many {
             liars = faults + 1;
         }
         let lies = [Lie::Equivocate, Lie::Withhold, Lie::Bases];
         let first = dice.index(seats);
         let liars = (0..liars).map(|i| {
-            let lie = if planted == Some(Planted::OneLiarTooMany) {
-                Lie::Equivocate
-            } else {
-                lies[dice.index(lies.len())]
-            };
+            let lie = if too_many { Lie::Equivocate } else { lies[dice.index(lies.len())] };
             ((first + i) % seats, lie)
         });
-        Self {
+        let mut plan = Self {
             seed,
             seats,
             liars: liars.collect(),
-            planted,
+            mistake,
             observer: dice.chance(25),
             real_signatures: seed % 100 == 99,
             faults_ms: dice.between(15_000, 45_000),
@@ -81,6 +89,27 @@ impl Plan {
             partitions: dice.between(0, 4),
             view_heights: [3, 10, 10_000][dice.index(3)],
             txs: dice.between(20, 60) as usize,
+            block_txs: 3,
+            checkpoints_lost: false,
+        };
+        if dice.chance(5) || planted(Planted::WatermarkIgnored) {
+            plan.lose_checkpoints();
+        }
+        plan
+    }
+
+    /// More blocks than the watermark allows above one checkpoint, on a network that is fast
+    /// enough to order them.
+    fn lose_checkpoints(&mut self) {
+        self.checkpoints_lost = true;
+        (self.txs, self.block_txs) = (WATERMARK_HEIGHTS as usize + 40, 1);
+        (self.delay_ms_max, self.drop_percent, self.kills_of_all) = (20, 0, 0);
+    }
+
+    pub fn planted(&self) -> Option<Planted> {
+        match self.mistake {
+            Some(Mistake::Machine(planted)) => Some(planted),
+            _ => None,
         }
     }
 

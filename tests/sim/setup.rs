@@ -2,11 +2,10 @@
 
 use crate::{dice::Dice, disk::Disk, keys, node::Node, plan::Plan, world::START_MS};
 use std::collections::VecDeque;
-use twinfold_consensus::Config;
+use twinfold_consensus_planted::Config;
 use twinfold_types::{
-    Committee, Digest, Epoch, SeatIndex, SecretKey, SignedTx, TaskId, TimeMs,
+    Committee, Digest, Epoch, SeatIndex, SignedTx, TaskId, TimeMs,
     hash::Tag,
-    key::Signer,
     limits::TX_VALIDITY_MS_MAX,
     quorum::Seat,
     tx::{Action, TxBody},
@@ -36,6 +35,8 @@ pub fn nodes(plan: &Plan) -> Vec<Node> {
         lie: plan.lie(index),
         skew_ms: dice.between(0, 2 * SKEW_MS_MAX) as i64 - SKEW_MS_MAX as i64,
         view_heights: plan.view_heights,
+        block_txs: plan.block_txs,
+        planted: plan.planted(),
         machine: None,
         disk: Disk::new(chain, TimeMs(START_MS)),
         life: 0,
@@ -44,15 +45,19 @@ pub fn nodes(plan: &Plan) -> Vec<Node> {
         to_execute: VecDeque::new(),
         wake: None,
         pool: Vec::new(),
+        ordered: Default::default(),
         build: None,
         seen_changes: Vec::new(),
     };
     (0..count).map(node).collect()
 }
 
+/// Whose transactions they are: nobody's seat.
+const CLIENT: usize = 199;
+
 /// Valid transactions; what they do is nobody's business here.
-pub fn transactions(count: usize, chain: &Digest) -> Vec<SignedTx> {
-    let sender = SecretKey::from_seed(&[200; 32]);
+pub fn transactions(plan: &Plan, chain: &Digest) -> Vec<SignedTx> {
+    let sender = keys::signer(CLIENT, plan.real_signatures);
     let from = START_MS - 1_000;
     let body = |nonce: usize| TxBody {
         chain: *chain,
@@ -62,5 +67,5 @@ pub fn transactions(count: usize, chain: &Digest) -> Vec<SignedTx> {
         valid_until: TimeMs(from + TX_VALIDITY_MS_MAX),
         action: Action::CloseTask(TaskId(Digest::ZERO)),
     };
-    (0..count).map(|nonce| body(nonce).sign(&sender)).collect()
+    (0..plan.txs).map(|nonce| body(nonce).sign(&*sender)).collect()
 }

@@ -1,7 +1,7 @@
 //! Blocks. A header holds no view and no certificate, so the digest of a block
 //! stays the same when a later view proposes it again.
 
-use crate::{Digest, Epoch, Height, SignedTx, TimeMs, hash::Tag, limits};
+use crate::{Digest, Epoch, Height, SignedTx, TimeMs, hash::Tag, key::Verifier, limits};
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,7 +59,7 @@ impl Block {
     }
 
     /// Everything about a block that needs no ancestor and no state.
-    pub fn check(&self) -> Result<(), BlockError> {
+    pub fn check(&self, verifier: &dyn Verifier) -> Result<(), BlockError> {
         let bytes = crate::codec::encode(&self.txs).len();
         if self.txs.len() > limits::BLOCK_TXS_MAX || bytes > limits::BLOCK_BYTES_MAX {
             return Err(BlockError::TooLarge { txs: self.txs.len(), bytes });
@@ -79,7 +79,7 @@ impl Block {
             if !tx.is_valid_at(self.header.time) {
                 return Err(BlockError::TxTime { index, time: self.header.time });
             }
-            tx.check(&self.header.chain)
+            tx.check(&self.header.chain, verifier)
                 .map_err(|error| BlockError::Tx { index, reason: error.to_string() })?;
         }
         Ok(())

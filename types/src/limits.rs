@@ -36,13 +36,19 @@ pub const SEATS_MAX: usize = 100;
 pub const VIEW_HEIGHTS_MAX: u64 = 10_000;
 /// Heights beyond the newest stable checkpoint that may be voted on.
 pub const WATERMARK_HEIGHTS: u64 = 64;
+/// Heights a leader may have in flight above the committed head: enough to hide the three
+/// message delays and two syncs that each takes.
+pub const PIPELINE_HEIGHTS: u64 = 4;
 /// A checkpoint is signed at least every so many heights.
 pub const CHECKPOINT_INTERVAL_HEIGHTS: u64 = 16;
 /// How far a header's time may run ahead of a voter's clock.
 pub const DRIFT_MS_MAX: u64 = 2_000;
 
 /// First time-out of a view.
-pub const VIEW_TIMEOUT_MS_MIN: u64 = 1_000;
+pub const VIEW_TIMEOUT_MS_FIRST: u64 = 1_000;
+/// Shortest time-out of a view, where blocks come quickly: a disk that is busy for a
+/// moment must not cost a leader its view.
+pub const VIEW_TIMEOUT_MS_MIN: u64 = 600;
 /// Cap of the exponential back-off of time-outs.
 pub const VIEW_TIMEOUT_MS_MAX: u64 = 30_000;
 /// Votes and view changes are repeated to peers that lag, so often.

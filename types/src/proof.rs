@@ -128,7 +128,7 @@ impl Bundle {
             if audit.receipt.tx != Some(tx.id()) {
                 return Err(ProofError::WrongReceipt);
             }
-            tx.check(chain).map_err(|error| ProofError::Tx(error.to_string()))?;
+            tx.check(chain, &StrictEd25519).map_err(|error| ProofError::Tx(error.to_string()))?;
             audit.verify(checkpoint.audit_size, &checkpoint.audit_root)?;
         }
         self.states.iter().try_for_each(|state| state.verify(&checkpoint.state_root))

@@ -6,7 +6,7 @@ use crate::{
     TaskId, TimeMs,
     codec::{self, CodecError},
     hash::Tag,
-    key::{Purpose, Signer, Statement, statement},
+    key::{Purpose, Signer, Statement, Verifier, statement},
     limits,
     member::{AdminAction, Member},
     model::TensorSpec,
@@ -141,7 +141,7 @@ impl SignedTx {
     }
 
     /// The checks that need no state: chain, window, signature.
-    pub fn check(&self, chain: &Digest) -> Result<(), TxError> {
+    pub fn check(&self, chain: &Digest, verifier: &dyn Verifier) -> Result<(), TxError> {
         let body = &self.body;
         if body.chain != *chain {
             return Err(TxError::WrongChain { tx_chain: body.chain, our_chain: *chain });
@@ -154,7 +154,7 @@ impl SignedTx {
                 max: limits::TX_VALIDITY_MS_MAX,
             });
         }
-        if !body.sender.verify(&body.statement(), &self.signature) {
+        if !verifier.verify(&body.sender, &body.statement(), &self.signature) {
             return Err(TxError::Signature { sender: body.sender });
         }
         Ok(())

@@ -7,7 +7,7 @@ use twinfold_consensus::{Event, Evidence, HaltReason, Record};
 use twinfold_types::{
     Digest, Epoch, Height, SeatIndex, TimeMs, View,
     key::Signer,
-    limits::{DRIFT_MS_MAX, VIEW_HEIGHTS_MAX},
+    limits::{DRIFT_MS_MAX, PIPELINE_HEIGHTS, VIEW_HEIGHTS_MAX},
     message::{CommittedBlocks, ConsensusMessage},
     vote::{
         Certificate, CheckpointCertificate, NewView, NewViewBody, ViewChange, ViewChangeBody,
@@ -23,6 +23,29 @@ fn a_block_is_committed_everywhere_and_its_checkpoint_becomes_stable() {
     for node in &net.nodes {
         assert_eq!(node.stable.as_ref().unwrap().checkpoint.height, Height(1));
     }
+}
+
+#[test]
+fn a_leader_proposes_on_what_is_in_flight_and_stops_four_heights_ahead() {
+    let mut net = TestNet::new(4);
+    net.passes = |_, _, message| !matches!(message, ConsensusMessage::Vote(_));
+    for _ in 0..PIPELINE_HEIGHTS + 3 {
+        net.work(true);
+    }
+    assert_eq!(net.heights(), [0; 5]);
+    assert_eq!(net.nodes[0].machine.tip().height, Height(PIPELINE_HEIGHTS));
+    // Whoever heard the proposals prepared each on the one before.
+    let prepared = |record: &&Record| match record {
+        Record::Vote(vote) => vote.body.kind == VoteKind::Prepare,
+        _ => false,
+    };
+    for node in &net.nodes[..4] {
+        assert_eq!(node.log.iter().filter(prepared).count() as u64, PIPELINE_HEIGHTS);
+    }
+    net.passes = |_, _, _| true;
+    net.pass(1_000);
+    assert!(net.heights().iter().all(|height| *height >= PIPELINE_HEIGHTS), "{:?}", net.heights());
+    assert_eq!(net.views(), [0; 5]);
 }
 
 #[test]

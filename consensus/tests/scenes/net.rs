@@ -187,6 +187,8 @@ impl TestNet {
             Effect::Build { view, parent, parent_time, .. } => {
                 let time = self.now.max(parent_time.plus(1)).plus(node.proposal_ahead_ms);
                 self.queue.push_back((index, Event::Built { view, parent, time, txs: vec![] }));
+                // What it carries waits no more.
+                self.queue.push_back((index, Event::Work { pending: false }));
             }
             Effect::Commit { block, certificate } => {
                 let checkpoint = checkpoint(&block, Digest::ZERO);

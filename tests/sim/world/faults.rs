@@ -1,7 +1,7 @@
 //! What goes wrong, and when it stops.
 
 use super::{Action, World};
-use twinfold_consensus::Event;
+use twinfold_consensus_planted::Event;
 
 const HEALED_DELAY_MS_MAX: u64 = 50;
 

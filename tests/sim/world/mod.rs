@@ -3,12 +3,14 @@
 mod faults;
 mod network;
 mod turns;
+mod watch;
 
 use crate::{
     dice::Dice,
     invariants::{
-        agreement::Agreement, durability::Durability, exactly_once::ExactlyOnce, heals,
-        single_vote::SingleVote,
+        agreement::Agreement, base_first::BaseFirst, counted::Counted, durability::Durability,
+        exactly_once::ExactlyOnce, heals, one_base::OneBase, single_vote::SingleVote,
+        synced::Synced, unbroken::Unbroken,
     },
     node::Node,
     plan::Plan,
@@ -59,6 +61,13 @@ pub struct World {
     single_vote: SingleVote,
     durability: Durability,
     exactly_once: ExactlyOnce,
+    synced: Synced,
+    counted: Counted,
+    one_base: OneBase,
+    base_first: BaseFirst,
+    unbroken: Unbroken,
+    /// The promises that count; all if there are none.
+    promises: &'static [&'static str],
     failure: Option<String>,
 }
 
@@ -74,7 +83,7 @@ impl World {
     pub fn new(plan: Plan, trace: bool) -> Self {
         let nodes = setup::nodes(&plan);
         let index_of = nodes.iter().map(|node| (node.signer.public_key(), node.index)).collect();
-        let txs = setup::transactions(plan.txs, &nodes[0].config.chain);
+        let txs = setup::transactions(&plan, &nodes[0].config.chain);
         let mut world = Self {
             dice: Dice::new(plan.seed ^ 0x7477_696e),
             plan,
@@ -94,6 +103,12 @@ impl World {
             single_vote: SingleVote::default(),
             durability: Durability::default(),
             exactly_once: ExactlyOnce::default(),
+            synced: Synced::default(),
+            counted: Counted::default(),
+            one_base: OneBase::default(),
+            base_first: BaseFirst::default(),
+            unbroken: Unbroken::default(),
+            promises: &[],
             failure: None,
         };
         world.schedule_work();
@@ -102,6 +117,12 @@ impl World {
             world.at(0, Action::Restart { node });
         }
         world
+    }
+
+    /// Looks at these promises only: what else breaks does not end the run.
+    pub fn watching(mut self, promises: &'static [&'static str]) -> Self {
+        self.promises = promises;
+        self
     }
 
     /// The whole run: faults, then none, then everything must be executed everywhere.
@@ -193,6 +214,11 @@ impl World {
     }
 }
 
+/// Whether a failure breaks one of the promises that count.
+pub fn is_watched(promises: &[&str], failure: &str) -> bool {
+    promises.is_empty() || promises.iter().any(|promise| failure.starts_with(promise))
+}
+
 /// Watching.
 impl World {
     fn check(&mut self, result: Result<(), String>) {
@@ -202,7 +228,9 @@ impl World {
     }
 
     fn fail(&mut self, failure: String) {
-        self.failure.get_or_insert(failure);
+        if is_watched(self.promises, &failure) {
+            self.failure.get_or_insert(failure);
+        }
     }
 
     fn note(&self, text: impl FnOnce() -> String) {

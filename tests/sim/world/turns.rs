@@ -1,8 +1,8 @@
 //! Turns of the nodes, and what their effects do.
 
 use super::{Action, World};
-use crate::plan::Planted;
-use twinfold_consensus::{Effect, Event, Evidence};
+use crate::plan::WorldFault;
+use twinfold_consensus_planted::{Effect, Event};
 use twinfold_types::{Block, message::ConsensusMessage, vote::Certificate};
 
 const SYNC_MS_MAX: u64 = 8;
@@ -14,7 +14,7 @@ impl World {
             return;
         }
         self.nodes[node].take_turn(self.now_ms);
-        if self.plan.planted == Some(Planted::SpokenBeforeDurable) {
+        if self.has(WorldFault::SpokenBeforeSync) {
             let effects =
                 self.nodes[node].turn.as_mut().map(|(_, effects)| std::mem::take(effects));
             self.let_out(node, effects.unwrap_or_default());
@@ -29,7 +29,9 @@ impl World {
 
     pub(super) fn finish_turn(&mut self, node: usize) {
         let Some((records, effects)) = self.nodes[node].turn.take() else { return };
-        if self.plan.planted != Some(Planted::RecordsLost) {
+        self.watch_turn(node, &records, &effects);
+        self.watch_sync(node, &records);
+        if !self.has(WorldFault::RecordsLost) {
             self.nodes[node].disk.log.extend(records);
             let compact = self.dice.chance(2);
             if let Some(machine) = self.nodes[node].machine.as_ref().filter(|_| compact) {
@@ -37,7 +39,8 @@ impl World {
             }
         }
         self.let_out(node, effects);
-        if !self.nodes[node].inbox.is_empty() || self.nodes[node].build.is_some() {
+        let builds = self.nodes[node].build.is_some() && !self.nodes[node].waiting().is_empty();
+        if !self.nodes[node].inbox.is_empty() || builds {
             let life = self.nodes[node].life;
             self.at(0, Action::Wake { node, life });
         }
@@ -77,16 +80,11 @@ impl World {
     }
 
     pub(super) fn commit(&mut self, node: usize, block: Block, certificate: Certificate) {
-        let (height, digest) = (block.header.height, block.digest());
         self.note(|| {
+            let (height, digest) = (block.header.height, block.digest());
             format!("{node} commits {height} {digest:?} by view {}", certificate.body.view)
         });
-        if self.nodes[node].is_honest() {
-            let agreement = self.agreement.committed(node, height, digest);
-            let once = self.exactly_once.committed(node, height);
-            self.durability.acknowledged(height, digest);
-            self.check(agreement.and(once));
-        }
+        self.watch_commit(node, &block);
         self.nodes[node].to_execute.push_back((block, certificate));
         if self.nodes[node].to_execute.len() == 1 {
             self.execute_later(node);
@@ -107,16 +105,5 @@ impl World {
             self.execute_later(node);
         }
         self.start_turn(node);
-    }
-
-    pub(super) fn check_evidence(&mut self, evidence: &Evidence) {
-        let seat = match evidence {
-            Evidence::Votes(vote, _) => vote.seat,
-            Evidence::ViewChanges(header, _) => header.seat,
-            Evidence::Checkpoints(vote, _) => vote.seat,
-        };
-        if self.nodes[seat.index()].is_honest() && self.plan.planted.is_none() {
-            self.fail(format!("evidence names the honest seat {seat}: {evidence:?}"));
-        }
     }
 }

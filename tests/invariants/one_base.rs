@@ -1,0 +1,34 @@
+//! An honest node installs one new view of each view for good.
+
+use std::collections::BTreeMap;
+use twinfold_types::{
+    View,
+    vote::{NewView, NewViewBody, VoteBody},
+};
+
+#[derive(Default)]
+pub struct OneBase(BTreeMap<(usize, View), NewViewBody>);
+
+impl OneBase {
+    /// A node synced the record of an installed view.
+    pub fn installed(&mut self, node: usize, new_view: &NewView) -> Result<(), String> {
+        let body = &new_view.body;
+        let first = self.0.entry((node, body.view)).or_insert_with(|| body.clone());
+        if first != body {
+            let base = |body: &NewViewBody| body.certificate.as_ref().map(|it| it.body);
+            return Err(format!(
+                "one base: node {node} installs view {} on {:?} and on {:?}",
+                body.view,
+                base(first),
+                base(body)
+            ));
+        }
+        Ok(())
+    }
+
+    /// What a view stands on at a node. None is genesis.
+    pub fn base(&self, node: usize, view: View) -> Option<VoteBody> {
+        let new_view = self.0.get(&(node, view))?;
+        new_view.certificate.as_ref().map(|certificate| certificate.body)
+    }
+}

@@ -1,0 +1,103 @@
+//! Mistakes made on purpose: each must show within a stated number of seeds, as the promise
+//! that it breaks. What else breaks on the way does not count.
+
+use crate::{
+    plan::{Mistake, Plan, WorldFault},
+    world::{World, is_watched},
+};
+use twinfold_consensus_planted::Planted;
+
+/// Runs seeds until the mistake shows.
+fn is_found(mistake: Mistake, seeds: u64, promises: &'static [&'static str]) {
+    let found = (0..seeds).find_map(|seed| {
+        let world = World::new(Plan::new(seed, Some(mistake)), false).watching(promises);
+        let failure = world.run().err()?;
+        is_watched(promises, &failure).then_some((seed, failure))
+    });
+    let (seed, failure) =
+        found.unwrap_or_else(|| panic!("{mistake:?} shows in none of {seeds} seeds"));
+    println!("{mistake:?} shows at seed {seed}: {failure}");
+}
+
+fn in_world(fault: WorldFault, seeds: u64, promises: &'static [&'static str]) {
+    is_found(Mistake::World(fault), seeds, promises);
+}
+
+fn in_machine(planted: Planted, seeds: u64, promises: &'static [&'static str]) {
+    is_found(Mistake::Machine(planted), seeds, promises);
+}
+
+#[test]
+fn one_liar_too_many_breaks_agreement() {
+    in_world(WorldFault::OneLiarTooMany, 200, &["agreement"]);
+}
+
+#[test]
+fn a_disk_that_loses_records_makes_seats_vote_twice() {
+    in_world(WorldFault::RecordsLost, 200, &["single vote"]);
+}
+
+#[test]
+fn speaking_before_the_sync_makes_seats_vote_twice() {
+    in_world(WorldFault::SpokenBeforeSync, 200, &["single vote"]);
+}
+
+#[test]
+fn a_quorum_short_by_one_breaks_agreement() {
+    in_machine(Planted::QuorumShortByOne, 200, &["agreement"]);
+}
+
+#[test]
+fn an_own_vote_counted_before_its_sync_is_seen() {
+    in_machine(Planted::OwnVoteCountedEarly, 10, &["counted"]);
+}
+
+#[test]
+fn a_body_that_is_not_synced_before_the_prepare_is_seen() {
+    in_machine(Planted::BodyNotDurable, 10, &["synced"]);
+}
+
+#[test]
+fn a_vote_that_leaves_before_it_is_durable_is_seen() {
+    in_machine(Planted::VoteNotDurable, 10, &["synced"]);
+}
+
+#[test]
+fn a_view_change_that_claims_nothing_breaks_agreement() {
+    in_machine(Planted::ClaimIgnored, 200, &["agreement"]);
+}
+
+#[test]
+fn a_new_view_on_the_lowest_claim_breaks_agreement() {
+    in_machine(Planted::LowestClaimTaken, 200, &["agreement"]);
+}
+
+#[test]
+fn a_second_new_view_of_one_view_is_seen() {
+    in_machine(Planted::InstalledTwice, 200, &["one base"]);
+}
+
+#[test]
+fn a_base_that_is_not_prepared_again_breaks_agreement() {
+    in_machine(Planted::BaseSkipped, 200, &["agreement"]);
+}
+
+#[test]
+fn a_base_that_is_not_prepared_first_is_seen() {
+    in_machine(Planted::BaseSkipped, 20, &["base first"]);
+}
+
+#[test]
+fn a_block_prepared_above_a_gap_is_seen() {
+    in_machine(Planted::GapFilled, 200, &["unbroken"]);
+}
+
+#[test]
+fn votes_beyond_the_watermark_are_seen() {
+    in_machine(Planted::WatermarkIgnored, 10, &["bounded"]);
+}
+
+#[test]
+fn a_vote_below_the_view_change_signed_is_seen() {
+    in_machine(Planted::LeavingIgnored, 20, &["single vote"]);
+}
