@@ -3,7 +3,7 @@
 use crate::{Effect, Evidence, HaltReason, Machine, Record};
 use std::collections::{BTreeMap, BTreeSet};
 use twinfold_types::{
-    Height, SeatIndex,
+    Digest, Height, SeatIndex,
     limits::{CHECKPOINT_INTERVAL_HEIGHTS, WATERMARK_HEIGHTS},
     message::ConsensusMessage,
     vote::{Checkpoint, CheckpointCertificate, CheckpointVote},
@@ -37,6 +37,18 @@ impl Checkpoints {
 
     pub fn own_votes(&self) -> impl DoubleEndedIterator<Item = &CheckpointVote> {
         self.own.values()
+    }
+
+    /// What everyone says of the state above the stable height.
+    pub fn roots(&self) -> BTreeMap<Height, BTreeMap<Digest, Vec<SeatIndex>>> {
+        let of_height = |votes: &BTreeMap<SeatIndex, CheckpointVote>| {
+            let mut roots = BTreeMap::<Digest, Vec<SeatIndex>>::new();
+            for (seat, vote) in votes {
+                roots.entry(vote.checkpoint.state_root).or_default().push(*seat);
+            }
+            roots
+        };
+        self.votes.iter().map(|(height, votes)| (*height, of_height(votes))).collect()
     }
 
     /// An own vote as read back from the log: it is synced.

@@ -68,6 +68,7 @@
 mod bodies;
 mod checkpoint;
 mod commit;
+mod diagnosis;
 mod early;
 mod effect;
 mod event;
@@ -81,6 +82,7 @@ mod timer;
 mod view_change;
 mod votes;
 
+pub use diagnosis::{Diagnosis, InFlight};
 pub use effect::{Effect, Evidence, HaltReason, Record, RecoveryError};
 pub use event::{Config, Event, Head, Recovered};
 pub use machine::Machine;

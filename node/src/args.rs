@@ -18,6 +18,8 @@ pub enum Command {
     Init(Init),
     /// Run the node until SIGTERM or Ctrl-C.
     Start(Start),
+    /// Ask running nodes why the network stands still, or whether it does.
+    Doctor(Doctor),
     /// Make, extend, show or check the genesis file that all operators share.
     #[command(subcommand)]
     Genesis(GenesisCommand),
@@ -51,6 +53,22 @@ pub struct Init {
     /// Store the keys unencrypted, readable by the owner only.
     #[arg(long)]
     pub plain_keys: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// URL of a node's API; several are asked one after the other.
+    #[arg(long, value_name = "URL", required_unless_present = "config")]
+    pub node: Vec<String>,
+    /// Ask the node of this configuration file.
+    #[arg(long, env = "TWINFOLD_NODE_CONFIG", conflicts_with = "node")]
+    pub config: Option<PathBuf>,
+    /// Certificate of the nodes' API or of its issuer (PEM), where it is none that the world knows.
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// Print what the nodes answered as JSON, one line a node.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -12,10 +12,14 @@ use crate::{
     node::AgreementStatus,
     pool::Pool,
 };
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use twinfold_consensus::{Effect, Event, HaltReason, Machine, Record};
+use twinfold_consensus::{Diagnosis, Effect, Event, HaltReason, Machine, Record};
 use twinfold_ledger::Reader;
 use twinfold_types::{
     Block, Digest, Height, PublicKey, TimeMs, View, codec, limits,
@@ -25,6 +29,8 @@ use twinfold_types::{
 
 /// Events stepped before the journal is synced once for all of them.
 const TURN_EVENTS_MAX: usize = 256;
+/// The loop turns at least once a second, also when nothing comes.
+const DIAGNOSIS_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Work for the executor, in order.
 pub enum ToExecutor {
@@ -41,6 +47,9 @@ pub struct Driver {
     pub reader: Reader,
     pub executor: mpsc::Sender<ToExecutor>,
     pub status: watch::Sender<AgreementStatus>,
+    pub diagnosis: watch::Sender<Diagnosis>,
+    /// When that was made last.
+    pub diagnosed: Instant,
     /// A block asked for by the core and not yet built.
     pub build: Option<Build>,
     pub timer: Option<TimeMs>,
@@ -262,7 +271,11 @@ impl Driver {
         }
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
+        if self.diagnosed.elapsed() >= DIAGNOSIS_INTERVAL {
+            self.diagnosed = Instant::now();
+            self.diagnosis.send_replace(self.machine.diagnosis());
+        }
         let status = AgreementStatus {
             view: self.machine.view(),
             leader: self.machine.leader(),

@@ -11,7 +11,7 @@ use crate::{
 use parking_lot::Mutex;
 use std::{path::PathBuf, sync::Arc};
 use tokio::sync::{mpsc, watch};
-use twinfold_consensus::Event;
+use twinfold_consensus::{Diagnosis, Event};
 use twinfold_ledger::Reader;
 use twinfold_types::{
     AvailabilityCertificate, BlobDigest, Code, Digest, Height, PublicKey, SeatIndex, SecretKey,
@@ -48,6 +48,7 @@ pub struct Node {
     pub models: Arc<ModelStore>,
     pub exchange: Exchange,
     pub agreement: watch::Receiver<AgreementStatus>,
+    pub diagnosis: watch::Receiver<Diagnosis>,
     /// Newest executed height.
     pub heads: watch::Receiver<Height>,
     /// Height of the newest stable checkpoint.

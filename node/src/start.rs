@@ -25,7 +25,7 @@ use parking_lot::Mutex;
 use std::{collections::VecDeque, sync::Arc};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
-use twinfold_consensus::{Event, HaltReason, Machine, Recovered};
+use twinfold_consensus::{Diagnosis, Event, HaltReason, Machine, Recovered};
 use twinfold_ledger::{Ledger, LedgerError};
 use twinfold_types::{SeatIndex, genesis::Genesis, key::Signer, vote::Checkpoint};
 
@@ -271,6 +271,7 @@ async fn open(config: &Config, keys: NodeKeys, genesis: Genesis) -> color_eyre::
     let (fold_sender, folds) = mpsc::channel(INBOUND_QUEUED);
     let (tx_sender, transactions) = mpsc::channel(INBOUND_QUEUED);
     let (status, agreement) = watch::channel(AgreementStatus::default());
+    let (diagnosis_sender, diagnosis) = watch::channel(Diagnosis::default());
     let head = reader.head();
     let stable_height = reader.stable().map(|stable| stable.checkpoint.height).unwrap_or_default();
     let (heads_sender, heads) = watch::channel(head.height);
@@ -317,6 +318,7 @@ async fn open(config: &Config, keys: NodeKeys, genesis: Genesis) -> color_eyre::
         models,
         exchange,
         agreement,
+        diagnosis,
         heads,
         stable,
         events: event_sender.clone(),
@@ -332,6 +334,8 @@ async fn open(config: &Config, keys: NodeKeys, genesis: Genesis) -> color_eyre::
         reader: reader.clone(),
         executor: work_sender,
         status,
+        diagnosis: diagnosis_sender,
+        diagnosed: std::time::Instant::now(),
         build: None,
         timer: None,
         deadline: None,

@@ -22,6 +22,7 @@ mod nodes_of_different_genesis_refuse_each_other;
 mod random_bytes_on_every_port_harm_nobody;
 mod the_api_is_documented_bounded_and_resumable;
 mod the_api_speaks_tls_where_it_is_configured;
+mod the_doctor_names_who_is_missing;
 mod the_launcher_trains_checks_and_leaves_nothing;
 mod the_operations_page_holds_to_the_letter;
 mod the_python_script_trains;

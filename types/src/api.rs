@@ -123,6 +123,33 @@ view! {
         /// Why the node has stopped taking part, if it has.
         halted: Option<String>,
     }
+    /// Why this node's chain moves or stands still, as far as it can tell.
+    DiagnosisView {
+        /// Sentences for people, the gravest first; empty when nothing is wrong.
+        findings: Vec<String>,
+        /// What this node is doing.
+        doing: String,
+        /// The view moved to, and the newest one installed.
+        view: View,
+        installed: View,
+        leader: String,
+        committed: Height,
+        executed: Height,
+        stable: Height,
+        /// Validators that this node hears, itself included, and those that must be.
+        reachable: Vec<String>,
+        unreachable: Vec<String>,
+        quorum: u32,
+        /// Who votes on what is in flight.
+        heights: Vec<InFlightView>,
+    }
+    InFlightView {
+        height: Height,
+        proposed: bool,
+        body_held: bool,
+        prepared_by: Vec<String>,
+        committed_by: Vec<String>,
+    }
     PeerView {
         name: String,
         peer: String,

@@ -5,12 +5,13 @@ use super::{
     extract::{Path, Query, page_rows, parse},
     json_bytes, view,
 };
+use crate::diagnosis;
 use axum::{Json, extract::State, response::Response};
 use serde::Deserialize;
 use std::sync::Arc;
 use twinfold_types::{
     Height,
-    api::{BlockSummary, BlockView, ErrorView, StatusView, ValidatorView},
+    api::{BlockSummary, BlockView, DiagnosisView, ErrorView, StatusView, ValidatorView},
 };
 use utoipa::IntoParams;
 
@@ -21,6 +22,15 @@ use utoipa::IntoParams;
 ))]
 pub async fn status(State(api): State<Arc<Api>>) -> Result<Json<StatusView>, Refusal> {
     api.read(|api| Ok(Json(view::status(&api.node)))).await
+}
+
+/// Why the chain moves or stands still, as far as this node can tell.
+#[utoipa::path(get, path = "/v1/diagnosis", tag = "chain", responses(
+    (status = OK, description = "Findings, and what they rest on", body = DiagnosisView),
+    (status = "default", description = "A refusal", body = ErrorView),
+))]
+pub async fn diagnosis(State(api): State<Arc<Api>>) -> Json<DiagnosisView> {
+    Json(diagnosis::view(&api.node))
 }
 
 /// The genesis file, as this node started with it.

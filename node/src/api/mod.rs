@@ -134,6 +134,7 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(health::readyz))
         .routes(routes!(health::metrics))
         .routes(routes!(chain::status))
+        .routes(routes!(chain::diagnosis))
         .routes(routes!(chain::genesis))
         .routes(routes!(chain::validators))
         .routes(routes!(chain::blocks))
