@@ -14,6 +14,8 @@ struct Body {
     block: Block,
     /// Its record was written, or is in this turn.
     durable: bool,
+    /// Its transactions were given back: it is kept for a claim's sake only.
+    given_back: bool,
 }
 
 /// A body that a certificate names: each of its signers holds it.
@@ -38,7 +40,7 @@ impl Bodies {
     pub fn insert(&mut self, block: Block, durable: bool) {
         let digest = block.digest();
         self.wanted.remove(&digest);
-        self.held.entry(digest).or_insert(Body { block, durable });
+        self.held.entry(digest).or_insert(Body { block, durable, given_back: false });
     }
 
     /// The block if it must be persisted now; it counts as durable from then on.
@@ -61,12 +63,17 @@ impl Bodies {
         self.held.retain(|_, body| body.block.header.height > height);
     }
 
-    /// Keeps these only, and gives back the transactions of the others.
-    pub fn keep(&mut self, needed: &BTreeSet<Digest>) -> Vec<SignedTx> {
-        let dropped: Vec<Digest> =
-            self.held.keys().filter(|digest| !needed.contains(*digest)).copied().collect();
-        let blocks = dropped.iter().filter_map(|digest| self.held.remove(digest));
-        blocks.flat_map(|body| body.block.txs).collect()
+    /// Keeps what is in the chain and what is claimed, and gives back the transactions of
+    /// all that is not in the chain: a claim may never become a base again.
+    pub fn keep(&mut self, chain: &BTreeSet<Digest>, claimed: &BTreeSet<Digest>) -> Vec<SignedTx> {
+        let mut returned = Vec::new();
+        self.held.retain(|digest, body| {
+            if !chain.contains(digest) && !std::mem::replace(&mut body.given_back, true) {
+                returned.extend(body.block.txs.iter().cloned());
+            }
+            chain.contains(digest) || claimed.contains(digest)
+        });
+        returned
     }
 
     /// The block and its ancestors as far as they are held and above a height.

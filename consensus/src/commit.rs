@@ -215,11 +215,13 @@ impl Machine {
                 needed.extend(slot.digests());
             }
         }
-        let certificates = [&self.highest, &self.decided].into_iter().flatten();
-        for body in certificates.map(|certificate| certificate.body).chain(base) {
+        for body in self.decided.iter().map(|certificate| certificate.body).chain(base) {
             needed.extend(self.bodies.ancestry(body.digest, executed));
         }
-        let dropped = self.bodies.keep(&needed);
+        let highest = self.highest.as_ref().map(|certificate| certificate.body.digest);
+        let claimed = highest.map(|digest| self.bodies.ancestry(digest, executed));
+        let claimed = claimed.into_iter().flatten().collect();
+        let dropped = self.bodies.keep(&needed, &claimed);
         if !dropped.is_empty() {
             self.effects.push(Effect::Returned(dropped));
         }

@@ -124,14 +124,15 @@ impl Rules {
             && self.fits_parent(at, height, parent, own_below)
     }
 
-    /// P5 P7 P15: whether a prepared certificate allows a commit vote. At the head only a base
+    /// P5 P7 P11 P15: whether a prepared certificate allows a commit vote. At the head only a base
     /// still needs votes: others may not have committed it.
     pub fn may_commit(&self, at: &Standing, prepared: &VoteBody) -> bool {
-        let is_base = at.base_height() == prepared.height;
+        let is_base = at.base.is_some_and(|base| base.digest == prepared.digest);
         self.may_vote(at)
             && prepared.kind == VoteKind::Prepare
             && prepared.view == at.installed
             && (prepared.height > at.head.0 || (prepared.height == at.head.0 && is_base))
+            && (is_base || prepared.height > at.base_height())
             && (is_base || prepared.height <= self.watermark(at))
     }
 }
