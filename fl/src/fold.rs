@@ -15,7 +15,7 @@ use twinfold_types::{
 };
 
 /// Payload bytes held at once, unless a single payload is larger.
-const BATCH_BYTES: u64 = 256 << 20;
+pub const BATCH_BYTES: u64 = 256 << 20;
 
 /// What the ledger says of one entry of a round's list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

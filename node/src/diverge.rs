@@ -7,7 +7,7 @@ use std::fmt;
 use twinfold_ledger::Reader;
 use twinfold_types::{
     Digest,
-    subtree::{NIBBLES_MAX, Row, Subtree},
+    subtree::{NIBBLES_MAX, Part, Row, Subtree},
     vote::Checkpoint,
 };
 
@@ -39,7 +39,8 @@ pub async fn first_difference(
         }
         let depth = nibbles.len();
         let (our_parts, their_parts) = (ours.parts(depth), theirs.parts(depth));
-        let differs = |at: &u8| our_parts[usize::from(*at)] != their_parts[usize::from(*at)];
+        let hash = |parts: &[Part; 16], at: u8| parts[usize::from(at)].hash();
+        let differs = |at: &u8| hash(&our_parts, *at) != hash(&their_parts, *at);
         let Some(at) = (0..16).find(differs) else { return Ok(None) };
         nibbles.push(at);
         let expected: Digest = their_parts[usize::from(at)].hash();

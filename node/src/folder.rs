@@ -8,7 +8,11 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::{sync::mpsc, task::JoinSet, time::Instant};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::JoinSet,
+    time::Instant,
+};
 use twinfold_fl::fold::{self, FoldInput};
 use twinfold_ledger::FoldBasis;
 use twinfold_types::{
@@ -17,7 +21,7 @@ use twinfold_types::{
     key::Signer,
     limits,
     message::PeerMessage,
-    model::{ModelId, ModelRecord, model_digest},
+    model::{ModelId, ModelRecord, model_digest, model_values},
     round::{Entry, FoldJob, FoldResult, RoundKey, SignedFoldResult},
     state_key,
     task::{Cluster, Task},
@@ -29,6 +33,9 @@ const EARLY_PER_SEAT_MAX: usize = 16;
 /// Seats put a result on the ledger one after the other, this far apart.
 const SUBMIT_STEP: Duration = Duration::from_millis(400);
 const RETRY: Duration = Duration::from_millis(500);
+const RETRY_MAX: Duration = Duration::from_secs(60);
+/// Memory that folds may take together; a larger one runs alone.
+const FOLDS_MIB_MAX: u32 = 2_048;
 const REPEAT: Duration = Duration::from_secs(1);
 
 pub struct Folder {
@@ -41,10 +48,12 @@ pub struct Folder {
     signed: BTreeMap<(FoldJob, SeatIndex), SignedFoldResult>,
     /// When this seat puts the job's result on the ledger, if it still waits then.
     submit_at: BTreeMap<FoldJob, Instant>,
-    /// When a job whose folding failed is tried again.
-    failed: BTreeMap<FoldJob, Instant>,
+    /// When a job whose folding failed is tried again, and how long it waits after the next failure.
+    failed: BTreeMap<FoldJob, (Instant, Duration)>,
     /// When own results of due jobs are sent once more.
     repeat_at: Instant,
+    /// MiB that no running fold takes.
+    memory: Arc<Semaphore>,
 }
 
 /// What a fold came to; `None` when the job was no longer due.
@@ -75,6 +84,7 @@ impl Folder {
             submit_at: BTreeMap::new(),
             failed: BTreeMap::new(),
             repeat_at: Instant::now() + REPEAT,
+            memory: Arc::new(Semaphore::new(FOLDS_MIB_MAX as usize)),
         }
     }
 
@@ -82,15 +92,22 @@ impl Folder {
     pub async fn run(mut self, mut inbound: mpsc::Receiver<SignedFoldResult>) {
         let mut heads = self.node.heads.clone();
         let mut folds: JoinSet<Done> = JoinSet::new();
+        let mut changed = true;
         loop {
-            self.refresh(&mut folds);
+            // Not for each result that a peer sends: looking costs, and they change nothing.
+            if std::mem::replace(&mut changed, true) {
+                self.refresh(&mut folds);
+            }
             let wake = self.submit_at.values().min().copied();
             let tick = Instant::now() + RETRY;
             let wake = wake.map_or(tick, |at| at.min(tick));
             tokio::select! {
-                changed = heads.changed() => if changed.is_err() { return },
+                head = heads.changed() => if head.is_err() { return },
                 signed = inbound.recv() => match signed {
-                    Some(signed) => self.take(signed),
+                    Some(signed) => {
+                        self.take(signed);
+                        changed = false;
+                    }
                     None => return,
                 },
                 Some(done) = folds.join_next() => self.finished(done),
@@ -119,10 +136,10 @@ impl Folder {
             return;
         }
         for job in self.due.clone() {
-            let waits = self.failed.get(&job).is_some_and(|again| *again > Instant::now());
+            let waits = self.failed.get(&job).is_some_and(|(again, _)| *again > Instant::now());
             if !waits && !self.own.contains_key(&job) && self.running.insert(job) {
-                let node = self.node.clone();
-                folds.spawn(async move { (job, fold_job(&node, job).await) });
+                let (node, memory) = (self.node.clone(), self.memory.clone());
+                folds.spawn(async move { (job, fold_within(&node, job, &memory).await) });
             }
         }
     }
@@ -138,16 +155,20 @@ impl Folder {
             Ok((job, Err(error))) => {
                 tracing::warn!(%error, ?job, "folding failed, trying again");
                 self.running.remove(&job);
-                self.failed.insert(job, Instant::now() + RETRY);
+                self.fail(job);
             }
             // A fold panicked: which one is not told, so all that run count as failed.
             Err(error) => {
                 tracing::error!(%error, "a fold ended badly");
-                let again = Instant::now() + RETRY;
-                self.failed
-                    .extend(std::mem::take(&mut self.running).into_iter().map(|job| (job, again)));
+                std::mem::take(&mut self.running).into_iter().for_each(|job| self.fail(job));
             }
         }
+    }
+
+    /// Tries again later and later: what is missing may never come.
+    fn fail(&mut self, job: FoldJob) {
+        let pause = self.failed.get(&job).map_or(RETRY, |(_, pause)| *pause);
+        self.failed.insert(job, (Instant::now() + pause, (pause * 2).min(RETRY_MAX)));
     }
 
     /// Links lose messages, and a peer may have started after the last word.
@@ -202,8 +223,9 @@ impl Folder {
     fn forget_old(&mut self, seat: SeatIndex) {
         let jobs = self.signed.keys().filter(|(_, of)| *of == seat).map(|(job, _)| *job);
         let (due, other): (Vec<_>, Vec<_>) = jobs.partition(|job| self.due.contains(job));
+        // What is due stays: the state bounds it, and nobody would send it again.
         let excess = (due.len() + other.len()).saturating_sub(EARLY_PER_SEAT_MAX);
-        for job in other.into_iter().chain(due).take(excess) {
+        for job in other.into_iter().take(excess) {
             self.signed.remove(&(job, seat));
         }
     }
@@ -268,6 +290,28 @@ impl Folder {
             }
         }
     }
+}
+
+/// Folds a job once there is memory for it.
+async fn fold_within(
+    node: &Node,
+    job: FoldJob,
+    memory: &Semaphore,
+) -> Result<Option<FoldResult>, FoldError> {
+    let Some(task) = node.reader.task(&job.task())? else { return Ok(None) };
+    let Ok(_held) = memory.acquire_many(memory_mib(&task, &job)).await else { return Ok(None) };
+    fold_job(node, job).await
+}
+
+/// What a fold holds at most: content, steps and sums of the model and of its result, and the
+/// payloads of one batch; a merge holds every cluster's steps.
+fn memory_mib(task: &Task, job: &FoldJob) -> u32 {
+    let values = model_values(&task.spec.tensors).unwrap_or(u64::MAX);
+    let bytes = match job {
+        FoldJob::Round(_) => values.saturating_mul(24).saturating_add(fold::BATCH_BYTES),
+        FoldJob::Merge { .. } => values.saturating_mul(16 + 4 * u64::from(task.spec.clusters)),
+    };
+    u32::try_from((bytes >> 20) + 1).unwrap_or(u32::MAX).min(FOLDS_MIB_MAX)
 }
 
 /// Folds a job if it is still due: all that goes in is read at one instant, since rows

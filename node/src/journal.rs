@@ -39,18 +39,29 @@ pub enum JournalError {
     Damaged { path: PathBuf, offset: usize, reason: String },
     #[error("the journal {} belongs to another chain: {found}, this is {expected}", path.display())]
     OtherChain { path: PathBuf, found: Digest, expected: Digest },
+    #[error(
+        "the journal {} is not there, but this validator has voted before: without it it could sign \
+         two things at once. Put the file back; if it is lost, let the node join with a new key",
+        path.display()
+    )]
+    Missing { path: PathBuf },
     #[error("a batch of {0} bytes is too large for a frame")]
     TooLarge(usize),
 }
 
 impl Journal {
-    /// Opens or creates a journal and returns every record in it.
+    /// Opens a journal and returns every record in it. Only where the node is `new`
+    /// one that is not there is made.
     pub fn open<T: Serialize + DeserializeOwned>(
         path: &Path,
         chain: Digest,
+        new: bool,
     ) -> Result<(Self, Vec<T>), JournalError> {
         let io = |error| JournalError::Io { path: path.into(), error };
         if !path.exists() {
+            if !new {
+                return Err(JournalError::Missing { path: path.into() });
+            }
             write_whole(path, &header(&chain)).map_err(io)?;
         }
         let mut bytes = Vec::new();
@@ -198,7 +209,7 @@ mod tests {
     fn journal() -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal");
-        let (mut journal, _) = Journal::open::<u64>(&path, CHAIN).unwrap();
+        let (mut journal, _) = Journal::open::<u64>(&path, CHAIN, true).unwrap();
         journal.append(&[1u64, 2]).unwrap();
         journal.append(&[3u64]).unwrap();
         (dir, path)
@@ -207,11 +218,11 @@ mod tests {
     #[test]
     fn records_survive_reopening_and_compaction() {
         let (_dir, path) = journal();
-        let (mut journal, records) = Journal::open::<u64>(&path, CHAIN).unwrap();
+        let (mut journal, records) = Journal::open::<u64>(&path, CHAIN, true).unwrap();
         assert_eq!(records, [1, 2, 3]);
         journal.compact(&[3u64]).unwrap();
         journal.append(&[4u64]).unwrap();
-        assert_eq!(Journal::open::<u64>(&path, CHAIN).unwrap().1, [3, 4]);
+        assert_eq!(Journal::open::<u64>(&path, CHAIN, true).unwrap().1, [3, 4]);
     }
 
     #[test]
@@ -221,7 +232,7 @@ mod tests {
         let last = FRAME_HEADER_BYTES + 16;
         for cut in whole.len() - last + 1..whole.len() {
             std::fs::write(&path, &whole[..cut]).unwrap();
-            assert_eq!(Journal::open::<u64>(&path, CHAIN).unwrap().1, [1, 2], "cut at {cut}");
+            assert_eq!(Journal::open::<u64>(&path, CHAIN, true).unwrap().1, [1, 2], "cut at {cut}");
         }
     }
 
@@ -231,7 +242,7 @@ mod tests {
         let mut bytes = std::fs::read(&path).unwrap();
         bytes[HEADER_BYTES + FRAME_HEADER_BYTES + 3] ^= 1;
         std::fs::write(&path, &bytes).unwrap();
-        let Err(error) = Journal::open::<u64>(&path, CHAIN) else { panic!("opened") };
+        let Err(error) = Journal::open::<u64>(&path, CHAIN, true) else { panic!("opened") };
         assert!(error.to_string().contains("byte 40"), "{error}");
     }
 
@@ -243,7 +254,7 @@ mod tests {
             let mut bytes = whole.clone();
             bytes[HEADER_BYTES + MARKER.len() + bit / 8] ^= 1 << (bit % 8);
             std::fs::write(&path, &bytes).unwrap();
-            let opened = Journal::open::<u64>(&path, CHAIN);
+            let opened = Journal::open::<u64>(&path, CHAIN, true);
             assert!(matches!(opened, Err(JournalError::Damaged { .. })), "bit {bit}");
         }
     }
@@ -251,7 +262,7 @@ mod tests {
     #[test]
     fn the_journal_of_another_chain_is_refused() {
         let (_dir, path) = journal();
-        let error = Journal::open::<u64>(&path, Digest([8; 32])).err().unwrap();
+        let error = Journal::open::<u64>(&path, Digest([8; 32]), true).err().unwrap();
         assert!(matches!(error, JournalError::OtherChain { .. }));
     }
 }

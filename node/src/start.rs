@@ -237,7 +237,9 @@ async fn open(config: &Config, keys: NodeKeys, genesis: Genesis) -> color_eyre::
         .wrap_err_with(|| format!("cannot make {}", config.data.display()))?;
     let ledger = Ledger::open(&config.data.join("ledger"), &genesis)?;
     let reader = ledger.reader();
-    let (journal, records) = Journal::open(&config.data.join("journal"), chain)?;
+    // An observer signs nothing, so it may begin a new one at any height.
+    let new = seat.is_none() || reader.head().height.0 == 0;
+    let (journal, records) = Journal::open(&config.data.join("journal"), chain, new)?;
     let blobs = Arc::new(BlobStore::open(&config.data.join("blobs"))?);
     let models = Arc::new(ModelStore::open(&config.data.join("models"))?);
 

@@ -104,7 +104,8 @@ fn records() -> Vec<Record> {
 fn journal() -> Vec<u8> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("journal");
-    let (mut journal, _) = Journal::open::<Record>(&path, samples::digest(1)).expect("a new one");
+    let (mut journal, _) =
+        Journal::open::<Record>(&path, samples::digest(1), true).expect("a new one");
     let records = records();
     journal.append(&records[..2]).expect("room for two records");
     journal.append(&records[2..4]).expect("room for two records");

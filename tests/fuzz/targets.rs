@@ -96,8 +96,11 @@ pub fn journal_record(bytes: &[u8]) -> bool {
 /// Opening drops a torn tail; what is left must open again to the same records.
 pub fn journal_file(bytes: &[u8]) -> bool {
     let path = scratch("journal", bytes);
-    let Ok((_, records)) = Journal::open::<Record>(&path, samples::digest(1)) else { return false };
-    let (_, again) = Journal::open::<Record>(&path, samples::digest(1)).expect("opened before");
+    let Ok((_, records)) = Journal::open::<Record>(&path, samples::digest(1), true) else {
+        return false;
+    };
+    let (_, again) =
+        Journal::open::<Record>(&path, samples::digest(1), true).expect("opened before");
     assert_eq!(records, again, "a repaired journal changed");
     true
 }

@@ -102,6 +102,8 @@ pub const MEMBERS_MAX: usize = 10_000;
 pub const GENESIS_BYTES_MAX: usize = 4 << 20;
 /// Open proposals.
 pub const PROPOSALS_OPEN_MAX: usize = 100;
+/// Open proposals that one admin alone has signed: nobody can keep the others from proposing.
+pub const PROPOSALS_UNSUPPORTED_MAX: usize = 10;
 /// A proposal that has not passed by then lapses.
 pub const PROPOSAL_LIFETIME_MS: u64 = 7 * 24 * 3_600 * 1_000;
 /// Trainers an organisation's operator may add, unless the admins say otherwise.

@@ -43,6 +43,8 @@ pub enum SubtreeError {
     Codec(#[from] codec::CodecError),
     #[error("row {index} of a part of the state stands outside it or out of order")]
     Order { index: usize },
+    #[error("the parts of a part of the state are not named as they should be")]
+    Parts,
     #[error("a part of the state hashes to {found}, expected {expected}")]
     Hash { found: Digest, expected: Digest },
 }
@@ -63,6 +65,15 @@ impl Subtree {
         let subtree: Self = codec::decode(bytes, limits::SUBTREE_ANSWER_BYTES_MAX)?;
         if let Subtree::Rows(rows) = &subtree {
             check_order(rows, nibbles)?;
+        }
+        // A single leaf hashes alike wherever it stands, and an empty part alike under any name:
+        // honest nodes list a single row, and call an empty part so.
+        if let Subtree::Parts(parts) = &subtree {
+            let held = parts.iter().filter(|part| **part != Part::Empty).count();
+            let misnamed = parts.iter().any(|part| *part != Part::Empty && part.hash() == EMPTY);
+            if misnamed || (held == 1 && parts.iter().any(|part| matches!(part, Part::Leaf(_)))) {
+                return Err(SubtreeError::Parts);
+            }
         }
         let found = subtree.hash(nibbles.len());
         if found != *expected {
@@ -258,6 +269,13 @@ mod tests {
         swapped.swap(0, 1);
         assert_eq!(read(swapped, &[]), Err(SubtreeError::Order { index: 1 }));
         assert!(matches!(read(honest, &[0]), Err(SubtreeError::Order { .. })));
+        let mut parts = Box::new([Part::Empty; 16]);
+        parts[3] = Part::Leaf(root);
+        let lone = codec::encode(&Subtree::Parts(parts.clone()));
+        assert_eq!(Subtree::decode(&lone, &[], &root), Err(SubtreeError::Parts));
+        parts[3] = Part::Inner(EMPTY);
+        let hollow = codec::encode(&Subtree::Parts(parts));
+        assert_eq!(Subtree::decode(&hollow, &[], &EMPTY), Err(SubtreeError::Parts));
         assert!(matches!(Subtree::decode(&[9; 40], &[], &root), Err(SubtreeError::Codec(_))));
     }
 }

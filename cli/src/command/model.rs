@@ -302,7 +302,17 @@ fn verify(context: &Context, id: ModelId, recompute: bool) -> Result<()> {
         verify_model(&client, &chain.genesis, &id, &options, &mut |text| progress.say(text))?;
     drop(progress);
     let pinned = context.global.genesis.is_some();
-    context.output.show(&report, || human_report(&report, recompute, pinned))
+    let verified = Verified { report: &report, genesis_pinned: pinned };
+    context.output.show(&verified, || human_report(&report, recompute, pinned))
+}
+
+/// The report for programs.
+#[derive(Serialize)]
+struct Verified<'a> {
+    #[serde(flatten)]
+    report: &'a VerifyReport,
+    /// Whether all rests on a genesis file of the caller's; else on what the node says is one.
+    genesis_pinned: bool,
 }
 
 fn human_report(report: &VerifyReport, recompute: bool, pinned: bool) -> String {

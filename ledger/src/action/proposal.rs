@@ -19,6 +19,8 @@ use twinfold_types::{
 pub fn propose(exec: &mut Exec<'_>, id: &TxId, admin: &Member, action: &AdminAction) -> Outcome {
     let open = exec.state.keys(&Prefix::ProposalLapse.scan(), limits::PROPOSALS_OPEN_MAX)?;
     require(open.len() < limits::PROPOSALS_OPEN_MAX, Code::TooManyProposals)?;
+    let unsupported = unsupported_of(exec, &open, admin)?;
+    require(unsupported < limits::PROPOSALS_UNSUPPORTED_MAX, Code::TooManyProposals)?;
     check(exec, action)?;
     let proposal = Proposal {
         id: *id,
@@ -30,6 +32,16 @@ pub fn propose(exec: &mut Exec<'_>, id: &TxId, admin: &Member, action: &AdminAct
     exec.state.put(state_key::proposal_lapse(proposal.expires, id), &());
     exec.event(Event::ProposalOpened { id: *id });
     settle(exec, proposal)
+}
+
+/// Open proposals that this admin alone has signed.
+fn unsupported_of(exec: &Exec<'_>, open: &[Vec<u8>], admin: &Member) -> Outcome<usize> {
+    let mut found = 0;
+    for (_, id) in open.iter().filter_map(|key| state_key::parse_proposal_lapse(key)) {
+        let proposal: Proposal = exec.state.expect(&state_key::proposal(&id))?;
+        found += usize::from(proposal.signers.len() == 1 && proposal.signers.contains(&admin.key));
+    }
+    Ok(found)
 }
 
 pub fn sign(exec: &mut Exec<'_>, id: &TxId, admin: &Member) -> Outcome {

@@ -188,12 +188,13 @@ fn a_proposal_lapses_at_the_end_of_its_lifetime() {
 }
 
 #[test]
-fn open_proposals_are_bounded() {
+fn proposals_that_nobody_else_supports_are_bounded_and_keep_no_other_admin_from_proposing() {
     let mut chain = Chain::new();
     let action = || Action::Propose(AdminAction::SetThreshold(1));
-    let txs = (0..=limits::PROPOSALS_OPEN_MAX).map(|_| chain.tx(ADMIN, action())).collect();
+    let txs = (0..=limits::PROPOSALS_UNSUPPORTED_MAX).map(|_| chain.tx(ADMIN, action())).collect();
     let receipts = chain.block(txs);
     let (last, others) = receipts.split_last().unwrap();
     assert!(others.iter().all(|receipt| receipt.code == Code::Ok));
     assert_eq!(last.code, Code::TooManyProposals);
+    assert_eq!(chain.apply(ADMIN_TWO, action()).code, Code::Ok);
 }

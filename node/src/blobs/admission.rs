@@ -14,7 +14,19 @@ use twinfold_types::{
 const UPLOAD_AGE_MS_MAX: u64 = 10 * 60 * 1_000;
 
 impl Inner {
+    /// Whether a member may upload so much now, and really signed for it.
     pub(super) fn check_upload(
+        &self,
+        blob: &BlobId,
+        proof: &UploadProof,
+        now_ms: u64,
+    ) -> Result<(), BlobError> {
+        self.check_proof(blob, proof, now_ms)?;
+        self.blobs.check_quota(&proof.key, blob.length)
+    }
+
+    /// The same but for the quota, which what is stored already does not use again.
+    pub(super) fn check_proof(
         &self,
         blob: &BlobId,
         proof: &UploadProof,
@@ -50,7 +62,7 @@ impl Inner {
                 refuse("the uploader is no member: ask an admin or your operator to add the key")
             }
             Some(member) if !may(&member) => refuse("the uploader's roles do not allow uploads"),
-            Some(_) => self.blobs.check_quota(&proof.key, blob.length),
+            Some(_) => Ok(()),
         }
     }
 

@@ -14,7 +14,7 @@ use std::{
     io::Read,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -57,6 +57,8 @@ pub(super) struct Inner {
     pub(super) blobs: Arc<BlobStore>,
     pub(super) models: Arc<ModelStore>,
     sent_bytes: AtomicU64,
+    /// Requests made: they begin with one peer after the other.
+    asked: AtomicUsize,
     pub(super) serving: Semaphore,
 }
 
@@ -89,6 +91,7 @@ impl Exchange {
             blobs,
             models,
             sent_bytes: AtomicU64::new(0),
+            asked: AtomicUsize::new(0),
             serving: Semaphore::new(SERVED_AT_ONCE),
         });
         tokio::spawn(serve::serve(inner.clone(), incoming));
@@ -150,7 +153,7 @@ impl Exchange {
         if let Some(content) = self.inner.blobs.read_whole(digest)? {
             return Ok(content);
         }
-        self.fetch_blob(digest).await
+        self.fetch_blob(digest, limits::BLOB_BYTES_MAX).await
     }
 
     /// Brings a payload here that the ledger names: certified means that others have it.
@@ -159,7 +162,7 @@ impl Exchange {
         if self.inner.blobs.has(&digest) {
             return Ok(());
         }
-        let content = self.fetch_blob(&digest).await?;
+        let content = self.fetch_blob(&digest, blob.length).await?;
         let (blobs, blob) = (self.inner.blobs.clone(), *blob);
         tokio::task::spawn_blocking(move || {
             let mut incoming = blobs.begin()?;
@@ -170,13 +173,9 @@ impl Exchange {
         .map_err(|error| BlobError::NotPermitted(error.to_string()))?
     }
 
-    async fn fetch_blob(&self, digest: &BlobDigest) -> Result<Vec<u8>, BlobError> {
+    async fn fetch_blob(&self, digest: &BlobDigest, limit: u64) -> Result<Vec<u8>, BlobError> {
         for peer in self.inner.validators() {
-            match self
-                .inner
-                .fetch(&peer, Request::Fetch { blob: *digest }, limits::BLOB_BYTES_MAX)
-                .await
-            {
+            match self.inner.fetch(&peer, Request::Fetch { blob: *digest }, limit).await {
                 Ok(content) => {
                     let n = self.inner.reader.committee().size();
                     if BlobId::whole_copies(&content, n).digest() == *digest {
@@ -245,6 +244,11 @@ impl Inner {
         peers.retain(|peer| {
             committee.seat_of(&peer.member).is_some() && connected.contains(&peer.id)
         });
+        // Another one first each time: whoever withholds is not always asked before the rest.
+        let first = self.asked.fetch_add(1, Ordering::Relaxed);
+        if let Some(first) = first.checked_rem(peers.len()) {
+            peers.rotate_left(first);
+        }
         peers
     }
 
@@ -326,7 +330,9 @@ impl Inner {
                 stream.flush().await?;
                 return Ok(());
             }
-            stream.write_all(&chunk[..read]).await?;
+            tokio::time::timeout(SILENCE_MAX, stream.write_all(&chunk[..read]))
+                .await
+                .map_err(|_| NetworkError::TimedOut { peer: "a reader".into() })??;
             self.sent_bytes.fetch_add(read as u64, Ordering::Relaxed);
         }
     }
@@ -337,8 +343,11 @@ impl Inner {
             send(&mut stream, &request).await?;
             match receive(&mut stream, &peer.id).await? {
                 Answer::Content { length } if length <= limit => {
-                    let content = read_content(&mut stream, peer, length).await?;
-                    Ok(content)
+                    // A peer that sends a byte now and then is given up as well.
+                    let content = read_content(&mut stream, peer, length);
+                    let content = tokio::time::timeout(transfer_time(length), content).await;
+                    let late = |_| NetworkError::TimedOut { peer: peer.name.clone() };
+                    Ok(content.map_err(late)??)
                 }
                 Answer::Refused(reason) => Err(BlobError::NotPermitted(reason)),
                 other => Err(unexpected(peer, &other).into()),

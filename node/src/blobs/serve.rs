@@ -7,14 +7,25 @@ use super::{
 };
 use crate::network::{NetworkError, Peer, frame::greet};
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
-use std::sync::Arc;
+use libp2p::PeerId;
+use std::{collections::BTreeMap, sync::Arc};
+use tokio::sync::Semaphore;
 use twinfold_types::{BlobId, Height, codec, limits};
 
+/// Requests of one peer that are answered at once.
+const PEER_AT_ONCE: usize = 8;
+
 pub async fn serve(inner: Arc<Inner>, mut incoming: libp2p_stream::IncomingStreams) {
+    // Only members' peers come here, so there are no more of these than members.
+    let mut shares: BTreeMap<PeerId, Arc<Semaphore>> = BTreeMap::new();
     while let Some((id, stream)) = incoming.next().await {
         let Some(peer) = inner.peers.by_id(&id) else { continue };
         let inner = inner.clone();
+        let own_share = shares.entry(id).or_insert_with(|| Arc::new(Semaphore::new(PEER_AT_ONCE)));
+        let own_share = own_share.clone();
         tokio::spawn(async move {
+            // One peer that reads nothing must not keep the others waiting.
+            let Ok(_share) = own_share.acquire().await else { return };
             let Ok(_permit) = inner.serving.acquire().await else { return };
             if let Err(error) = answer(&inner, &peer, stream).await {
                 tracing::debug!(peer = %peer.name, %error, "payload request failed");
@@ -70,6 +81,14 @@ async fn subtree(
     Ok(read?.map(|subtree| codec::encode(&subtree)))
 }
 
+/// Whether the payload is stored here, undamaged.
+async fn is_whole(inner: &Inner, blob: &BlobId) -> Result<bool, BlobError> {
+    let (blobs, digest) = (inner.blobs.clone(), blob.digest());
+    tokio::task::spawn_blocking(move || Ok(blobs.read_whole(&digest)?.is_some()))
+        .await
+        .map_err(|error| BlobError::NotPermitted(error.to_string()))?
+}
+
 /// Takes a pushed payload in and gives the receipt once it is verified and synced.
 async fn take_in(
     inner: &Inner,
@@ -77,8 +96,9 @@ async fn take_in(
     blob: &BlobId,
     proof: &UploadProof,
 ) -> Result<Answer, BlobError> {
-    if inner.blobs.read_whole(&blob.digest())?.is_none() {
-        inner.check_upload(blob, proof, crate::clock::now().0)?;
+    inner.check_proof(blob, proof, crate::clock::now().0)?;
+    if !is_whole(inner, blob).await? {
+        inner.blobs.check_quota(&proof.key, blob.length)?;
         send(stream, &Answer::Continue).await?;
         let mut incoming = inner.blobs.begin()?;
         let mut chunk = vec![0; limits::BLOB_CHUNK_BYTES];

@@ -40,7 +40,10 @@ impl World {
         }
         self.let_out(node, effects);
         let builds = self.nodes[node].build.is_some() && !self.nodes[node].waiting().is_empty();
-        if !self.nodes[node].inbox.is_empty() || builds {
+        // A timer that went off during the turn was not heard.
+        let clock = self.nodes[node].clock(self.now_ms);
+        let due = self.nodes[node].wake.is_some_and(|wake| wake <= clock);
+        if !self.nodes[node].inbox.is_empty() || builds || due {
             let life = self.nodes[node].life;
             self.at(0, Action::Wake { node, life });
         }
