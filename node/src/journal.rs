@@ -1,8 +1,10 @@
 //! The journal: what must be durable before it is spoken. One file of frames, each
 //! a batch of records written by one call and synced by one `fdatasync`.
 //!
-//! A frame is `marker 4 bytes · length u32 · checksum 8 bytes · batch`; the checksum
-//! covers length and batch. A bad frame at the end was cut short before its sync and
+//! A frame is `marker 16 bytes · length u32 · checksum 8 bytes · batch`; the checksum
+//! covers length and batch. The marker is drawn at random for each file and stands in its
+//! header: nothing that others write, such as the transactions of a block, can look like a
+//! frame. A bad frame at the end was cut short before its sync and
 //! is dropped on opening. A bad frame with a good one behind it was synced once and is
 //! refused with its offset: a validator that forgot its votes could vote twice.
 
@@ -14,10 +16,14 @@ use std::{
 };
 use twinfold_types::{Digest, codec, hash::Tag};
 
-const MAGIC: &[u8; 8] = b"TFJRNL01";
-const HEADER_BYTES: usize = 40;
-const MARKER: &[u8; 4] = b"TFJ>";
-const FRAME_HEADER_BYTES: usize = 16;
+const MAGIC: &[u8; 8] = b"TFJRNL02";
+/// Magic, chain and marker.
+const HEADER_BYTES: usize = 56;
+const CHAIN_AT: std::ops::Range<usize> = 8..40;
+const FRAME_HEADER_BYTES: usize = 28;
+
+/// What the frames of one file begin with.
+type Marker = [u8; 16];
 /// Above this a journal is rewritten with the records that still matter.
 const COMPACT_BYTES: u64 = 32 << 20;
 /// A frame never holds more: one block of the largest size and its votes.
@@ -27,6 +33,7 @@ pub struct Journal {
     path: PathBuf,
     file: File,
     chain: Digest,
+    marker: Marker,
     length: u64,
 }
 
@@ -62,11 +69,11 @@ impl Journal {
             if !new {
                 return Err(JournalError::Missing { path: path.into() });
             }
-            write_whole(path, &header(&chain)).map_err(io)?;
+            write_whole(path, &header(&chain, &rand::random())).map_err(io)?;
         }
         let mut bytes = Vec::new();
         File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)).map_err(io)?;
-        let (records, end) = read_frames(path, &bytes, &chain)?;
+        let (marker, records, end) = read_frames(path, &bytes, &chain)?;
         let file = OpenOptions::new().append(true).open(path).map_err(io)?;
         if end < bytes.len() {
             tracing::warn!(
@@ -75,13 +82,13 @@ impl Journal {
             );
             file.set_len(end as u64).and_then(|()| file.sync_all()).map_err(io)?;
         }
-        Ok((Self { path: path.into(), file, chain, length: end as u64 }, records))
+        Ok((Self { path: path.into(), file, chain, marker, length: end as u64 }, records))
     }
 
     /// Appends a batch and syncs it. When this returns an error, nothing that
     /// depends on the batch may be spoken and the process must end.
     pub fn append<T: Serialize>(&mut self, records: &[T]) -> Result<(), JournalError> {
-        let frame = frame(records)?;
+        let frame = frame(&self.marker, records)?;
         let written = self.file.write_all(&frame).and_then(|()| self.file.sync_data());
         written.map_err(|error| JournalError::Io { path: self.path.clone(), error })?;
         self.length += frame.len() as u64;
@@ -95,9 +102,9 @@ impl Journal {
     /// Replaces the whole journal, atomically.
     pub fn compact<T: Serialize>(&mut self, records: &[T]) -> Result<(), JournalError> {
         let io = |error| JournalError::Io { path: self.path.clone(), error };
-        let mut bytes = header(&self.chain);
+        let mut bytes = header(&self.chain, &self.marker);
         for record in records {
-            bytes.extend_from_slice(&frame(std::slice::from_ref(record))?);
+            bytes.extend_from_slice(&frame(&self.marker, std::slice::from_ref(record))?);
         }
         write_whole(&self.path, &bytes).map_err(io)?;
         self.file = OpenOptions::new().append(true).open(&self.path).map_err(io)?;
@@ -124,8 +131,8 @@ pub fn sync_parent(path: &Path) -> std::io::Result<()> {
     }
 }
 
-fn header(chain: &Digest) -> Vec<u8> {
-    [MAGIC.as_slice(), &chain.0].concat()
+fn header(chain: &Digest, marker: &Marker) -> Vec<u8> {
+    [MAGIC.as_slice(), &chain.0, marker].concat()
 }
 
 fn checksum(batch: &[u8]) -> [u8; 8] {
@@ -135,43 +142,44 @@ fn checksum(batch: &[u8]) -> [u8; 8] {
     std::array::from_fn(|i| hash.0[i])
 }
 
-fn frame<T: Serialize>(records: &[T]) -> Result<Vec<u8>, JournalError> {
+fn frame<T: Serialize>(marker: &Marker, records: &[T]) -> Result<Vec<u8>, JournalError> {
     let batch = codec::encode(records);
     if batch.len() > FRAME_BYTES_MAX {
         return Err(JournalError::TooLarge(batch.len()));
     }
     let mut frame = Vec::with_capacity(FRAME_HEADER_BYTES + batch.len());
-    frame.extend_from_slice(MARKER);
+    frame.extend_from_slice(marker);
     frame.extend_from_slice(&(batch.len() as u32).to_le_bytes());
     frame.extend_from_slice(&checksum(&batch));
     frame.extend_from_slice(&batch);
     Ok(frame)
 }
 
-/// All records, and where the last whole frame ends.
+/// The file's marker, all records, and where the last whole frame ends.
 fn read_frames<T: Serialize + DeserializeOwned>(
     path: &Path,
     bytes: &[u8],
     chain: &Digest,
-) -> Result<(Vec<T>, usize), JournalError> {
+) -> Result<(Marker, Vec<T>, usize), JournalError> {
     let damaged = |offset: usize, reason: &str| JournalError::Damaged {
         path: path.into(),
         offset,
         reason: reason.into(),
     };
-    if bytes.len() < HEADER_BYTES || &bytes[..8] != MAGIC {
+    let marker = bytes.get(CHAIN_AT.end..HEADER_BYTES).and_then(|marker| marker.try_into().ok());
+    let Some(marker) = marker.filter(|_| bytes.starts_with(MAGIC)) else {
         return Err(damaged(0, "no journal header"));
-    }
-    if bytes[8..HEADER_BYTES] != chain.0 {
+    };
+    if bytes[CHAIN_AT] != chain.0 {
         let mut found = Digest::ZERO;
-        found.0.copy_from_slice(&bytes[8..HEADER_BYTES]);
+        found.0.copy_from_slice(&bytes[CHAIN_AT]);
         return Err(JournalError::OtherChain { path: path.into(), found, expected: *chain });
     }
     let (mut records, mut at) = (Vec::new(), HEADER_BYTES);
     while at < bytes.len() {
-        let Some(batch) = next_frame(&bytes[at..]) else {
-            return if is_cut_short(&bytes[at..]) {
-                Ok((records, at))
+        let Some(batch) = next_frame(&marker, &bytes[at..]) else {
+            return if is_cut_short(&marker, &bytes[at..]) {
+                Ok((marker, records, at))
             } else {
                 Err(damaged(at, "the checksum does not match"))
             };
@@ -181,12 +189,12 @@ fn read_frames<T: Serialize + DeserializeOwned>(
         records.extend(decoded);
         at += FRAME_HEADER_BYTES + batch.len();
     }
-    Ok((records, at))
+    Ok((marker, records, at))
 }
 
 /// The batch of the frame that starts here, if a good one does.
-fn next_frame(bytes: &[u8]) -> Option<&[u8]> {
-    let rest = bytes.strip_prefix(MARKER)?;
+fn next_frame<'b>(marker: &Marker, bytes: &'b [u8]) -> Option<&'b [u8]> {
+    let rest = bytes.strip_prefix(marker)?;
     let (length, rest) = rest.split_first_chunk::<4>()?;
     let (sum, rest) = rest.split_first_chunk::<8>()?;
     let batch = rest.get(..u32::from_le_bytes(*length) as usize)?;
@@ -195,9 +203,9 @@ fn next_frame(bytes: &[u8]) -> Option<&[u8]> {
 
 /// Whether no good frame stands anywhere behind the bad one: then it is the last
 /// write, of which only a part (or zeros) reached the disk.
-fn is_cut_short(bytes: &[u8]) -> bool {
-    let mut starts = (1..bytes.len()).filter(|at| bytes[*at..].starts_with(MARKER));
-    !starts.any(|at| next_frame(&bytes[at..]).is_some())
+fn is_cut_short(marker: &Marker, bytes: &[u8]) -> bool {
+    let mut starts = (1..bytes.len()).filter(|at| bytes[*at..].starts_with(marker));
+    !starts.any(|at| next_frame(marker, &bytes[at..]).is_some())
 }
 
 #[cfg(test)]
@@ -243,7 +251,21 @@ mod tests {
         bytes[HEADER_BYTES + FRAME_HEADER_BYTES + 3] ^= 1;
         std::fs::write(&path, &bytes).unwrap();
         let Err(error) = Journal::open::<u64>(&path, CHAIN, true) else { panic!("opened") };
-        assert!(error.to_string().contains("byte 40"), "{error}");
+        assert!(error.to_string().contains("byte 56"), "{error}");
+    }
+
+    #[test]
+    fn what_others_put_into_a_record_cannot_make_a_torn_tail_look_like_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        let (mut journal, _) = Journal::open::<Vec<u8>>(&path, CHAIN, true).unwrap();
+        // A whole frame of another file, marker and all.
+        let foreign = frame(&[9; 16], &[vec![1u8]]).unwrap();
+        journal.append(&[vec![0u8]]).unwrap();
+        journal.append(&[[foreign, vec![0; 100]].concat()]).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &whole[..whole.len() - 10]).unwrap();
+        assert_eq!(Journal::open::<Vec<u8>>(&path, CHAIN, true).unwrap().1, [vec![0u8]]);
     }
 
     #[test]
@@ -252,7 +274,7 @@ mod tests {
         let whole = std::fs::read(&path).unwrap();
         for bit in 0..32 {
             let mut bytes = whole.clone();
-            bytes[HEADER_BYTES + MARKER.len() + bit / 8] ^= 1 << (bit % 8);
+            bytes[HEADER_BYTES + size_of::<Marker>() + bit / 8] ^= 1 << (bit % 8);
             std::fs::write(&path, &bytes).unwrap();
             let opened = Journal::open::<u64>(&path, CHAIN, true);
             assert!(matches!(opened, Err(JournalError::Damaged { .. })), "bit {bit}");

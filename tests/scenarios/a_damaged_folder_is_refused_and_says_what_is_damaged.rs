@@ -30,7 +30,7 @@ fn a_damaged_folder_is_refused_and_says_what_is_damaged() {
     with_damage(&|data| flip_throughout(data, "CURRENT"), &refusal);
     with_damage(&|data| flip_manifest(data), &refusal);
     with_damage(&|data| fs::remove_file(data.join("ledger/CURRENT")).unwrap(), &refusal);
-    with_damage(&|data| flip(&data.join("journal"), 60), &["journal", "damaged at byte 40"]);
+    with_damage(&|data| flip(&data.join("journal"), 90), &["journal", "damaged at byte 56"]);
     with_damage(
         &|data| fs::remove_file(data.join("journal")).unwrap(),
         &["journal", "is not there", "two things at once"],

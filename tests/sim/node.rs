@@ -72,14 +72,15 @@ impl Node {
         self.build = None;
     }
 
-    pub fn start(&mut self) {
+    /// What its disk holds may be what an honest machine never writes: then it stays down.
+    pub fn start(&mut self) -> Result<(), String> {
         let machine = Machine::new(
             self.config.clone(),
             self.signer.clone(),
             self.verifier.clone(),
             self.disk.recover(),
         );
-        let machine = machine.unwrap_or_else(|error| panic!("node {}: {error}", self.index));
+        let machine = machine.map_err(|error| format!("node {}: {error}", self.index))?;
         let machine = machine.rotating_every(self.view_heights);
         self.machine = Some(match self.planted {
             Some(mistake) => machine.with_planted(mistake),
@@ -88,6 +89,7 @@ impl Node {
         let checkpoint = self.disk.checkpoint().cloned();
         self.inbox.extend(checkpoint.map(|checkpoint| Event::Executed { checkpoint }));
         self.inbox.push(Event::Tick);
+        Ok(())
     }
 
     /// Transactions that wait for a block.

@@ -9,10 +9,10 @@ use twinfold_types::{Action, member::AdminAction};
 /// Writes a chain, opens it again so that tables are written too, and adds more.
 fn written(dir: &Path) -> Vec<Head> {
     let mut heads = vec![Chain::at(dir).reader.head()];
-    for _ in 0..2 {
+    for admin in [ADMIN, ADMIN_TWO] {
         let mut chain = Chain::at(dir);
         for _ in 0..6 {
-            chain.ok(ADMIN, Action::Propose(AdminAction::SetThreshold(1)));
+            chain.ok(admin, Action::Propose(AdminAction::SetThreshold(1)));
             heads.push(chain.reader.head());
         }
     }

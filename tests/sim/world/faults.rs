@@ -66,7 +66,9 @@ impl World {
             return;
         }
         self.doomed.remove(&node);
-        self.nodes[node].start();
+        if let Err(failure) = self.nodes[node].start() {
+            return self.fail(format!("single vote: {failure}"));
+        }
         let head = self.nodes[node].disk.head();
         self.note(|| format!("start {node} at height {}", head.height));
         self.exactly_once.started(node, head.height);
