@@ -180,9 +180,14 @@ impl World {
         Ok(done(self))
     }
 
+    /// Everything is executed, and everyone is at the same height: a last block without
+    /// transactions may be on its way after that.
     fn is_done(&self) -> bool {
+        let top = self.highest_height();
         let mut honest = self.nodes.iter().filter(|node| node.is_honest());
-        honest.all(|node| node.disk.executed_txs() == self.txs.len())
+        honest.all(|node| {
+            node.disk.executed_txs() == self.txs.len() && node.disk.head().height.0 == top
+        })
     }
 
     fn at(&mut self, delay_ms: u64, action: Action) {
