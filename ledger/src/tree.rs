@@ -33,16 +33,17 @@ const PRUNE_ROWS_MAX: usize = 20_000;
 struct Stored<'a>(&'a View<'a>);
 
 impl Stored<'_> {
-    fn value_row(&self, bytes: &[u8]) -> Result<ValueRow, LedgerError> {
-        decode(bytes, "tree value", |why| self.0.damaged(why))
+    /// What a version has at a place.
+    fn newest(&self, version: Version, place: KeyHash) -> Result<Option<ValueRow>, LedgerError> {
+        let beyond = value_key(&place.0, version.saturating_add(1));
+        let newest = self.0.rows(Column::Values, &place.0, Some(&beyond), Order::Backward, 1)?;
+        let decode = |bytes: &[u8]| decode(bytes, "tree value", |why| self.0.damaged(why));
+        newest.first().map(|(_, bytes)| decode(bytes)).transpose()
     }
 
     /// The state key at a place and its value, where a version has one.
     fn row(&self, version: Version, place: KeyHash) -> anyhow::Result<Row> {
-        let beyond = value_key(&place.0, version.saturating_add(1));
-        let newest = self.0.rows(Column::Values, &place.0, Some(&beyond), Order::Backward, 1)?;
-        let row = newest.first().map(|(_, bytes)| self.value_row(bytes)).transpose()?;
-        match row {
+        match self.newest(version, place)? {
             Some((key, Some(value))) => Ok((key, value)),
             _ => anyhow::bail!("a leaf of version {version} has no value"),
         }
@@ -130,12 +131,7 @@ impl TreeReader for Stored<'_> {
         max_version: Version,
         key: KeyHash,
     ) -> anyhow::Result<Option<OwnedValue>> {
-        let beyond = value_key(&key.0, max_version.saturating_add(1));
-        let newest = self.0.rows(Column::Values, &key.0, Some(&beyond), Order::Backward, 1)?;
-        match newest.first() {
-            Some((_, bytes)) => Ok(self.value_row(bytes)?.1),
-            None => Ok(None),
-        }
+        Ok(self.newest(max_version, key)?.and_then(|(_, value)| value))
     }
 
     /// Only for restoring a tree node by node, which is not done here.

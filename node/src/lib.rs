@@ -13,6 +13,7 @@ pub mod driver;
 pub mod executor;
 pub mod explorer;
 pub mod folder;
+pub mod folding;
 pub mod genesis_file;
 pub mod init;
 pub mod journal;
