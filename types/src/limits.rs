@@ -44,6 +44,21 @@ pub const CHECKPOINT_INTERVAL_HEIGHTS: u64 = 16;
 /// How far a header's time may run ahead of a voter's clock.
 pub const DRIFT_MS_MAX: u64 = 2_000;
 
+/// Version of the rules of execution and agreement that this program follows; an epoch with a
+/// later one stops it.
+pub const PROTOCOL_VERSION: u32 = 1;
+/// Shortest epoch, in block time: an election is not free.
+pub const EPOCH_MS_MIN: u64 = 1_000;
+/// Longest unbonding time.
+pub const UNBONDING_MS_MAX: u64 = 366 * 24 * 3_600 * 1_000;
+/// When the admins end an epoch early, it ends so many heights after the block that says so:
+/// nobody may vote so far ahead without having executed that block.
+pub const EPOCH_END_HEIGHTS: u64 = WATERMARK_HEIGHTS;
+/// While an epoch is to end at a height, empty blocks lead there, this far apart.
+pub const TICK_MS: u64 = 10;
+/// Undelegations that become free in one block; the rest follow in the next.
+pub const RELEASES_MAX: usize = 256;
+
 /// First time-out of a view.
 pub const VIEW_TIMEOUT_MS_FIRST: u64 = 1_000;
 /// Shortest time-out of a view, where blocks come quickly: a disk that is busy for a

@@ -3,8 +3,8 @@
 //! that a range scan lists in natural order. The tree hashes the whole key.
 
 use crate::{
-    ClusterId, Digest, PublicKey, RoundNumber, TaskId, TimeMs, TxId, model::ModelId,
-    round::RoundKey,
+    ClusterId, Digest, Epoch, Height, PublicKey, RoundNumber, TaskId, TimeMs, TxId,
+    evidence::Offence, model::ModelId, round::RoundKey,
 };
 
 /// A key of the state.
@@ -38,6 +38,19 @@ pub enum Prefix {
     TrainerCount = 5,
     Proposal = 6,
     ProposalLapse = 7,
+    Epoch = 8,
+    PastEpoch = 9,
+    EpochEnd = 10,
+    Protocol = 11,
+    Attested = 12,
+    Balance = 40,
+    StakeTotal = 41,
+    Candidate = 42,
+    Delegation = 43,
+    Unbonding = 44,
+    UnbondingShares = 45,
+    UnbondingDue = 46,
+    Punished = 47,
     Task = 16,
     TaskName = 17,
     Cluster = 18,
@@ -52,7 +65,7 @@ pub enum Prefix {
 }
 
 impl Prefix {
-    const ALL: [Prefix; 18] = [
+    const ALL: [Prefix; 31] = [
         Prefix::Params,
         Prefix::Member,
         Prefix::MemberCount,
@@ -60,6 +73,19 @@ impl Prefix {
         Prefix::TrainerCount,
         Prefix::Proposal,
         Prefix::ProposalLapse,
+        Prefix::Epoch,
+        Prefix::PastEpoch,
+        Prefix::EpochEnd,
+        Prefix::Protocol,
+        Prefix::Attested,
+        Prefix::Balance,
+        Prefix::StakeTotal,
+        Prefix::Candidate,
+        Prefix::Delegation,
+        Prefix::Unbonding,
+        Prefix::UnbondingShares,
+        Prefix::UnbondingDue,
+        Prefix::Punished,
         Prefix::Task,
         Prefix::TaskName,
         Prefix::Cluster,
@@ -198,6 +224,85 @@ pub fn published_name(name: &str) -> StateKey {
 /// `u64`: published models so far, which is the next one's version.
 pub fn published_count() -> StateKey {
     StateKey::new(Prefix::PublishedCount, &[])
+}
+
+/// [`crate::Committee`] of the running epoch; after an epoch's last block, of the next.
+pub fn epoch() -> StateKey {
+    StateKey::new(Prefix::Epoch, &[])
+}
+
+/// `(Committee, TimeMs)`: an epoch that has ended, and the time of its last block. Kept while
+/// evidence about it is taken, the newest in any case.
+pub fn past_epoch(epoch: Epoch) -> StateKey {
+    StateKey::new(Prefix::PastEpoch, &[&epoch.0.to_be_bytes()])
+}
+
+/// `Height`: where the admins end the running epoch.
+pub fn epoch_end() -> StateKey {
+    StateKey::new(Prefix::EpochEnd, &[])
+}
+
+/// `u32`: version of the rules from the next epoch on.
+pub fn protocol() -> StateKey {
+    StateKey::new(Prefix::Protocol, &[])
+}
+
+/// `(Digest, BTreeSet<SeatIndex>)`: digest of the checkpoint of a height of the running epoch,
+/// and the seats whose signatures on it stand on the chain.
+pub fn attested(height: Height) -> StateKey {
+    StateKey::new(Prefix::Attested, &[&height.0.to_be_bytes()])
+}
+
+/// `Stake`: what a member has free.
+pub fn balance(member: &PublicKey) -> StateKey {
+    StateKey::new(Prefix::Balance, &[&member.0])
+}
+
+/// `Stake`: all there is, free, bonded and unbonding.
+pub fn stake_total() -> StateKey {
+    StateKey::new(Prefix::StakeTotal, &[])
+}
+
+/// [`crate::stake::Candidate`].
+pub fn candidate(validator: &PublicKey) -> StateKey {
+    StateKey::new(Prefix::Candidate, &[&validator.0])
+}
+
+/// `u64`: shares of a candidate's pool that a member owns.
+pub fn delegation(delegator: &PublicKey, validator: &PublicKey) -> StateKey {
+    StateKey::new(Prefix::Delegation, &[&delegator.0, &validator.0])
+}
+
+/// [`crate::stake::Unbonding`]: what was undelegated from a validator in an epoch.
+pub fn unbonding(validator: &PublicKey, epoch: Epoch) -> StateKey {
+    StateKey::new(Prefix::Unbonding, &[&validator.0, &epoch.0.to_be_bytes()])
+}
+
+/// `u64`: shares of an unbonding pool that a member owns. Listed by pool.
+pub fn unbonding_shares(validator: &PublicKey, epoch: Epoch, delegator: &PublicKey) -> StateKey {
+    let epoch = epoch.0.to_be_bytes();
+    StateKey::new(Prefix::UnbondingShares, &[&validator.0, &epoch, &delegator.0])
+}
+
+/// `()`: an unbonding pool, by the time it is free.
+pub fn unbonding_due(at: TimeMs, validator: &PublicKey, epoch: Epoch) -> StateKey {
+    let (at, epoch) = (at.0.to_be_bytes(), epoch.0.to_be_bytes());
+    StateKey::new(Prefix::UnbondingDue, &[&at, &validator.0, &epoch])
+}
+
+/// Reads a key made by [`unbonding_due`] back.
+pub fn parse_unbonding_due(key: &[u8]) -> Option<(TimeMs, PublicKey, Epoch)> {
+    let fields = key.strip_prefix(&[Prefix::UnbondingDue as u8])?;
+    let (at, fields) = fields.split_first_chunk::<8>()?;
+    let (validator, epoch) = fields.split_first_chunk::<32>()?;
+    let epoch = Epoch(u64::from_be_bytes(epoch.try_into().ok()?));
+    Some((TimeMs(u64::from_be_bytes(*at)), PublicKey(*validator), epoch))
+}
+
+/// `()`: a validator was slashed for an offence in an epoch; once is enough.
+pub fn punished(epoch: Epoch, validator: &PublicKey, offence: Offence) -> StateKey {
+    let epoch = epoch.0.to_be_bytes();
+    StateKey::new(Prefix::Punished, &[&epoch, &validator.0, &[offence as u8]])
 }
 
 fn round_parts(key: &RoundKey) -> [Vec<u8>; 3] {
