@@ -83,7 +83,7 @@ fn an_organisation_with_all_the_stake_gets_one_seat_of_four() {
 fn the_leaders_of_an_epoch_depend_on_no_block() {
     let mut chain = Chain::new();
     let mut same = Chain::new();
-    same.to_height(5);
+    same.reach_height(5);
     same.ok(ADMIN, Action::Propose(AdminAction::SetThreshold(1)));
     chain.end_epoch();
     same.end_epoch();
@@ -109,7 +109,7 @@ fn an_expelled_validator_leaves_at_an_early_end_of_the_epoch() {
     // Another one meanwhile leaves with the same end.
     chain.newcomer(6, "organisation 6", 1);
     chain.decide(AdminAction::Expel(public(4)));
-    chain.to_height(at.0);
+    chain.reach_height(at.0);
     assert_eq!(chain.committee().epoch, Epoch(1));
     chain.end_epoch();
     let mut sitting = chain.sitting();

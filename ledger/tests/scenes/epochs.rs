@@ -93,9 +93,9 @@ fn the_admins_end_an_epoch_so_far_ahead_that_nobody_voted_there_yet() {
     assert_eq!(chain.reader.ends_at().unwrap(), Some(at));
     let again = Action::Propose(AdminAction::EndEpoch);
     assert_eq!(chain.code(ADMIN, again), Code::EpochEnding);
-    chain.to_height(at.0 - 1);
+    chain.reach_height(at.0 - 1);
     assert_eq!(chain.committee().epoch, Epoch(0));
-    chain.to_height(at.0);
+    chain.reach_height(at.0);
     assert_eq!((chain.committee().epoch, chain.committee().anchor), (Epoch(1), at));
     assert_eq!(chain.last.as_ref().unwrap().ends_at, None);
     chain.decide(AdminAction::EndEpoch);

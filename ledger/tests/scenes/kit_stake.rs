@@ -107,7 +107,7 @@ impl Chain {
         receipts.into_iter().flat_map(|receipt| receipt.events).collect()
     }
 
-    pub fn to_height(&mut self, height: u64) {
+    pub fn reach_height(&mut self, height: u64) {
         while self.reader.head().height.0 < height {
             self.block(vec![]);
         }
@@ -118,7 +118,7 @@ impl Chain {
     pub fn next_checkpoint(&mut self, seats: &[u16]) -> CheckpointCertificate {
         let interval = limits::CHECKPOINT_INTERVAL_HEIGHTS;
         let due = (self.reader.head().height.0 / interval + 1) * interval;
-        self.to_height(due + 1);
+        self.reach_height(due + 1);
         let checkpoint = self.reader.checkpoint(twinfold_types::Height(due)).unwrap().unwrap();
         let seats: Vec<_> = seats.iter().copied().map(SeatIndex).collect();
         self.checkpoint_signed(checkpoint, &seats)
