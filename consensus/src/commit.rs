@@ -1,14 +1,14 @@
 //! Counting votes and committing (P1, P5, P6), and forgetting what is settled (P18).
 
 use crate::{
-    Effect, Evidence, HaltReason, Head, Machine, Record,
+    Effect, HaltReason, Head, Machine, Record,
     order::PROPOSALS_AHEAD_HEIGHTS,
     planted::Planted,
     votes::{self, Slot},
 };
 use std::collections::BTreeSet;
 use twinfold_types::{
-    Block, Digest, Height, SeatIndex,
+    Block, Digest, Evidence, Height, SeatIndex,
     limits::WATERMARK_HEIGHTS,
     vote::{Certificate, Vote, VoteBody, VoteKind},
 };
@@ -55,7 +55,7 @@ impl Machine {
             return;
         }
         self.slots.entry(height).or_default().accused.insert(first.seat);
-        self.accuse(Evidence::Votes(first, second));
+        self.accuse(Evidence::Votes(Box::new(first), Box::new(second)));
     }
 
     /// Turns quorums of prepares into certificates and those into commit votes.
@@ -185,7 +185,8 @@ impl Machine {
 
     /// The last height that the installed view orders (P13).
     pub(crate) fn last_of_view(&self) -> Height {
-        Height(self.installed.base_height().0.saturating_add(self.view_heights))
+        let from = self.installed.base_height().max(self.committee.anchor);
+        Height(from.0.saturating_add(self.view_heights))
     }
 
     fn vote_window(&self) -> Height {

@@ -1,11 +1,12 @@
 //! Scenes of the agreement, four seats and an observer, played by hand.
 
+mod epochs;
 mod net;
 
 use net::{START, TestNet, checkpoint, everything, secret};
-use twinfold_consensus::{Event, Evidence, HaltReason, Record};
+use twinfold_consensus::{Event, HaltReason, Record};
 use twinfold_types::{
-    Digest, Epoch, Height, SeatIndex, TimeMs, View,
+    Digest, Epoch, Evidence, Height, SeatIndex, TimeMs, View,
     key::Signer,
     limits::{DRIFT_MS_MAX, PIPELINE_HEIGHTS, VIEW_HEIGHTS_MAX},
     message::{CommittedBlocks, ConsensusMessage},
@@ -216,7 +217,7 @@ fn a_node_whose_state_differs_from_a_stable_checkpoint_halts() {
     let blocks = CommittedBlocks { blocks: vec![block.clone()], certificate };
     net.deliver(0, 3, ConsensusMessage::Committed(Box::new(blocks)));
     let wrong = checkpoint(&block, Digest([9; 32]));
-    net.event(3, Event::Executed { checkpoint: wrong });
+    net.event(3, Event::Executed { checkpoint: wrong, ends_at: None });
     net.deliver(0, 3, ConsensusMessage::Stable(Box::new(stable)));
     assert!(matches!(net.nodes[3].halt, Some(HaltReason::Diverged { .. })));
 }
