@@ -8,7 +8,7 @@ use crate::{
 };
 use std::collections::BTreeSet;
 use twinfold_types::{
-    Block, Digest, Evidence, Height, SeatIndex,
+    Block, Committee, Digest, Evidence, Height, SeatIndex,
     limits::WATERMARK_HEIGHTS,
     vote::{Certificate, Vote, VoteBody, VoteKind},
 };
@@ -181,6 +181,18 @@ impl Machine {
         let statement = vote.body.statement(&self.chain, &self.committee_digest);
         let key = self.committee.key(vote.seat);
         key.is_some_and(|key| self.verifier.verify(key, &statement, &vote.signature))
+    }
+
+    /// Whether a quorum of this epoch's committee signed a certificate.
+    pub(crate) fn is_certified(&self, certificate: &Certificate) -> bool {
+        let signed_by = |committee: &Committee| {
+            certificate.verify(&self.chain, committee, &*self.verifier).is_ok()
+        };
+        #[cfg(feature = "planted")]
+        if self.is_planted(Planted::NeighbourEpoch) && self.before.as_ref().is_some_and(signed_by) {
+            return true;
+        }
+        signed_by(&self.committee)
     }
 
     /// The last height that the installed view orders (P13).

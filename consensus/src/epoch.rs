@@ -130,6 +130,8 @@ impl Machine {
         self.seat = seat.filter(|seat| committee.key(*seat) == Some(&signer.public_key()));
         self.rules = self.rules.resized(committee.size());
         self.committee_digest = committee.digest();
+        #[cfg(feature = "planted")]
+        self.before.replace(self.committee.clone());
         self.committee = committee;
         self.signer = signer;
         self.view = View(0);

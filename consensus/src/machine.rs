@@ -73,6 +73,9 @@ pub struct Machine {
     pub(crate) held_until: Option<TimeMs>,
     /// The height at which the admins end the epoch (P19).
     pub(crate) ends_at: Option<Height>,
+    /// The committee before this one, for a mistake to count with.
+    #[cfg(feature = "planted")]
+    pub(crate) before: Option<Committee>,
     /// Messages of the next epoch.
     pub(crate) ahead: Ahead,
     /// Something was settled: there may be bodies and slots to forget.
@@ -335,6 +338,8 @@ impl Machine {
             asked: None,
             held_until: None,
             ends_at: None,
+            #[cfg(feature = "planted")]
+            before: None,
             ahead: Ahead::default(),
             settled: false,
             tick: None,

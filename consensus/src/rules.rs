@@ -162,7 +162,9 @@ impl Rules {
     /// P8: a claim is of a lower view, of this epoch, and of a kind that can be claimed.
     pub fn is_claim_valid(&self, epoch: Epoch, to: View, claim: Option<&VoteBody>) -> bool {
         claim.is_none_or(|claim| {
-            claim.view < to && claim.epoch == epoch && claim.kind != VoteKind::PrePrepare
+            claim.view < to
+                && (claim.epoch == epoch || self.planted.is(Planted::NeighbourEpoch))
+                && claim.kind != VoteKind::PrePrepare
         })
     }
 

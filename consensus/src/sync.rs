@@ -220,7 +220,7 @@ impl Machine {
             && is_chain(&blocks);
         let new = blocks.iter().position(|block| block.header.height == head.height.next());
         let Some(new) = new.filter(|_| fits) else { return };
-        if certificate.verify(&self.chain, &self.committee, &*self.verifier).is_err() {
+        if !self.is_certified(&certificate) {
             return;
         }
         let parent = blocks[new].header.parent;

@@ -177,8 +177,7 @@ impl Machine {
         let claimed = match (&change.header.body.claim, &change.certificate) {
             (None, None) => true,
             (Some(claim), Some(certificate)) => {
-                *claim == certificate.body
-                    && certificate.verify(&self.chain, &self.committee, &*self.verifier).is_ok()
+                *claim == certificate.body && self.is_certified(certificate)
             }
             _ => false,
         };
@@ -255,9 +254,7 @@ impl Machine {
         let verify = || {
             self.is_seat_signature(leader, &statement, &new_view.signature)
                 && headers.iter().all(|header| self.is_header_valid(header))
-                && certificate.as_ref().is_none_or(|certificate| {
-                    certificate.verify(&self.chain, &self.committee, &*self.verifier).is_ok()
-                })
+                && certificate.as_ref().is_none_or(|certificate| self.is_certified(certificate))
         };
         shape && self.rules.is_base_fitting(&claims, base) && verify()
     }
