@@ -23,10 +23,14 @@ mod reader;
 mod replay;
 mod rocks;
 mod round;
+mod stake;
+mod stakes;
 mod state;
 mod store;
+mod term;
 mod tree;
 
 pub use error::LedgerError;
 pub use ledger::{Executed, Head, Ledger};
 pub use reader::{FoldBasis, Reader, TaskWithClusters};
+pub use stakes::{Delegation, Leaving};

@@ -9,6 +9,7 @@ pub mod block;
 pub mod codec;
 pub mod evidence;
 pub mod genesis;
+pub mod handover;
 pub mod hash;
 pub mod id;
 pub mod key;
