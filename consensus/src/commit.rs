@@ -1,14 +1,14 @@
 //! Counting votes and committing (P1, P5, P6), and forgetting what is settled (P18).
 
 use crate::{
-    Effect, Evidence, HaltReason, Head, Machine, Record,
+    Effect, HaltReason, Head, Machine, Record,
     order::PROPOSALS_AHEAD_HEIGHTS,
     planted::Planted,
     votes::{self, Slot},
 };
 use std::collections::BTreeSet;
 use twinfold_types::{
-    Block, Digest, Height, SeatIndex,
+    Block, Committee, Digest, Evidence, Height, SeatIndex,
     limits::WATERMARK_HEIGHTS,
     vote::{Certificate, Vote, VoteBody, VoteKind},
 };
@@ -55,7 +55,7 @@ impl Machine {
             return;
         }
         self.slots.entry(height).or_default().accused.insert(first.seat);
-        self.accuse(Evidence::Votes(first, second));
+        self.accuse(Evidence::Votes(Box::new(first), Box::new(second)));
     }
 
     /// Turns quorums of prepares into certificates and those into commit votes.
@@ -183,9 +183,22 @@ impl Machine {
         key.is_some_and(|key| self.verifier.verify(key, &statement, &vote.signature))
     }
 
+    /// Whether a quorum of this epoch's committee signed a certificate.
+    pub(crate) fn is_certified(&self, certificate: &Certificate) -> bool {
+        let signed_by = |committee: &Committee| {
+            certificate.verify(&self.chain, committee, &*self.verifier).is_ok()
+        };
+        #[cfg(feature = "planted")]
+        if self.is_planted(Planted::NeighbourEpoch) && self.before.as_ref().is_some_and(signed_by) {
+            return true;
+        }
+        signed_by(&self.committee)
+    }
+
     /// The last height that the installed view orders (P13).
     pub(crate) fn last_of_view(&self) -> Height {
-        Height(self.installed.base_height().0.saturating_add(self.view_heights))
+        let from = self.installed.base_height().max(self.committee.anchor);
+        Height(from.0.saturating_add(self.view_heights))
     }
 
     fn vote_window(&self) -> Height {

@@ -1,9 +1,9 @@
 //! From one leader to the next: view changes, new views, bases (P7–P13).
 
-use crate::{Evidence, Machine, Record, commit::signers};
+use crate::{Machine, Record, commit::signers};
 use std::collections::{BTreeMap, BTreeSet};
 use twinfold_types::{
-    Height, SeatIndex, View,
+    Evidence, Height, SeatIndex, View,
     key::Statement,
     message::ConsensusMessage,
     vote::{NewView, NewViewBody, ViewChange, ViewChangeBody, ViewChangeHeader, VoteBody},
@@ -41,7 +41,7 @@ pub(crate) struct ViewChanges {
     /// Own, as signed; counted in `newest` after its sync.
     pub own: Option<ViewChange>,
     /// Seats already named as equivocating.
-    accused: BTreeSet<SeatIndex>,
+    pub accused: BTreeSet<SeatIndex>,
 }
 
 impl ViewChanges {
@@ -76,7 +76,7 @@ impl ViewChanges {
 impl Machine {
     /// Whether the view's timer should run.
     pub(crate) fn has_timed_view(&self) -> bool {
-        if self.seat.is_none() {
+        if self.seat.is_none() || self.is_over() {
             return false;
         }
         if self.view == self.installed.view {
@@ -95,7 +95,10 @@ impl Machine {
 
     /// The planned change after a view's last height.
     pub(crate) fn rotate(&mut self) -> bool {
-        self.may_vote() && self.head.height >= self.last_of_view() && self.move_to(self.view.next())
+        self.may_vote()
+            && !self.is_over()
+            && self.head.height >= self.last_of_view()
+            && self.move_to(self.view.next())
     }
 
     /// Signs a view change. False where a certificate shows that a quorum is in that
@@ -139,7 +142,7 @@ impl Machine {
                 && self.is_header_valid(&header);
             if is_new {
                 self.view_changes.accused.insert(known.seat);
-                self.accuse(Evidence::ViewChanges(known, header));
+                self.accuse(Evidence::ViewChanges(Box::new(known), Box::new(header)));
             }
             return;
         }
@@ -147,6 +150,7 @@ impl Machine {
         if !is_newer || header.body.view <= self.installed.view || !self.is_change_valid(&change) {
             return;
         }
+        self.compare_with_commits(&change.header);
         self.view_changes.insert(change);
         if let Some(view) = self.view_changes.pull(self.seat, self.committee.weak_quorum())
             && view > self.view
@@ -155,12 +159,25 @@ impl Machine {
         }
     }
 
+    /// Whether its sender committed what it does not claim any more (P8).
+    fn compare_with_commits(&mut self, header: &ViewChangeHeader) {
+        let claim = header.body.claim.map(|claim| claim.rank());
+        let commits = self.slots.values().filter_map(|slot| slot.commits.get(&header.seat));
+        let mut left_out = commits.filter(|commit| {
+            commit.body.view < header.body.view && claim < Some(commit.body.rank())
+        });
+        if let Some(commit) = left_out.next().cloned()
+            && self.view_changes.accused.insert(header.seat)
+        {
+            self.accuse(Evidence::Claim(Box::new(commit), Box::new(header.clone())));
+        }
+    }
+
     fn is_change_valid(&self, change: &ViewChange) -> bool {
         let claimed = match (&change.header.body.claim, &change.certificate) {
             (None, None) => true,
             (Some(claim), Some(certificate)) => {
-                *claim == certificate.body
-                    && certificate.verify(&self.chain, &self.committee, &*self.verifier).is_ok()
+                *claim == certificate.body && self.is_certified(certificate)
             }
             _ => false,
         };
@@ -237,9 +254,7 @@ impl Machine {
         let verify = || {
             self.is_seat_signature(leader, &statement, &new_view.signature)
                 && headers.iter().all(|header| self.is_header_valid(header))
-                && certificate.as_ref().is_none_or(|certificate| {
-                    certificate.verify(&self.chain, &self.committee, &*self.verifier).is_ok()
-                })
+                && certificate.as_ref().is_none_or(|certificate| self.is_certified(certificate))
         };
         shape && self.rules.is_base_fitting(&claims, base) && verify()
     }

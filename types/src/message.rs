@@ -37,6 +37,21 @@ pub enum ConsensusMessage {
     Stable(Box<CheckpointCertificate>),
 }
 
+impl ConsensusMessage {
+    /// The epoch whose committee can make sense of it, where it is of one.
+    pub fn epoch(&self) -> Option<Epoch> {
+        match self {
+            ConsensusMessage::PrePrepare { vote, .. } | ConsensusMessage::Vote(vote) => {
+                Some(vote.body.epoch)
+            }
+            ConsensusMessage::ViewChange(change) => Some(change.header.body.epoch),
+            ConsensusMessage::NewView(new_view) => Some(new_view.body.epoch),
+            ConsensusMessage::Checkpoint(vote) => Some(vote.checkpoint.epoch),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     pub epoch: Epoch,

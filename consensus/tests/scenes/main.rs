@@ -1,12 +1,13 @@
 //! Scenes of the agreement, four seats and an observer, played by hand.
 
+mod epochs;
 mod net;
 
 use net::{START, TestNet, checkpoint, everything, secret};
-use twinfold_consensus::{Event, Evidence, HaltReason, Record};
+use twinfold_consensus::{Event, HaltReason, Record};
 use twinfold_types::{
-    Digest, Epoch, Height, SeatIndex, TimeMs, View,
-    key::Signer,
+    Digest, Epoch, Evidence, Height, SeatIndex, TimeMs, View,
+    key::{Signer, StrictEd25519},
     limits::{DRIFT_MS_MAX, PIPELINE_HEIGHTS, VIEW_HEIGHTS_MAX},
     message::{CommittedBlocks, ConsensusMessage},
     vote::{
@@ -216,7 +217,7 @@ fn a_node_whose_state_differs_from_a_stable_checkpoint_halts() {
     let blocks = CommittedBlocks { blocks: vec![block.clone()], certificate };
     net.deliver(0, 3, ConsensusMessage::Committed(Box::new(blocks)));
     let wrong = checkpoint(&block, Digest([9; 32]));
-    net.event(3, Event::Executed { checkpoint: wrong });
+    net.event(3, Event::Executed { checkpoint: wrong, ends_at: None });
     net.deliver(0, 3, ConsensusMessage::Stable(Box::new(stable)));
     assert!(matches!(net.nodes[3].halt, Some(HaltReason::Diverged { .. })));
 }
@@ -334,4 +335,23 @@ fn hostile_numbers_change_nothing_and_overflow_nowhere() {
     net.passes = everything;
     net.work(true);
     assert_eq!(net.heights(), [1; 5]);
+}
+
+#[test]
+fn who_forgets_its_commit_in_a_view_change_is_accused_of_it() {
+    let mut net = TestNet::new(4);
+    net.passes = no_commits;
+    net.work(true);
+    let digest = prepared_digest(&net.nodes[1].log);
+    // Seat 3 commits in view 0, and then moves on as if it had not.
+    let commit = net.vote(3, VoteKind::Commit, 0, 1, digest);
+    net.deliver(3, 1, ConsensusMessage::Vote(commit.clone()));
+    let body = ViewChangeBody { epoch: Epoch(0), view: View(1), claim: None };
+    let signature = secret(3).sign(&body.statement(&net.chain, &net.committee.digest()));
+    let header = ViewChangeHeader { body, seat: SeatIndex(3), signature };
+    let change = ViewChange { header: header.clone(), certificate: None };
+    net.deliver(3, 1, ConsensusMessage::ViewChange(Box::new(change)));
+    let evidence = Evidence::Claim(Box::new(commit), Box::new(header));
+    assert_eq!(evidence.check(&net.chain, &net.committee, &StrictEd25519), Ok(()));
+    assert_eq!(net.nodes[1].evidence, [evidence]);
 }

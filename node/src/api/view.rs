@@ -32,7 +32,7 @@ pub fn status(node: &Node) -> StatusView {
         genesis: node.chain,
         version: env!("CARGO_PKG_VERSION").into(),
         node: node.own,
-        seat: node.seat,
+        seat: node.seat(),
         epoch: node.reader.committee().epoch,
         view: agreement.view,
         leader: agreement.leader,

@@ -6,7 +6,10 @@ use super::{
     BlobError, BlobStore, ModelStore, serve,
     wire::{Answer, PROTOCOL, Request, SILENCE_MAX, receive, send, transfer_time, unexpected},
 };
-use crate::network::{NetworkError, Peer, Peers, Plane, frame::greet};
+use crate::{
+    network::{NetworkError, Peer, Peers, Plane, frame::greet},
+    seat_keys::SeatKeys,
+};
 use futures::{AsyncReadExt, AsyncWriteExt};
 use libp2p::PeerId;
 use std::{
@@ -48,8 +51,7 @@ pub struct Exchange {
 
 pub(super) struct Inner {
     pub(super) chain: Digest,
-    pub(super) key: Arc<dyn Signer>,
-    pub(super) seat: Option<SeatIndex>,
+    pub(super) keys: Arc<SeatKeys>,
     pub(super) peers: Peers,
     control: libp2p_stream::Control,
     connected: watch::Receiver<BTreeSet<PeerId>>,
@@ -64,8 +66,7 @@ pub(super) struct Inner {
 
 pub struct ExchangeConfig {
     pub chain: Digest,
-    pub key: Arc<dyn Signer>,
-    pub seat: Option<SeatIndex>,
+    pub keys: Arc<SeatKeys>,
     pub peers: Peers,
     pub reader: Reader,
     pub blobs: Arc<BlobStore>,
@@ -74,7 +75,7 @@ pub struct ExchangeConfig {
 
 impl Exchange {
     pub fn start(plane: &Plane, config: ExchangeConfig) -> Result<Self, NetworkError> {
-        let ExchangeConfig { chain, key, seat, peers, reader, blobs, models } = config;
+        let ExchangeConfig { chain, keys, peers, reader, blobs, models } = config;
         let incoming = plane
             .control
             .clone()
@@ -82,8 +83,7 @@ impl Exchange {
             .map_err(|error| NetworkError::Transport(error.to_string()))?;
         let inner = Arc::new(Inner {
             chain,
-            key,
-            seat,
+            keys,
             peers,
             control: plane.control.clone(),
             connected: plane.connected.clone(),
@@ -177,8 +177,7 @@ impl Exchange {
         for peer in self.inner.validators() {
             match self.inner.fetch(&peer, Request::Fetch { blob: *digest }, limit).await {
                 Ok(content) => {
-                    let n = self.inner.reader.committee().size();
-                    if BlobId::whole_copies(&content, n).digest() == *digest {
+                    if BlobId::is_whole_copy(&content, digest) {
                         return Ok(content);
                     }
                     tracing::warn!(peer = %peer.name, %digest, "sent another payload than asked for");
