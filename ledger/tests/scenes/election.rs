@@ -127,19 +127,18 @@ fn a_silent_seat_is_jailed_only_when_others_can_fill_the_seats() {
     let events = chain.end_epoch();
     assert!(!events.iter().any(|event| matches!(event, Event::Jailed { .. })), "nobody else");
     chain.newcomer(5, "organisation 5", 1);
-    chain.newcomer(6, "organisation 6", 1);
-    // Seat 2 signs half, seats 1 and 3 less: of the two the more silent one is first.
-    chain.attest(3, &[0, 2]);
-    chain.attest(1, &[0, 1]);
-    chain.attest(2, &[0]);
+    // Seat 2 signs half, seat 3 less.
+    chain.attest(3, &[0, 1, 2]);
+    chain.attest(2, &[0, 1, 3]);
+    chain.attest(2, &[0, 1, 2]);
+    chain.attest(1, &[0, 1, 3]);
     let events = chain.end_epoch();
     let until = Epoch(3);
-    let jailed = |number| Event::Jailed { validator: public(number), jail: Jail::Silent { until } };
-    assert_eq!(events[..2], [jailed(4), jailed(2)]);
-    assert_eq!(chain.sitting().len(), 4);
-    assert!(!chain.sitting().contains(&4), "at most one leaves");
+    let jail = Jail::Silent { until };
+    assert_eq!(events[0], Event::Jailed { validator: public(4), jail });
+    assert!(!events[1..].iter().any(|event| matches!(event, Event::Jailed { .. })));
+    assert_eq!(chain.sitting(), [1, 2, 3, 5]);
     chain.end_epoch();
-    assert!(!chain.sitting().contains(&2));
     // After its time a silent one asks to be let out.
     let release = || Action::Stake(StakeAction::Release);
     chain.end_epoch();
@@ -147,6 +146,35 @@ fn a_silent_seat_is_jailed_only_when_others_can_fill_the_seats() {
     assert_eq!(chain.ok(4, release()), [Event::LetOut { validator: public(4) }]);
     chain.end_epoch();
     assert!(chain.sitting().contains(&4));
+}
+
+#[test]
+fn of_several_silent_seats_the_most_silent_are_jailed_as_far_as_others_can_fill_the_seats() {
+    let mut chain = Chain::new();
+    for number in 5..=8 {
+        chain.newcomer(number, &format!("organisation {number}"), 500);
+    }
+    chain.decide(AdminAction::SetStakeParams(StakeParams { seats: 7, ..Default::default() }));
+    for _ in 0..3 {
+        chain.end_epoch();
+    }
+    let sitting = chain.sitting();
+    assert_eq!(sitting.len(), 7);
+    // Seats 5 and 6 sign one and two of five; one candidate is outside.
+    chain.attest(2, &[0, 1, 2, 3, 4]);
+    chain.attest(1, &[0, 1, 2, 3, 4, 5, 6]);
+    chain.attest(1, &[0, 1, 2, 3, 6]);
+    chain.attest(1, &[0, 1, 2, 3, 4]);
+    let events = chain.end_epoch();
+    let jailed: Vec<_> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Jailed { validator, .. } => Some(*validator),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(jailed, [public(sitting[5])]);
+    assert_eq!(chain.sitting().len(), 7);
 }
 
 #[test]

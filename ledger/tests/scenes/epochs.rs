@@ -177,12 +177,17 @@ fn signatures_on_checkpoints_are_counted_once_and_only_when_they_are_right() {
     let shown = chain.next_checkpoint(&[0, 2]);
     assert_eq!(chain.code(AUDITOR, attest(shown.clone())), Code::NotPermitted);
     chain.ok(VALIDATOR, attest(shown.clone()));
+    assert_eq!(chain.reader.participation().unwrap().checkpoints, 0, "two are no quorum");
     assert_eq!(chain.code(2, attest(shown.clone())), Code::AttestationKnown);
     let seats = [0, 1, 2].map(SeatIndex);
     let more = chain.checkpoint_signed(shown.checkpoint.clone(), &seats);
     chain.ok(2, attest(more));
     let counts = chain.reader.participation().unwrap();
     assert_eq!((counts.checkpoints, counts.signed), (1, vec![1, 1, 1, 0]));
+    let last = chain.checkpoint_signed(shown.checkpoint.clone(), &[SeatIndex(3)]);
+    chain.ok(4, attest(last));
+    let counts = chain.reader.participation().unwrap();
+    assert_eq!((counts.checkpoints, counts.signed), (1, vec![1, 1, 1, 1]));
 
     let mut wrong = chain.next_checkpoint(&[3]);
     wrong.signatures[0].1 = shown.signatures[0].1;

@@ -124,6 +124,23 @@ fn a_reward_raises_every_share_after_the_validators_commission() {
 }
 
 #[test]
+fn what_buys_no_whole_share_stays_free() {
+    let mut chain = staked();
+    // The pool of a single unit grows to many: one share is worth them all.
+    chain.ok(1, undelegate(1, 999));
+    chain.decide(AdminAction::SetStakeParams(StakeParams {
+        reward: Stake(4 * 300),
+        ..StakeParams::default()
+    }));
+    chain.end_epoch();
+    assert_eq!((chain.pool(1), chain.candidate(1).pool.shares), (301, 1));
+    assert_eq!(chain.code(TRAINER, delegate(1, 300)), Code::StakeTooLittle);
+    chain.ok(TRAINER, delegate(1, 700));
+    assert_eq!((chain.free(TRAINER), chain.bonded(TRAINER, 1)), (FREE - 602, 602));
+    check_conservation(&chain);
+}
+
+#[test]
 fn a_consensus_key_is_its_holders_and_nobody_elses() {
     let mut chain = Chain::new();
     let key = |signer: &SecretKey, of: u8, chain: &Chain| {
