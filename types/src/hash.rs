@@ -54,6 +54,9 @@ pub enum Tag {
     StateKey,
     FoldTurn,
     JournalFrame,
+    LeaderOrder,
+    Checkpoint,
+    FoldResult,
 }
 
 impl Tag {
@@ -74,6 +77,9 @@ impl Tag {
             Tag::StateKey => "twinfold 1 state key",
             Tag::FoldTurn => "twinfold 1 fold turn",
             Tag::JournalFrame => "twinfold 1 journal frame",
+            Tag::LeaderOrder => "twinfold 1 leader order",
+            Tag::Checkpoint => "twinfold 1 checkpoint",
+            Tag::FoldResult => "twinfold 1 fold result",
         }
     }
 }

@@ -51,6 +51,16 @@ pub const PROTOCOL_VERSION: u32 = 1;
 pub const EPOCH_MS_MIN: u64 = 1_000;
 /// Longest unbonding time.
 pub const UNBONDING_MS_MAX: u64 = 366 * 24 * 3_600 * 1_000;
+/// Epochs whose undelegated stake is on its way at once: a slash reaches into each, and
+/// evidence about each is taken at most as long.
+pub const UNBONDING_EPOCHS_MAX: u64 = 4_096;
+/// Checkpoint heights of the running epoch, the newest, whose signatures are still taken: more
+/// than one leader's view orders, so that none can keep a seat's signatures out for good.
+pub const ATTESTED_HEIGHTS_MAX: u64 = 4_096;
+/// A seat is judged by the checkpoints it signed only when there were so many.
+pub const JUDGED_CHECKPOINTS_MIN: u32 = 4;
+/// Past epochs that are forgotten in one block; the rest go with the next epoch.
+pub const EPOCHS_FORGOTTEN_MAX: usize = 16;
 /// When the admins end an epoch early, it ends so many heights after the block that says so:
 /// nobody may vote so far ahead without having executed that block.
 pub const EPOCH_END_HEIGHTS: u64 = WATERMARK_HEIGHTS;
@@ -153,4 +163,5 @@ const _: () = {
     assert!(BLOB_BYTES_MAX <= BLOCK_PAYLOAD_BYTES_MAX);
     assert!(BLOB_BYTES_MAX <= MEMBER_PENDING_BYTES_MAX);
     assert!(DRIFT_MS_MAX < TX_VALIDITY_MS_MAX);
+    assert!(ATTESTED_HEIGHTS_MAX * CHECKPOINT_INTERVAL_HEIGHTS > VIEW_HEIGHTS_MAX);
 };

@@ -106,6 +106,9 @@ impl StakeParams {
         if self.unbonding_ms > limits::UNBONDING_MS_MAX {
             return Some("unbonding takes a year at most");
         }
+        if self.unbonding_ms / self.epoch_ms > limits::UNBONDING_EPOCHS_MAX {
+            return Some("unbonding takes at most as long as 4,096 epochs");
+        }
         let slashes = [self.slash_equivocation_permille, self.slash_result_permille];
         if slashes.iter().any(|permille| *permille > 1_000) {
             return Some("a slash is at most 1,000 thousandths");
@@ -185,6 +188,8 @@ pub struct Candidate {
     pub ready: bool,
     /// Thousandths of its rewards that it keeps before its delegators share the rest.
     pub commission_permille: u16,
+    /// The same from the next election on.
+    pub commission_next_permille: u16,
     pub pool: StakePool,
     pub jail: Option<Jail>,
 }
@@ -269,6 +274,7 @@ mod tests {
             StakeParams { evidence_ms: good.epoch_ms, ..good.clone() },
             StakeParams { unbonding_ms: good.evidence_ms, ..good.clone() },
             StakeParams { unbonding_ms: u64::MAX, ..good.clone() },
+            StakeParams { epoch_ms: 10_000, ..good.clone() },
             StakeParams { slash_result_permille: 1_001, ..good.clone() },
         ];
         assert!(broken.iter().all(|params| params.fault().is_some()));
