@@ -295,12 +295,8 @@ mod tests {
 
     #[test]
     fn addresses_are_bounded_and_may_be_left_as_they_are() {
-        let of = |addresses| Declaration {
-            ready: true,
-            commission_permille: 0,
-            key: None,
-            addresses,
-        };
+        let of =
+            |addresses| Declaration { ready: true, commission_permille: 0, key: None, addresses };
         let both = |one: &str, other: &str| Some((one.to_string(), other.to_string()));
         assert!(of(None).has_good_addresses());
         assert!(of(both("/ip4/10.0.0.7/tcp/1", "/ip4/10.0.0.7/tcp/2")).has_good_addresses());
