@@ -28,7 +28,7 @@ pub fn view(node: &Node) -> DiagnosisView {
     let heard = seats.filter(|(_, seat)| seat.key == node.own || connected.contains(&seat.key));
     Case {
         known: node.diagnosis.borrow().clone(),
-        committee,
+        committee: &committee,
         names: names.collect(),
         reachable: heard.map(|(index, _)| index).collect(),
         halted: node.halted.lock().clone(),
