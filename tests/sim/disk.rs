@@ -1,7 +1,9 @@
-//! A node's disk: what was synced survives a crash, the rest does not.
+//! A node's disk: what was synced survives a crash; of the rest nothing, a part or all does.
 
+use crate::dice::Dice;
 use std::collections::BTreeSet;
 use twinfold_consensus_planted::{Head, Record, Recovered};
+use twinfold_node::journal;
 use twinfold_types::{
     Block, Digest, Epoch, Height, TimeMs, TxId,
     hash::Tag,
@@ -11,6 +13,8 @@ use twinfold_types::{
 
 /// Blocks in one answer to a node that catches up.
 const SYNC_BLOCKS: usize = 5;
+/// Records after which the log is rewritten with those that still matter.
+const LOG_RECORDS_MAX: usize = 120;
 
 pub struct Disk {
     pub log: Vec<Record>,
@@ -30,6 +34,43 @@ impl Disk {
 
     pub fn recover(&self) -> Recovered {
         Recovered { head: self.head(), stable: self.stable.clone(), records: self.log.clone() }
+    }
+
+    /// The process dies while a turn's batch is written, or the sync after it fails: the file
+    /// ends anywhere in the batch, or is as long as it should be and holds zeros. What the
+    /// node's own reader makes of such a file is what the disk holds from now on.
+    pub fn tear(&mut self, batch: &[Record], dice: &mut Dice) -> Result<(), String> {
+        let chain = self.genesis.digest;
+        let image = |batches: &[&[Record]]| {
+            journal::image(&chain, &[7; 16], batches).map_err(|error| error.to_string())
+        };
+        let (synced, mut whole) = (image(&[&self.log])?.len(), image(&[&self.log, batch])?);
+        let cut = synced + dice.index(whole.len() - synced + 1);
+        let survives = cut == whole.len();
+        match dice.chance(50) {
+            true => whole.truncate(cut),
+            false => whole[cut..].fill(0),
+        }
+        let read: Vec<Record> =
+            journal::read_image(&whole, &chain).map_err(|error| error.to_string())?;
+        let expected = self.log.len() + if survives { batch.len() } else { 0 };
+        if read.len() != expected {
+            return Err(format!("{} records of {expected} are read back", read.len()));
+        }
+        self.log = read;
+        Ok(())
+    }
+
+    pub fn wants_compaction(&self) -> bool {
+        self.log.len() > LOG_RECORDS_MAX
+    }
+
+    /// A disk that forgets: the log, and at times the chain.
+    pub fn forget(&mut self, chain_too: bool) {
+        self.log.clear();
+        if chain_too {
+            *self = Self::new(self.genesis.digest, self.genesis.time);
+        }
     }
 
     pub fn head(&self) -> Head {

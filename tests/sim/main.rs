@@ -11,9 +11,11 @@ mod disk;
 mod invariants;
 mod keys;
 mod liar;
+mod lie;
 mod node;
 mod plan;
 mod planted;
+mod pool;
 mod setup;
 mod world;
 
@@ -31,7 +33,7 @@ fn number(name: &str) -> Option<u64> {
 }
 
 fn run(seed: u64, trace: bool) -> Result<Summary, String> {
-    let plan = Plan::new(seed, None);
+    let plan = Plan::new(seed, number("TWINFOLD_SIM_SEATS").map(|seats| seats as usize));
     if trace {
         println!("{plan:?}");
     }
