@@ -38,27 +38,28 @@ impl Disk {
 
     /// The process dies while a turn's batch is written, or the sync after it fails: the file
     /// ends anywhere in the batch, or is as long as it should be and holds zeros. What the
-    /// node's own reader makes of such a file is what the disk holds from now on.
-    pub fn tear(&mut self, batch: &[Record], dice: &mut Dice) -> Result<(), String> {
+    /// node's own reader makes of such a file is what the disk holds from now on. Tells
+    /// whether the batch is in it.
+    pub fn tear(&mut self, batch: &[Record], dice: &mut Dice) -> Result<bool, String> {
         let chain = self.genesis.digest;
         let image = |batches: &[&[Record]]| {
             journal::image(&chain, &[7; 16], batches).map_err(|error| error.to_string())
         };
-        let (synced, mut whole) = (image(&[&self.log])?.len(), image(&[&self.log, batch])?);
+        let (synced, whole) = (image(&[&self.log])?.len(), image(&[&self.log, batch])?);
         let cut = synced + dice.index(whole.len() - synced + 1);
-        let survives = cut == whole.len();
-        match dice.chance(50) {
-            true => whole.truncate(cut),
-            false => whole[cut..].fill(0),
+        let mut torn = whole[..cut].to_vec();
+        if dice.chance(50) {
+            torn.resize(whole.len(), 0);
         }
         let read: Vec<Record> =
-            journal::read_image(&whole, &chain).map_err(|error| error.to_string())?;
+            journal::read_image(&torn, &chain).map_err(|error| error.to_string())?;
+        let survives = torn == whole;
         let expected = self.log.len() + if survives { batch.len() } else { 0 };
         if read.len() != expected {
             return Err(format!("{} records of {expected} are read back", read.len()));
         }
         self.log = read;
-        Ok(())
+        Ok(survives)
     }
 
     pub fn wants_compaction(&self) -> bool {

@@ -25,7 +25,7 @@ use world::{Summary, World};
 /// Seeds of a usual run: a matter of seconds.
 const SEEDS: u64 = 100;
 /// A run ends after so many failures.
-const FAILURES_MAX: u64 = 3;
+const FAILURES_MAX: u64 = 12;
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;

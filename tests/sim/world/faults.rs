@@ -86,8 +86,11 @@ impl World {
             && !records.is_empty()
             && !self.plan.has(crate::lie::WorldFault::RecordsLost)
         {
-            let torn = self.nodes[node].disk.tear(&records, &mut self.dice);
-            self.check(torn.map_err(|failure| format!("torn: node {node}: {failure}")));
+            match self.nodes[node].disk.tear(&records, &mut self.dice) {
+                Ok(true) => self.watch_sync(node, &records),
+                Ok(false) => {}
+                Err(failure) => self.fail(format!("torn: node {node}: {failure}")),
+            }
         }
         if self.nodes[node].lie() == Some(Lie::Amnesia) {
             let chain_too = self.dice.chance(50);

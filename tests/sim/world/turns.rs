@@ -39,14 +39,15 @@ impl World {
         let Some((records, effects)) = self.nodes[node].turn.take() else { return };
         self.watch_turn(node, &records, &effects);
         self.watch_sync(node, &records);
-        if !self.plan.has(WorldFault::RecordsLost) {
+        let kept = !self.plan.has(WorldFault::RecordsLost);
+        if kept {
             self.nodes[node].disk.log.extend(records);
-            let compact = self.dice.chance(1) || self.nodes[node].disk.wants_compaction();
-            if let Some(machine) = self.nodes[node].machine.as_ref().filter(|_| compact) {
-                self.nodes[node].disk.log = machine.durable_records();
-            }
         }
         self.let_out(node, effects);
+        let compact = self.dice.chance(1) || self.nodes[node].disk.wants_compaction();
+        if let Some(machine) = self.nodes[node].machine.as_ref().filter(|_| kept && compact) {
+            self.nodes[node].disk.log = machine.durable_records();
+        }
         let builds = self.nodes[node].would_build();
         // A timer that went off during the turn was not heard.
         let clock = self.nodes[node].clock(self.now_ms);

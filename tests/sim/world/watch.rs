@@ -31,7 +31,6 @@ impl World {
             let result = self.checks.counted.made(seat, certificate);
             self.check(result);
         }
-        self.watch_clock(node, records);
         self.watch_holdings(node);
     }
 
@@ -74,6 +73,7 @@ impl World {
                 _ => {}
             }
         }
+        self.watch_clock(node, records);
     }
 
     /// A node says something.
