@@ -194,6 +194,7 @@ impl Machine {
         self.effects.push(Effect::Stable(certificate));
         self.compare_with_stable();
         self.checkpoints.forget_below_stable();
+        self.settled = true;
     }
 
     fn compare_with_stable(&mut self) {

@@ -41,9 +41,9 @@ pub fn holds(node: usize, seats: usize, behind: u64, held: &Holdings) -> Result<
         ),
     ];
     match limits.iter().find(|(_, held, limit)| *held as u64 > *limit) {
-        Some((what, held, limit)) => {
-            Err(format!("bounded: node {node} holds {held} {what}, {limit} may be"))
-        }
+        Some((what, held, limit)) => Err(format!(
+            "bounded: node {node} holds {held} {what}, {limit} may be, {behind} behind"
+        )),
         None => Ok(()),
     }
 }

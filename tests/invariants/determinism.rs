@@ -11,7 +11,9 @@ impl Determinism {
         let first = self.0.entry(checkpoint.height);
         let (other, agreed) = first.or_insert_with(|| (node, checkpoint.clone()));
         if agreed != checkpoint {
-            return Err(format!("determinism: node {other} has {agreed:?}, node {node} {checkpoint:?}"));
+            return Err(format!(
+                "determinism: node {other} has {agreed:?}, node {node} {checkpoint:?}"
+            ));
         }
         Ok(())
     }

@@ -13,6 +13,10 @@ impl Durability {
         self.0.entry(height).or_insert(digest);
     }
 
+    pub fn highest(&self) -> Height {
+        self.0.keys().next_back().copied().unwrap_or_default()
+    }
+
     /// A chain may end early while there are faults.
     pub fn holds_in(
         &self,

@@ -14,8 +14,7 @@ use crate::{
 use std::collections::VecDeque;
 use twinfold_consensus_planted::{Effect, Event, Machine, Record};
 use twinfold_types::{
-    Block, Digest, PublicKey, SeatIndex, SignedTx, TimeMs, View,
-    limits::DRIFT_MS_MAX,
+    Block, Digest, PublicKey, SeatIndex, SignedTx, TimeMs, View, limits::DRIFT_MS_MAX,
     vote::Certificate,
 };
 

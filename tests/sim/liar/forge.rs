@@ -70,12 +70,7 @@ pub fn certificates(node: &Node, dice: &mut Dice) -> Vec<ConsensusMessage> {
 }
 
 /// Nobody proposed it, but it would follow.
-fn made_up_block(
-    node: &Node,
-    head: Height,
-    parent: Digest,
-    time: twinfold_types::TimeMs,
-) -> Block {
+fn made_up_block(node: &Node, head: Height, parent: Digest, time: twinfold_types::TimeMs) -> Block {
     let chain = node.setup.config.chain;
     let (height, body) = (head.next(), body_digest(&[]));
     let header = Header { chain, epoch: Epoch(0), height, parent, time, body };

@@ -65,7 +65,8 @@ impl World {
     }
 
     fn schedule_crash(&mut self, node: usize) {
-        let (time, pause) = (self.dice.between(0, self.plan.faults_ms), self.dice.between(200, 8_000));
+        let (time, pause) =
+            (self.dice.between(0, self.plan.faults_ms), self.dice.between(200, 8_000));
         self.at(time, Action::Crash { node });
         self.at(time + pause, Action::Restart { node });
     }
@@ -82,12 +83,12 @@ impl World {
     /// What the turn has written so far may reach the disk or not.
     pub(super) fn crash(&mut self, node: usize) {
         self.note(|| format!("crash {node}"));
-        if let Some((records, _)) = self.nodes[node].turn.take()
+        if let Some((records, effects)) = self.nodes[node].turn.take()
             && !records.is_empty()
             && !self.plan.has(crate::lie::WorldFault::RecordsLost)
         {
             match self.nodes[node].disk.tear(&records, &mut self.dice) {
-                Ok(true) => self.watch_sync(node, &records),
+                Ok(true) => self.watch_sync(node, &records, &effects),
                 Ok(false) => {}
                 Err(failure) => self.fail(format!("torn: node {node}: {failure}")),
             }

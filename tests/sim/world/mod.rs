@@ -7,10 +7,7 @@ mod state;
 mod turns;
 mod watch;
 
-use crate::{
-    dice::Dice, invariants::heals, node::Node, plan::Plan, setup,
-    world::checks::Checks,
-};
+use crate::{dice::Dice, invariants::heals, node::Node, plan::Plan, setup, world::checks::Checks};
 use faults::Doom;
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -5,14 +5,15 @@ use super::{START_MS, World, is_watched};
 use twinfold_types::{Height, View};
 
 impl World {
-    /// Everything is executed, and everyone is at the same height: a last block without
-    /// transactions may be on its way after that.
+    /// Everything is executed, and everyone is at the height of the last block that anyone
+    /// committed: one without transactions may be on its way after that.
     pub(super) fn is_done(&self) -> bool {
         let top = self.highest_height();
         let mut honest = self.nodes.iter().filter(|node| node.is_honest());
-        honest.all(|node| {
-            node.disk.executed_txs() == self.txs.len() && node.disk.head().height.0 == top
-        })
+        self.checks.durability.highest().0 == top
+            && honest.all(|node| {
+                node.disk.executed_txs() == self.txs.len() && node.disk.head().height.0 == top
+            })
     }
 
     pub(super) fn highest_view(&self) -> View {

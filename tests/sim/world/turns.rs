@@ -38,7 +38,7 @@ impl World {
         }
         let Some((records, effects)) = self.nodes[node].turn.take() else { return };
         self.watch_turn(node, &records, &effects);
-        self.watch_sync(node, &records);
+        self.watch_sync(node, &records, &effects);
         let kept = !self.plan.has(WorldFault::RecordsLost);
         if kept {
             self.nodes[node].disk.log.extend(records);

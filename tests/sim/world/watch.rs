@@ -56,15 +56,19 @@ impl World {
         self.check(result);
     }
 
-    /// Its records are synced.
-    pub(super) fn watch_sync(&mut self, node: usize, records: &[Record]) {
+    /// Its records are synced, or found on the disk after a crash.
+    pub(super) fn watch_sync(&mut self, node: usize, records: &[Record], effects: &[Effect]) {
         let Some(seat) = self.honest_seat(node) else { return };
+        for effect in effects {
+            if let Effect::Commit { block, .. } = effect {
+                let height = block.header.height;
+                self.checks.base_first.committed(seat, height);
+                self.checks.unbroken.committed(seat, height, block.digest());
+            }
+        }
         for record in records {
             match record {
-                Record::Vote(vote) => {
-                    self.checks.counted.synced(seat, vote.body);
-                    self.checks.certified.synced(seat, vote.body);
-                }
+                Record::Vote(vote) => self.watch_signed(node, vote),
                 Record::Block(block) => self.checks.unbroken.exists(block),
                 Record::NewView(new_view) => {
                     let result = self.checks.one_base.installed(node, new_view);
@@ -74,6 +78,16 @@ impl World {
             }
         }
         self.watch_clock(node, records);
+    }
+
+    /// A vote is on an honest node's disk, in the order of its log.
+    fn watch_signed(&mut self, node: usize, vote: &Vote) {
+        let base = self.checks.one_base.base(node, vote.body.view);
+        self.checks.counted.synced(vote.seat, vote.body);
+        self.checks.certified.synced(vote.seat, vote.body);
+        let results =
+            [self.checks.base_first.signed(vote, base), self.checks.unbroken.signed(vote, base)];
+        results.into_iter().for_each(|result| self.check(result));
     }
 
     /// A node says something.
@@ -106,8 +120,6 @@ impl World {
             self.checks.single_vote.spoke(vote),
             self.checks.synced.spoke(vote, &disk.log, in_ledger),
             bounded::spoke(vote, stable, base),
-            self.checks.base_first.spoke(vote, base),
-            self.checks.unbroken.spoke(vote, base),
         ];
         for result in results {
             self.check(result);
@@ -116,10 +128,6 @@ impl World {
 
     pub(super) fn watch_commit(&mut self, node: usize, block: &Block, certificate: &Certificate) {
         let (height, digest) = (block.header.height, block.digest());
-        if let Some(seat) = self.honest_seat(node) {
-            self.checks.base_first.committed(seat, height);
-            self.checks.unbroken.committed(seat, height, digest);
-        }
         if self.nodes[node].is_honest() {
             let nodes = &self.nodes;
             let is_honest = |seat: SeatIndex| nodes[seat.index()].is_honest();
