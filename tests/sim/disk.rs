@@ -23,13 +23,14 @@ pub struct Disk {
     blocks: Vec<(Block, Certificate, Checkpoint)>,
     executed_txs: BTreeSet<TxId>,
     genesis: Head,
+    head: Head,
 }
 
 impl Disk {
     pub fn new(chain: Digest, time: TimeMs) -> Self {
         let genesis = Head { height: Height(0), digest: chain, time };
         let (log, blocks) = (Vec::new(), Vec::new());
-        Self { log, stable: None, blocks, executed_txs: BTreeSet::new(), genesis }
+        Self { log, stable: None, blocks, executed_txs: BTreeSet::new(), genesis, head: genesis }
     }
 
     pub fn recover(&self) -> Recovered {
@@ -75,10 +76,7 @@ impl Disk {
     }
 
     pub fn head(&self) -> Head {
-        self.blocks.last().map_or(self.genesis, |(block, ..)| {
-            let header = &block.header;
-            Head { height: header.height, digest: block.digest(), time: header.time }
-        })
+        self.head
     }
 
     pub fn checkpoint(&self) -> Option<&Checkpoint> {
@@ -94,7 +92,7 @@ impl Disk {
     }
 
     pub fn digests(&self) -> impl Iterator<Item = (Height, Digest)> + '_ {
-        self.blocks.iter().map(|(block, ..)| (block.header.height, block.digest()))
+        self.blocks.iter().map(|(.., checkpoint)| (checkpoint.height, checkpoint.block))
     }
 
     /// Executes and syncs one block: the state is a chain of hashes.
@@ -103,15 +101,17 @@ impl Disk {
         let before = self.checkpoint().map_or(Digest::ZERO, |checkpoint| checkpoint.state_root);
         let fresh: Vec<TxId> =
             block.txs.iter().map(|tx| tx.id()).filter(|id| !self.has_executed(id)).collect();
+        let (digest, time) = (block.digest(), block.header.time);
         let checkpoint = Checkpoint {
             epoch: Epoch(0),
             height: block.header.height,
-            block: block.digest(),
-            state_root: Digest::of(Tag::StateKey, &(before, block.digest(), &fresh)),
+            block: digest,
+            state_root: Digest::of(Tag::StateKey, &(before, digest, &fresh)),
             audit_size: block.header.height.0,
             audit_root: Digest::ZERO,
             next_committee: None,
         };
+        self.head = Head { height: checkpoint.height, digest, time };
         self.executed_txs.extend(fresh);
         self.blocks.push((block, certificate, checkpoint.clone()));
         checkpoint
@@ -119,8 +119,8 @@ impl Disk {
 
     pub fn block(&self, height: Height, digest: &Digest) -> Option<Block> {
         let index = usize::try_from(height.0.checked_sub(1)?).ok()?;
-        let (block, ..) = self.blocks.get(index)?;
-        (block.digest() == *digest).then(|| block.clone())
+        let (block, _, checkpoint) = self.blocks.get(index)?;
+        (checkpoint.block == *digest).then(|| block.clone())
     }
 
     /// Blocks from a height on, ending at one that has a certificate of its own.

@@ -26,7 +26,7 @@ const SEATS: [(usize, u64); 13] = [
 /// Messages of a height grow with the square of the seats: a run has about so many in all.
 const SEATS_SQUARED_HEIGHTS: u64 = 6_000;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     pub seed: u64,
     pub seats: usize,

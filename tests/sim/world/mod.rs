@@ -67,6 +67,14 @@ pub struct Summary {
     pub sent: u64,
 }
 
+impl Summary {
+    pub fn add(&mut self, other: Summary) {
+        self.height += other.height;
+        self.view += other.view;
+        self.sent += other.sent;
+    }
+}
+
 impl World {
     pub fn new(plan: Plan, trace: bool) -> Self {
         let nodes = setup::nodes(&plan);
