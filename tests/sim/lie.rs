@@ -47,6 +47,9 @@ pub const LIES: [Lie; 12] = [
     Lie::Censor,
 ];
 
+/// Those that break agreement soonest where a rule is missing.
+pub const SHARP_LIES: [Lie; 3] = [Lie::Equivocate, Lie::Withhold, Lie::Bases];
+
 /// A mistake made on purpose, to prove that the checks see it: in every machine, or around them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mistake {

@@ -2,7 +2,7 @@
 
 use crate::{
     dice::Dice,
-    lie::{LIES, Lie, Mistake, WorldFault},
+    lie::{LIES, Lie, Mistake, SHARP_LIES, WorldFault},
 };
 use twinfold_consensus_planted::Planted;
 use twinfold_types::limits::WATERMARK_HEIGHTS;
@@ -68,7 +68,7 @@ impl Plan {
         let mut plan = Self {
             seed,
             seats,
-            liars: draw_liars(seats, &mut dice),
+            liars: draw_liars(seats, &LIES, &mut dice),
             mistake: None,
             observer: dice.chance(25),
             real_signatures,
@@ -97,14 +97,18 @@ impl Plan {
         plan
     }
 
-    /// A small network with a mistake in it.
+    /// A small network with a mistake in it, and lies that make the most of it.
     pub fn with_mistake(seed: u64, mistake: Mistake) -> Self {
         let mut dice = Dice::new(seed ^ 0x6d69_7374);
         let seats = if dice.chance(25) { 7 } else { 4 };
         let mut plan = Self::new(seed, Some(seats));
         plan.mistake = Some(mistake);
         plan.real_signatures = false;
+        plan.liars = draw_liars(seats, &SHARP_LIES, &mut dice);
         plan.txs = dice.between(20, 60) as usize;
+        plan.delay_ms_max = dice.pick(&[20, 100, 400, 1_500]);
+        plan.block_txs = 3;
+        (plan.sync_ms_max, plan.slow_sync_ms_max) = (8, 8);
         match mistake {
             Mistake::World(WorldFault::OneLiarTooMany) => plan.add_liar(Lie::Equivocate),
             Mistake::World(WorldFault::OneTwinTooMany) => plan.add_liar(Lie::Twins),
@@ -159,9 +163,9 @@ fn draw_seats(dice: &mut Dice) -> usize {
 }
 
 /// In most runs some lie, as many as the committee bears at most.
-fn draw_liars(seats: usize, dice: &mut Dice) -> Vec<(usize, Lie)> {
+fn draw_liars(seats: usize, lies: &[Lie], dice: &mut Dice) -> Vec<(usize, Lie)> {
     let faults = (seats - 1) / 3;
     let count = if dice.chance(70) { dice.between(1, faults as u64) as usize } else { 0 };
     let first = dice.index(seats);
-    (0..count).map(|i| ((first + i) % seats, dice.pick(&LIES))).collect()
+    (0..count).map(|i| ((first + i) % seats, dice.pick(lies))).collect()
 }
