@@ -194,7 +194,7 @@ mod tests {
     use twinfold_types::{Digest, Epoch, Height, PublicKey, View, quorum::Seat};
 
     fn committee() -> Committee {
-        let seat = |number| Seat { key: PublicKey([number; 32]), organisation: "o".into() };
+        let seat = |number| Seat::of(PublicKey([number; 32]), "o");
         Committee::new(Epoch(0), (1..=4).map(seat).collect())
     }
 

@@ -23,8 +23,8 @@ use tokio_util::sync::CancellationToken;
 use twinfold_consensus::{Diagnosis, Effect, Event, HaltReason, Machine, Record};
 use twinfold_ledger::Reader;
 use twinfold_types::{
-    Block, Committee, Digest, Epoch, Evidence, Height, PublicKey, SeatIndex, SecretKey, SignedTx, TimeMs,
-    View, codec, limits,
+    Block, Committee, Digest, Epoch, Evidence, Height, PublicKey, SeatIndex, SecretKey, SignedTx,
+    TimeMs, View, codec, limits,
     message::{CommittedBlocks, ConsensusMessage, PeerMessage},
     state_key,
     tx::Action,

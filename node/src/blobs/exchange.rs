@@ -27,12 +27,8 @@ use tokio::{
 };
 use twinfold_ledger::Reader;
 use twinfold_types::{
-    AvailabilityCertificate, BlobDigest, BlobId, Digest, Height, PublicKey,
-    blob::StorageReceipt,
-    key::StrictEd25519,
-    limits,
-    model::model_digest,
-    subtree::Subtree,
+    AvailabilityCertificate, BlobDigest, BlobId, Digest, Height, PublicKey, blob::StorageReceipt,
+    key::StrictEd25519, limits, model::model_digest, subtree::Subtree,
 };
 
 pub use super::wire::UploadProof;
