@@ -112,6 +112,11 @@ impl Bodies {
         self.wanted.retain(|digest, wanted| !settled(digest, wanted.height));
     }
 
+    /// Bodies held, and bodies wanted.
+    pub fn counts(&self) -> (usize, usize) {
+        (self.held.len(), self.wanted.len())
+    }
+
     pub fn fetch_due(&self) -> Option<TimeMs> {
         self.wanted.values().map(|wanted| wanted.due).min()
     }

@@ -70,6 +70,11 @@ impl Checkpoints {
         })
     }
 
+    /// Votes of everyone, and own ones.
+    pub fn counts(&self) -> (usize, usize) {
+        (self.votes.values().map(BTreeMap::len).sum(), self.own.len())
+    }
+
     fn forget_below_stable(&mut self) {
         let stable = self.stable_height();
         self.executed.retain(|height, _| *height >= stable);
@@ -206,6 +211,7 @@ impl Machine {
         self.effects.push(Effect::Stable(certificate));
         self.compare_with_stable();
         self.checkpoints.forget_below_stable();
+        self.settled = true;
     }
 
     fn compare_with_stable(&mut self) {

@@ -27,7 +27,7 @@ impl Machine {
             return;
         }
         let base = self.installed.base.is_some_and(|base| base.height == height);
-        if !base && (height <= self.head.height || height > self.vote_window()) {
+        if !base && !self.is_in_vote_window(height) {
             return;
         }
         let slot = self.slots.entry(height).or_default();
@@ -171,6 +171,13 @@ enum Missing {
     Fork(Digest),
 }
 
+/// What may be in flight above the own head, or above a stable checkpoint that is ahead of it.
+/// What lies between is caught up with, and may be any number of heights.
+fn is_in_window(height: Height, head: Height, stable: Height) -> bool {
+    let above = |from: Height| height > from && height.0 - from.0 <= WATERMARK_HEIGHTS;
+    above(head) || (stable > head && above(stable))
+}
+
 pub(crate) fn signers(certificate: &Certificate) -> Vec<SeatIndex> {
     certificate.signatures.iter().map(|(seat, _)| *seat).collect()
 }
@@ -201,9 +208,8 @@ impl Machine {
         Height(from.0.saturating_add(self.view_heights))
     }
 
-    fn vote_window(&self) -> Height {
-        let from = self.checkpoints.stable_height().max(self.head.height);
-        Height(from.0.saturating_add(WATERMARK_HEIGHTS))
+    fn is_in_vote_window(&self, height: Height) -> bool {
+        is_in_window(height, self.head.height, self.checkpoints.stable_height())
     }
 
     /// Bodies and votes stay until the ledger has the height; bodies that no chain
@@ -215,7 +221,12 @@ impl Machine {
         let (executed, head) = (self.executed, self.head);
         let base = self.installed.base;
         let base_height = base.map(|base| base.height).filter(|height| *height >= executed);
-        self.slots.retain(|height, _| *height > executed || Some(*height) == base_height);
+        let (stable, seat) = (self.checkpoints.stable_height(), self.seat);
+        self.slots.retain(|height, slot| {
+            let own = seat.is_some_and(|seat| slot.own_votes(seat).next().is_some());
+            let open = *height <= head.height || own || is_in_window(*height, head.height, stable);
+            (*height > executed && open) || Some(*height) == base_height
+        });
         self.decided = self.decided.take().filter(|decided| decided.body.height > head.height);
         let is_base = |digest: &Digest| base.is_some_and(|base| base.digest == *digest);
         self.bodies.forget_wanted(|digest, height| {

@@ -90,7 +90,7 @@ mod timer;
 mod view_change;
 mod votes;
 
-pub use diagnosis::{Diagnosis, InFlight};
+pub use diagnosis::{Diagnosis, Holdings, InFlight};
 pub use effect::{Effect, HaltReason, Record, RecoveryError};
 pub use event::{Config, Event, Head, Recovered};
 pub use machine::Machine;

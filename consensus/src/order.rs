@@ -30,8 +30,8 @@ impl Machine {
             && let Some(block) = self.bodies.get(&proposal.body.digest)
             && block.header.parent == tip.digest
         {
-            let (height, digest, time) = (tip.height.next(), block.digest(), block.header.time);
-            tip = Head { height, digest, time };
+            let (digest, time) = (proposal.body.digest, block.header.time);
+            tip = Head { height: tip.height.next(), digest, time };
         }
         tip
     }
@@ -55,9 +55,12 @@ impl Machine {
     }
 
     pub(crate) fn ask_to_build(&mut self) {
+        if !self.work {
+            return;
+        }
         let tip = self.tip();
         let ask = (self.view, tip.digest);
-        if self.work && self.asked != Some(ask) && self.may_propose_on(&tip) {
+        if self.asked != Some(ask) && self.may_propose_on(&tip) {
             self.asked = Some(ask);
             self.effects.push(Effect::Build {
                 view: self.view,

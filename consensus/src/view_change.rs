@@ -53,6 +53,10 @@ impl ViewChanges {
         self.newest.insert(change.header.seat, change);
     }
 
+    pub fn count(&self) -> usize {
+        self.newest.len()
+    }
+
     /// Seats that ask for this view or a later one.
     fn count_from(&self, view: View) -> usize {
         self.newest.values().filter(|change| change.header.body.view >= view).count()

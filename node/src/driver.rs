@@ -14,7 +14,7 @@ use crate::{
     seat_keys::SeatKeys,
 };
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -23,9 +23,10 @@ use tokio_util::sync::CancellationToken;
 use twinfold_consensus::{Diagnosis, Effect, Event, HaltReason, Machine, Record};
 use twinfold_ledger::Reader;
 use twinfold_types::{
-    Block, Committee, Digest, Epoch, Evidence, Height, PublicKey, SecretKey, SignedTx, TimeMs,
-    View, codec, limits,
+    Block, Committee, Digest, Epoch, Evidence, Height, PublicKey, SeatIndex, SecretKey, SignedTx,
+    TimeMs, View, codec, limits,
     message::{CommittedBlocks, ConsensusMessage, PeerMessage},
+    state_key,
     tx::Action,
     vote::{Certificate, Checkpoint, CheckpointCertificate},
 };
@@ -349,12 +350,21 @@ impl Driver {
             self.machine.attestations().filter(|at| at.checkpoint.height > self.attested).collect();
         for certificate in newer {
             self.attested = certificate.checkpoint.height;
-            if self.reader.lacks_attestation(&certificate)? {
+            if self.lacks(&certificate)? {
                 let action = Action::Attest(Box::new(certificate));
                 return Ok(Some(own_tx(&self.reader.chain(), &self.key, time, action)));
             }
         }
         Ok(None)
+    }
+
+    /// Whether the ledger has not seen one of these signatures.
+    fn lacks(&self, certificate: &CheckpointCertificate) -> Result<bool, DriverError> {
+        let key = state_key::attested(certificate.checkpoint.height);
+        let Some((_, seen)) = self.reader.get::<(Digest, BTreeSet<SeatIndex>)>(&key)? else {
+            return Ok(false);
+        };
+        Ok(certificate.signatures.iter().any(|(seat, _)| !seen.contains(seat)))
     }
 
     fn publish(&mut self) {

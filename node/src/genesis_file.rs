@@ -7,6 +7,7 @@ use twinfold_types::{
     genesis::{ChainParams, FORMAT_VERSION, Genesis, GenesisValidator},
     limits,
     member::{Member, Role},
+    stake::StakeParams,
 };
 
 pub fn run(command: &GenesisCommand) -> color_eyre::Result<()> {
@@ -16,9 +17,14 @@ pub fn run(command: &GenesisCommand) -> color_eyre::Result<()> {
                 format: FORMAT_VERSION,
                 chain: chain.clone(),
                 time: clock::now(),
-                params: ChainParams { threshold: *threshold, trainer_quota: *trainer_quota },
+                params: ChainParams {
+                    threshold: *threshold,
+                    trainer_quota: *trainer_quota,
+                    stake: StakeParams::default(),
+                },
                 validators: vec![],
                 members: vec![],
+                balances: vec![],
                 unsafe_size: *allow_unsafe_size,
             };
             write_new(file, &to_json(&genesis)?)?;

@@ -73,5 +73,6 @@ fn declaration(node: &Node, candidate: &Candidate, new: &dyn Signer) -> Action {
         ready: candidate.ready,
         commission_permille: candidate.commission_permille,
         key: Some((key, signature)),
+        addresses: None,
     }))
 }

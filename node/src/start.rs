@@ -307,7 +307,7 @@ async fn open(config: &Config, keys: NodeKeys, genesis: Genesis) -> color_eyre::
     )?;
     // What this node says of the state it recovered; the core signs it again if needed.
     if let Some(checkpoint) = reader.checkpoint(head.height)? {
-        let ends_at = reader.epoch_end_height()?;
+        let ends_at = reader.ends_at()?;
         executed_sender.send(FromExecutor::Executed { checkpoint, ends_at }).ok();
     }
     let node = Arc::new(Node {

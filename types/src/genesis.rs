@@ -83,6 +83,25 @@ pub enum GenesisError {
 }
 
 impl Genesis {
+    /// Reads a genesis file, which may still be incomplete: [`Genesis::check`] says. One of
+    /// another format is refused by its number, before its fields are looked at.
+    pub fn from_json(text: &str) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Format {
+            format: u32,
+        }
+        let fault = |error: serde_json::Error| format!("not a genesis file: {error}");
+        let Format { format } = serde_json::from_str(text).map_err(fault)?;
+        if format != FORMAT_VERSION {
+            let other = GenesisError::Format { found: format };
+            return Err(format!(
+                "{other}. A chain keeps the format it began with: use the program of its version, \
+                 or make a new chain with `twinfold-node genesis new`"
+            ));
+        }
+        serde_json::from_str(text).map_err(fault)
+    }
+
     /// The chain's identity; operators compare it.
     pub fn digest(&self) -> Digest {
         Digest::of(Tag::Genesis, self)

@@ -121,6 +121,8 @@ pub const ROUND_DEADLINE_MS_MAX: u64 = 30 * 24 * 3_600 * 1_000;
 pub const EXTENSIONS_MAX: u32 = 100;
 /// Length of names of members, organisations, tasks, models and tensors.
 pub const NAME_BYTES_MAX: usize = 128;
+/// A multiaddress that a validator declares: a name of 100 letters with its port fits.
+pub const ADDRESS_BYTES_MAX: usize = 128;
 /// Members of one chain: bounds genesis and the member list.
 pub const MEMBERS_MAX: usize = 10_000;
 /// A genesis file.

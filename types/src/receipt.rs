@@ -72,7 +72,7 @@ codes! {
     StakeTooLittle = 70, "there is not so much stake";
     StakeTooMuch = 71, "there would be more stake than 64 bits hold";
     CandidateUnknown = 72, "no such validator";
-    DeclarationInvalid = 73, "the commission is above 1,000 thousandths, or the new key is weak, taken or not its holder's";
+    DeclarationInvalid = 73, "the commission is above 1,000 thousandths, the new key weak, taken or not its holder's, or an address empty or long";
     NotJailed = 74, "the validator is not jailed";
     JailedStill = 75, "the validator is jailed still: for longer, or until the admins let it out";
     StakeParamsInvalid = 76, "the rules of stake contradict one another";

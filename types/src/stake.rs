@@ -202,6 +202,8 @@ pub struct Candidate {
     pub commission_next_permille: u16,
     pub pool: StakePool,
     pub jail: Option<Jail>,
+    /// Where others dial its node: multiaddresses of the consensus and of the payload connection.
+    pub addresses: Option<(String, String)>,
 }
 
 /// Why a candidate is not elected.
@@ -249,6 +251,17 @@ pub struct Declaration {
     pub commission_permille: u16,
     /// A new consensus key, with its signature over the statement that it is this member's.
     pub key: Option<(PublicKey, crate::Signature)>,
+    /// Where others dial its node from now on: multiaddresses of the consensus and of the payload
+    /// connection. None leaves them as they are.
+    pub addresses: Option<(String, String)>,
+}
+
+impl Declaration {
+    /// Addresses are bounded; whether they can be dialled is each node's to find out.
+    pub fn has_good_addresses(&self) -> bool {
+        let good = |text: &str| !text.is_empty() && text.len() <= limits::ADDRESS_BYTES_MAX;
+        self.addresses.as_ref().is_none_or(|(votes, payloads)| good(votes) && good(payloads))
+    }
 }
 
 /// What a new consensus key signs to show that its holder wants it to be this validator's.
@@ -288,6 +301,18 @@ mod tests {
             StakeParams { slash_result_permille: 1_001, ..good.clone() },
         ];
         assert!(broken.iter().all(|params| params.fault().is_some()));
+    }
+
+    #[test]
+    fn addresses_are_bounded_and_may_be_left_as_they_are() {
+        let of =
+            |addresses| Declaration { ready: true, commission_permille: 0, key: None, addresses };
+        let both = |one: &str, other: &str| Some((one.to_string(), other.to_string()));
+        assert!(of(None).has_good_addresses());
+        assert!(of(both("/ip4/10.0.0.7/tcp/1", "/ip4/10.0.0.7/tcp/2")).has_good_addresses());
+        assert!(!of(both("/ip4/10.0.0.7/tcp/1", "")).has_good_addresses());
+        let long = "x".repeat(limits::ADDRESS_BYTES_MAX + 1);
+        assert!(!of(both(&long, "/ip4/10.0.0.7/tcp/2")).has_good_addresses());
     }
 
     proptest::proptest! {

@@ -8,11 +8,11 @@ use twinfold_consensus::{Event, HaltReason, Record};
 use twinfold_types::{
     Digest, Epoch, Evidence, Height, SeatIndex, TimeMs, View,
     key::{Signer, StrictEd25519},
-    limits::{DRIFT_MS_MAX, PIPELINE_HEIGHTS, VIEW_HEIGHTS_MAX},
+    limits::{DRIFT_MS_MAX, PIPELINE_HEIGHTS, VIEW_HEIGHTS_MAX, WATERMARK_HEIGHTS},
     message::{CommittedBlocks, ConsensusMessage},
     vote::{
-        Certificate, CheckpointCertificate, NewView, NewViewBody, ViewChange, ViewChangeBody,
-        ViewChangeHeader, VoteBody, VoteKind,
+        Certificate, Checkpoint, CheckpointCertificate, NewView, NewViewBody, ViewChange,
+        ViewChangeBody, ViewChangeHeader, VoteBody, VoteKind,
     },
 };
 
@@ -65,6 +65,27 @@ fn an_observer_follows_and_signs_nothing() {
     net.work(true);
     assert_eq!(net.heights()[4], 1);
     assert!(net.nodes[4].log.iter().all(|record| matches!(record, Record::Certificate(_))));
+}
+
+#[test]
+fn votes_between_the_head_and_checkpoints_far_ahead_are_not_kept() {
+    let mut net = TestNet::new(4);
+    net.passes = |_, _, _| false;
+    for stable in [1_000, 2_000] {
+        let checkpoint = checkpoint(&net.first_block(START.plus(1)), Digest::ZERO);
+        let checkpoint = Checkpoint { height: Height(stable), ..checkpoint };
+        let statement = checkpoint.statement(&net.chain, &net.committee.digest());
+        let sign = |seat: u16| (SeatIndex(seat), secret(seat.into()).sign(&statement));
+        let signatures = (1..4).map(sign).collect();
+        let certificate = CheckpointCertificate { checkpoint, signatures };
+        net.deliver(1, 0, ConsensusMessage::Stable(Box::new(certificate)));
+        for height in 1..=stable + 100 {
+            let vote = net.vote(1, VoteKind::Prepare, 0, height, Digest::ZERO);
+            net.deliver(1, 0, ConsensusMessage::Vote(vote));
+        }
+    }
+    let slots = net.nodes[0].machine.holdings().slots as u64;
+    assert_eq!(slots, 2 * WATERMARK_HEIGHTS, "above the head, and above the newest checkpoint");
 }
 
 #[test]

@@ -26,6 +26,7 @@ pub fn new(validator: &PublicKey) -> Candidate {
         commission_next_permille: 0,
         pool: StakePool::default(),
         jail: None,
+        addresses: None,
     }
 }
 
@@ -47,7 +48,8 @@ pub fn add(exec: &mut Exec<'_>, member: &Member) -> Outcome {
 
 pub fn declare(exec: &mut Exec<'_>, validator: &PublicKey, said: &Declaration) -> Outcome {
     let mut candidate = candidate(exec, validator)?.ok_or(Code::CandidateUnknown)?;
-    require(said.commission_permille <= 1_000, Code::DeclarationInvalid)?;
+    let fits = said.commission_permille <= 1_000 && said.has_good_addresses();
+    require(fits, Code::DeclarationInvalid)?;
     if let Some((key, signature)) = &said.key {
         require(is_free(exec, validator, key)?, Code::DeclarationInvalid)?;
         let statement = key_statement(exec.env.chain, validator, key);
@@ -56,6 +58,7 @@ pub fn declare(exec: &mut Exec<'_>, validator: &PublicKey, said: &Declaration) -
         candidate.key = *key;
     }
     candidate.ready = said.ready;
+    candidate.addresses = said.addresses.clone().or(candidate.addresses);
     candidate.commission_next_permille = said.commission_permille;
     put_candidate(exec, &candidate);
     exec.event(Event::CandidateDeclared { validator: *validator, ready: said.ready });

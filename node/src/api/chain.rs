@@ -47,8 +47,8 @@ pub async fn genesis(State(api): State<Arc<Api>>) -> Response {
     (status = OK, description = "Validators in seat order", body = Vec<ValidatorView>),
     (status = "default", description = "A refusal", body = ErrorView),
 ))]
-pub async fn validators(State(api): State<Arc<Api>>) -> Json<Vec<ValidatorView>> {
-    Json(view::validators(&api.node))
+pub async fn validators(State(api): State<Arc<Api>>) -> Result<Json<Vec<ValidatorView>>, Refusal> {
+    api.read(|api| Ok(Json(view::validators(&api.node)?))).await
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

@@ -5,6 +5,7 @@ use crate::network::Peer;
 use twinfold_types::{
     BlobId, SeatIndex, Signature,
     blob::{StorageReceipt, StorageReceiptBody, UploadBody},
+    key::Signer,
     limits,
     member::{Member, Role},
     state_key,

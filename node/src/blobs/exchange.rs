@@ -27,12 +27,8 @@ use tokio::{
 };
 use twinfold_ledger::Reader;
 use twinfold_types::{
-    AvailabilityCertificate, BlobDigest, BlobId, Digest, Height, PublicKey, SeatIndex,
-    blob::StorageReceipt,
-    key::{Signer, StrictEd25519},
-    limits,
-    model::model_digest,
-    subtree::Subtree,
+    AvailabilityCertificate, BlobDigest, BlobId, Digest, Height, PublicKey, blob::StorageReceipt,
+    key::StrictEd25519, limits, model::model_digest, subtree::Subtree,
 };
 
 pub use super::wire::UploadProof;
@@ -144,7 +140,7 @@ impl Exchange {
         pushes.detach_all();
         receipts.sort_by_key(|receipt| receipt.seat);
         let certificate = AvailabilityCertificate { epoch: committee.epoch, blob: *blob, receipts };
-        certificate.verify(&inner.chain, committee, &StrictEd25519)?;
+        certificate.verify(&inner.chain, &committee, &StrictEd25519)?;
         Ok(certificate)
     }
 

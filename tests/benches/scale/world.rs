@@ -5,8 +5,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 use twinfold_consensus::{Config, Effect, Event, Head, Machine, Recovered};
 use twinfold_types::{
-    Committee, Digest, Epoch, Height, PublicKey, SecretKey, SignedTx, TimeMs,
-    codec,
+    Committee, Digest, Epoch, Height, PublicKey, SecretKey, SignedTx, TimeMs, codec,
     hash::Tag,
     key::{Signer, StrictEd25519},
     message::ConsensusMessage,
@@ -81,7 +80,8 @@ impl World {
     pub fn new(shape: Shape, chain: Digest, txs: Vec<SignedTx>) -> Self {
         let seat = |index| Seat::of(secret(index).public_key(), &format!("organisation {index}"));
         let committee = Committee::new(Epoch(0), (0..shape.seats).map(seat).collect());
-        let nodes: Vec<Node> = (0..shape.nodes).map(|index| node(index, chain, &committee)).collect();
+        let nodes: Vec<Node> =
+            (0..shape.nodes).map(|index| node(index, chain, &committee)).collect();
         let index_of = nodes.iter().enumerate().map(|(index, node)| (node.key, index)).collect();
         let mut world = Self {
             shape,
@@ -171,7 +171,11 @@ impl World {
                 Effect::Build { view, parent, parent_time, .. } => {
                     let now = TimeMs(START_MS + self.now_us / 1_000);
                     let (time, txs) = (now.max(parent_time.plus(1)), self.txs.clone());
-                    self.at(ready_us, node, Action::Event(Event::Built { view, parent, time, txs }));
+                    self.at(
+                        ready_us,
+                        node,
+                        Action::Event(Event::Built { view, parent, time, txs }),
+                    );
                 }
                 Effect::Commit { block, .. } => self.committed(node, ready_us, &block),
                 Effect::Timer(at) => {
@@ -197,7 +201,14 @@ impl World {
         self.at(ready_us, node, Action::Event(Event::Message { from, message }));
     }
 
-    fn send(&mut self, from: usize, to: usize, ready_us: u64, size: u64, message: ConsensusMessage) {
+    fn send(
+        &mut self,
+        from: usize,
+        to: usize,
+        ready_us: u64,
+        size: u64,
+        message: ConsensusMessage,
+    ) {
         let sender = &mut self.nodes[from];
         sender.sent_us = sender.sent_us.max(ready_us) + size / self.shape.bytes_per_us;
         let (arrives_us, from) = (sender.sent_us + self.shape.link_us, sender.key);
