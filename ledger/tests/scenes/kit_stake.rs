@@ -36,7 +36,7 @@ pub fn transfer(to: u8, amount: u64) -> Action {
 }
 
 pub fn declare(ready: bool, commission_permille: u16) -> Action {
-    let declaration = Declaration { ready, commission_permille, key: None };
+    let declaration = Declaration { ready, commission_permille, key: None, addresses: None };
     Action::Stake(StakeAction::Declare(declaration))
 }
 

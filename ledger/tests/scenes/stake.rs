@@ -148,7 +148,7 @@ fn a_consensus_key_is_its_holders_and_nobody_elses() {
         Some((signer.public_key(), signer.sign(&statement)))
     };
     let declare = |key| {
-        let declaration = Declaration { ready: true, commission_permille: 0, key };
+        let declaration = Declaration { ready: true, commission_permille: 0, key, addresses: None };
         Action::Stake(StakeAction::Declare(declaration))
     };
     let stolen = key(&secret(70), 2, &chain);
