@@ -58,7 +58,7 @@ pub fn run(command: &GenesisCommand) -> color_eyre::Result<()> {
 fn add_validator(genesis: &mut Genesis, mut validator: GenesisValidator, stake: Option<Stake>) {
     validator.stake = stake.unwrap_or(validator.stake);
     genesis.validators.push(validator);
-    let seats = u16::try_from(genesis.validators.len()).unwrap_or(u16::MAX);
+    let seats = genesis.validators.len().min(limits::SEATS_MAX) as u16;
     if seats > genesis.params.stake.seats {
         genesis.params.stake.seats = seats;
         println!("elections fill {seats} seats from now on, as many as there are validators");

@@ -151,6 +151,16 @@ impl StakePool {
         Some(bought)
     }
 
+    /// What of an amount buys whole shares; the rest would be lost to the pool.
+    pub fn spent(&self, amount: Stake) -> Stake {
+        if self.shares == 0 || self.stake.0 == 0 {
+            return amount;
+        }
+        let bought = u128::from(share(amount.0, self.shares, self.stake.0));
+        let cost = (bought * u128::from(self.stake.0)).div_ceil(u128::from(self.shares));
+        Stake(u64::try_from(cost).unwrap_or(u64::MAX).min(amount.0))
+    }
+
     /// Takes shares out and returns what they were worth; `None` where there are not so many.
     pub fn leave(&mut self, shares: u64) -> Option<Stake> {
         let left = self.shares.checked_sub(shares)?;
@@ -263,8 +273,8 @@ pub fn key_statement(
     crate::key::statement(crate::key::Purpose::ConsensusKey, chain, &(validator, key))
 }
 
-/// Who took part in an epoch's agreement, as blocks of the epoch show: the heights for which
-/// somebody's checkpoint signature stands on the chain, and how many of them each seat signed.
+/// Who took part in an epoch's agreement, as blocks of the epoch show: the heights for which a
+/// quorum's checkpoint signatures stand on the chain, and how many of them each seat signed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Participation {
@@ -315,11 +325,18 @@ mod tests {
             let (mut pool, mut owned, mut inside) = (StakePool::default(), [0u64; 3], 0u64);
             for (step, who, amount) in steps {
                 match step {
-                    0 | 1 => if let Some(shares) = pool.join(Stake(amount)) {
-                        owned[who] += shares;
-                        inside += amount;
-                        proptest::prop_assert!(pool.worth(shares).0 <= amount);
-                    },
+                    0 | 1 => {
+                        let (before, spent) = (pool, pool.spent(Stake(amount)));
+                        if let Some(shares) = pool.join(spent) {
+                            owned[who] += shares;
+                            inside += spent.0;
+                            proptest::prop_assert!(spent.0 <= amount);
+                            proptest::prop_assert!(pool.worth(shares).0 + 1 >= spent.0);
+                            proptest::prop_assert!(pool.worth(shares) <= spent);
+                            let mut same = before;
+                            proptest::prop_assert_eq!(same.join(Stake(amount)), Some(shares));
+                        }
+                    }
                     2 => {
                         let shares = owned[who].min(amount);
                         let worth = pool.leave(shares).unwrap();

@@ -291,7 +291,7 @@ pub fn parse_attested(key: &[u8]) -> Option<Height> {
     Some(Height(u64::from_be_bytes(height.try_into().ok()?)))
 }
 
-/// [`crate::stake::Participation`] of the running epoch, once a signature stands on the chain.
+/// [`crate::stake::Participation`] of the running epoch, once a quorum's signatures stand on the chain.
 pub fn participation() -> StateKey {
     StateKey::new(Prefix::Participation, &[])
 }

@@ -1,5 +1,6 @@
 //! Stake in and out of candidates' pools. An amount is turned into shares with rounding in
-//! favour of the pool; whoever takes out what its shares are worth takes all of them.
+//! favour of the pool, by less than one unit: what buys no whole share stays free. Whoever takes
+//! out what its shares are worth takes all of them.
 
 use super::{candidate, put_candidate, put_shares, take, unbonding};
 use crate::execute::{Exec, Outcome, require};
@@ -19,6 +20,7 @@ pub fn delegate(
     let member: Option<Member> = exec.state.get(&state_key::member(validator))?;
     require(member.is_some_and(|one| one.has(Role::Validator)), Code::CandidateUnknown)?;
     let mut candidate = candidate(exec, validator)?.ok_or(Code::CandidateUnknown)?;
+    let amount = candidate.pool.spent(amount);
     require(amount > Stake(0), Code::StakeTooLittle)?;
     take(exec, delegator, amount)?;
     let bought = candidate.pool.join(amount).ok_or(Code::StakeTooMuch)?;

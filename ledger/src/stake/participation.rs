@@ -1,6 +1,7 @@
 //! Who takes part in agreement, counted from checkpoint signatures that stand on the chain. A
 //! seat may show anyone's signatures, its own among them, in any later block of the epoch, so
-//! no leader can make another look silent. Only heights that a checkpoint is due at count.
+//! no leader can make another look silent. Only heights that a checkpoint is due at count, and
+//! only from a quorum's signatures on: nobody makes the others look silent by showing its own.
 //!
 //! A row for each height holds the digest that a signature must be on. It is written in the
 //! block above, which is the first to know it. Of the rows only the newest stay; what they
@@ -21,8 +22,10 @@ use twinfold_types::{
     vote::{CheckpointCertificate, verify_signatures},
 };
 
+type Seats = BTreeSet<SeatIndex>;
+
 /// Digest of a height's checkpoint, and the seats that are known to have signed it.
-type Attested = (Digest, BTreeSet<SeatIndex>);
+type Attested = (Digest, Seats);
 
 /// Rows removed when one is added: the leftovers of an epoch go without a long block.
 const REMOVED_AT_ONCE: usize = 4;
@@ -54,20 +57,30 @@ pub fn attest(exec: &mut Exec<'_>, shown: &CheckpointCertificate) -> Outcome {
     let key = state_key::attested(checkpoint.height);
     let (digest, mut seats): Attested = exec.state.get(&key)?.ok_or(Code::AttestationInvalid)?;
     require(Digest::of(Tag::Checkpoint, checkpoint) == digest, Code::AttestationInvalid)?;
-    let new: Vec<_> = shown.signatures.iter().map(|(seat, _)| *seat).collect();
-    let new: Vec<_> = new.into_iter().filter(|seat| !seats.contains(seat)).collect();
-    require(!new.is_empty(), Code::AttestationKnown)?;
+    let known = seats.clone();
+    seats.extend(shown.signatures.iter().map(|(seat, _)| *seat));
+    require(seats != known, Code::AttestationKnown)?;
     let statement = checkpoint.statement(exec.env.chain, &committee.digest());
     let signed = verify_signatures(&shown.signatures, 1, &statement, committee, &StrictEd25519);
     require(signed.is_ok(), Code::AttestationInvalid)?;
 
-    let mut counts = counts(exec)?;
-    counts.checkpoints += u32::from(seats.is_empty());
-    for seat in new {
-        counts.signed[seat.index()] += 1;
-        seats.insert(seat);
-    }
+    count(exec, &known, &seats)?;
     exec.state.put(key, &(digest, seats));
+    Ok(())
+}
+
+/// Adds what a height shows now beyond what it showed before.
+fn count(exec: &mut Exec<'_>, known: &Seats, shown: &Seats) -> Result<(), LedgerError> {
+    let quorum = exec.env.committee.quorum();
+    if shown.len() < quorum {
+        return Ok(());
+    }
+    let mut counts = counts(exec)?;
+    let counted = known.len() >= quorum;
+    counts.checkpoints += u32::from(!counted);
+    for seat in shown.iter().filter(|seat| !counted || !known.contains(seat)) {
+        counts.signed[seat.index()] += 1;
+    }
     exec.state.put(state_key::participation(), &counts);
     Ok(())
 }

@@ -1,14 +1,19 @@
-//! Scenes of the ledger: what each action does and refuses, the life of rounds,
-//! proofs, crashes and damaged folders.
+//! Scenes of the ledger: what each action does and refuses, the life of rounds, stake and
+//! epochs, proofs, crashes and damaged folders.
 
 mod asynchronous;
 mod blocks;
 mod crash;
 mod damage;
+mod election;
+mod epochs;
 mod golden;
 mod kit;
+mod kit_stake;
 mod members;
 mod models;
 mod proofs;
 mod rounds;
+mod slashing;
+mod stake;
 mod tasks;
