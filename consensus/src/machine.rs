@@ -107,6 +107,7 @@ impl Machine {
             ConsensusMessage::Block(block) => self.on_block(*block), // P17
             ConsensusMessage::GetCommitted { from: height } => self.on_get_committed(from, height),
             ConsensusMessage::Committed(blocks) => self.on_committed(from, *blocks), // P17
+            ConsensusMessage::KeptFrom { first } => self.on_kept_from(from, first),  // P17
         }
     }
 

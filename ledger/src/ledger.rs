@@ -16,7 +16,10 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::{
     path::Path,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 use twinfold_types::{
     Block, Code, Committee, Digest, Epoch, Height, Receipt, TimeMs, TxId,
@@ -56,12 +59,16 @@ pub(crate) struct Shared {
     pub chain: Digest,
     pub committee: Committee,
     published: RwLock<Published>,
+    /// The lowest version of the tree that somebody reads on: none where it is the greatest number.
+    pub held: AtomicU64,
 }
 
 #[derive(Clone)]
 pub(crate) struct Published {
     pub head: Head,
     pub stable: Option<CheckpointCertificate>,
+    /// Lowest height whose block is here.
+    pub first: Height,
 }
 
 impl Shared {
@@ -69,14 +76,14 @@ impl Shared {
         self.published.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn publish(&self, change: impl FnOnce(&mut Published)) {
+    pub fn publish(&self, change: impl FnOnce(&mut Published)) {
         change(&mut self.published.write().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
 /// The single writer of a folder.
 pub struct Ledger {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 impl StateRead for View<'_> {
@@ -105,8 +112,9 @@ impl Ledger {
         let chain = genesis.digest();
         let (rocks, published) = open::open(dir, genesis, &chain)?;
         let (genesis, committee) = (genesis.clone(), genesis.committee());
-        let published = RwLock::new(published);
-        Ok(Self { shared: Arc::new(Shared { rocks, genesis, chain, committee, published }) })
+        let (published, held) = (RwLock::new(published), AtomicU64::new(u64::MAX));
+        let shared = Shared { rocks, genesis, chain, committee, published, held };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     pub fn reader(&self) -> Reader {
@@ -142,7 +150,7 @@ impl Ledger {
     /// Takes a stable checkpoint, whose certificate the caller has verified. An
     /// older one than the newest known changes nothing.
     pub fn set_stable(&mut self, certificate: &CheckpointCertificate) -> Result<(), LedgerError> {
-        let Published { head, stable } = self.shared.published();
+        let Published { head, stable, .. } = self.shared.published();
         let theirs = &certificate.checkpoint;
         if theirs.height > head.height {
             return Err(LedgerError::NotExecuted { height: theirs.height, head: head.height });
@@ -160,7 +168,8 @@ impl Ledger {
         }
         let mut batch = Batch::default();
         batch.put(Column::Meta, store::META_STABLE, certificate);
-        tree::prune(&view, theirs.height.0.saturating_sub(tree::VERSIONS_KEPT), &mut batch)?;
+        let kept = theirs.height.0.saturating_sub(tree::VERSIONS_KEPT);
+        tree::prune(&view, kept.min(self.shared.held.load(Ordering::Acquire)), &mut batch)?;
         self.shared.rocks.write(batch)?;
         self.shared.publish(|published| published.stable = Some(certificate.clone()));
         Ok(())
@@ -247,7 +256,7 @@ pub(crate) fn put_state(writes: &Writes, batch: &mut Batch) {
     }
 }
 
-fn put_model_indexes(
+pub(crate) fn put_model_indexes(
     view: &View<'_>,
     writes: &Writes,
     batch: &mut Batch,

@@ -110,6 +110,7 @@ impl Case<'_> {
             found.push(format!("this node has stopped: {reason}"));
         }
         self.reach(&mut found);
+        self.dropped(&mut found);
         self.roots(&mut found);
         if self.known.view > self.known.installed {
             found.push(self.view_change());
@@ -143,6 +144,17 @@ impl Case<'_> {
             ),
             None => format!("not connected: {names}; the others are enough to go on"),
         });
+    }
+
+    /// Catching up is over where everyone who answers has dropped what is needed.
+    fn dropped(&self, found: &mut Vec<String>) {
+        if let Some(first) = self.known.kept.values().min() {
+            found.push(format!(
+                "{} peers keep blocks from height {first} on only, and this node has {}: it needs a node that \
+                 keeps everything, or a new folder that starts from a checkpoint",
+                self.known.kept.len(), self.known.committed
+            ));
+        }
     }
 
     fn roots(&self, found: &mut Vec<String>) {

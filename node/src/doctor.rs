@@ -44,7 +44,7 @@ fn of_config(path: &Path) -> color_eyre::Result<(Vec<String>, Option<std::path::
     Ok((vec![format!("{scheme}://{}", config.http.listen)], config.http.tls_certificate))
 }
 
-fn agent(ca: Option<&Path>) -> color_eyre::Result<Agent> {
+pub fn agent(ca: Option<&Path>) -> color_eyre::Result<Agent> {
     let mut tls = TlsConfig::builder();
     if let Some(path) = ca {
         let pem =

@@ -250,6 +250,11 @@ impl Driver {
 
     /// Committed blocks from a height on, up to one whose own certificate is stored.
     fn serve_committed(&self, to: &PublicKey, from: Height) {
+        let first = self.reader.first_block();
+        if from < first {
+            let message = ConsensusMessage::KeptFrom { first };
+            return self.links.send(to, &PeerMessage::Consensus(message));
+        }
         match committed_from(&self.reader, from) {
             Ok(Some(committed)) => {
                 let message = ConsensusMessage::Committed(Box::new(committed));

@@ -5,6 +5,7 @@ use crate::{
     blobs::BlobStore,
     driver::ToExecutor,
     network::{Peers, Plane},
+    pruning::Pruning,
 };
 use libp2p::PeerId;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ pub struct Executor {
     pub blobs: Arc<BlobStore>,
     /// Newest stable checkpoint beyond the executed height.
     pub early: Option<CheckpointCertificate>,
+    pub pruning: Option<Pruning>,
 }
 
 /// What lets members' nodes in and keeps others out.
@@ -38,7 +40,7 @@ pub struct Membership {
 impl Executor {
     /// Runs until the driver is gone. An error means that this node must stop.
     pub fn run(mut self, mut work: mpsc::Receiver<ToExecutor>) -> Result<(), LedgerError> {
-        while let Some(work) = work.blocking_recv() {
+        while let Some(work) = self.next(&mut work)? {
             match work {
                 ToExecutor::Commit(block, certificate) => {
                     let executed = self.ledger.commit(&block, &certificate)?;
@@ -51,6 +53,21 @@ impl Executor {
         Ok(())
     }
 
+    /// The next work; while none waits, old blocks are dropped.
+    fn next(
+        &mut self,
+        work: &mut mpsc::Receiver<ToExecutor>,
+    ) -> Result<Option<ToExecutor>, LedgerError> {
+        while let Some(pruning) = &mut self.pruning
+            && work.is_empty()
+        {
+            if !pruning.step(&mut self.ledger)? {
+                break;
+            }
+        }
+        Ok(work.blocking_recv())
+    }
+
     /// A checkpoint can be stable before this node executed its height.
     fn note_stable(&mut self) -> Result<(), LedgerError> {
         let head = self.reader.head().height;
@@ -59,7 +76,11 @@ impl Executor {
         };
         self.ledger.set_stable(&certificate)?;
         self.stable.send_replace(certificate.checkpoint.height);
-        Ok(())
+        // Also under load, when there is never a moment without work.
+        match &mut self.pruning {
+            Some(pruning) => pruning.step(&mut self.ledger).map(drop),
+            None => Ok(()),
+        }
     }
 
     fn after(&mut self, block: &Block, executed: Executed) {

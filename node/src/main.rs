@@ -2,7 +2,7 @@ use clap::Parser;
 use std::process::ExitCode;
 use twinfold_node::{
     args::{Cli, Command},
-    doctor, genesis_file, init, start,
+    checkpoint, doctor, genesis_file, init, start,
 };
 
 fn main() -> ExitCode {
@@ -17,6 +17,7 @@ fn main() -> ExitCode {
         Command::Genesis(command) => genesis_file::run(&command),
         Command::Start(args) => start::run(args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Checkpoint(args) => checkpoint::run(&args),
         Command::Version => {
             println!("twinfold-node {}", env!("CARGO_PKG_VERSION"));
             Ok(())

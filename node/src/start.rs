@@ -5,18 +5,19 @@ use crate::{
     api,
     args::Start,
     blobs::{BlobStore, Exchange, ModelStore, exchange::ExchangeConfig},
-    config::{Config, LogFormat},
+    config::{Config, Join, LogFormat},
     diverge,
     driver::{Driver, DriverError},
     executor::{Executor, Membership},
     folder::Folder,
-    genesis_file,
+    genesis_file, join,
     journal::Journal,
     keys::NodeKeys,
     metrics::Metrics,
     network::{Links, Peers, Plane, PlaneConfig, peers::parse_address, plane::keypair},
     node::{AgreementStatus, Node},
     pool::Pool,
+    pruning::Pruning,
     router::{Router, admit_transactions, repeat_transactions},
     verified::Verified,
 };
@@ -56,6 +57,13 @@ fn apply_overrides(config: &mut Config, args: Start) {
     if let Some(genesis) = args.genesis {
         config.genesis = genesis;
     }
+    if let Some(checkpoint) = args.checkpoint {
+        let allow_old = config.join.as_ref().is_some_and(|join| join.allow_old);
+        config.join = Some(Join { checkpoint, allow_old });
+    }
+    if let Some(join) = &mut config.join {
+        join.allow_old |= args.allow_old_checkpoint;
+    }
     if let Some(path) = args.passphrase_file {
         config.keys.passphrase_file = Some(path);
     }
@@ -83,6 +91,13 @@ fn start_log(config: &Config) -> color_eyre::Result<()> {
 
 async fn run_node(config: Config, keys: NodeKeys, genesis: Genesis) -> color_eyre::Result<()> {
     let stop = CancellationToken::new();
+    tokio::select! {
+        joined = join::run(&config, &keys, &genesis) => joined?,
+        reason = stop_signal() => {
+            tracing::info!(reason, "stopping before the node has joined: it goes on from here when started again");
+            return Ok(());
+        }
+    }
     let parts = open(&config, keys, genesis).await?;
     // Also a node that takes part no longer fetches what others ask it for.
     let (node, _planes) = (parts.node.clone(), parts.executor.membership.planes.clone());
@@ -354,6 +369,7 @@ async fn open(config: &Config, keys: NodeKeys, genesis: Genesis) -> color_eyre::
         membership: Membership { peers, own: own_peer, planes },
         blobs,
         early: None,
+        pruning: config.retention.limits().map(Pruning::new),
     };
     let router = Router {
         inbound,

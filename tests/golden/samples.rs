@@ -285,6 +285,7 @@ pub fn messages() -> Vec<(&'static str, ConsensusMessage)> {
         ("get block", ConsensusMessage::GetBlock { height: Height(8), digest: digest(6) }),
         ("block", ConsensusMessage::Block(Box::new(block()))),
         ("get committed", ConsensusMessage::GetCommitted { from: Height(3) }),
+        ("kept from", ConsensusMessage::KeptFrom { first: Height(900) }),
         ("committed", ConsensusMessage::Committed(Box::new(committed))),
         ("stable", ConsensusMessage::Stable(Box::new(checkpoint_certificate()))),
     ]

@@ -54,6 +54,7 @@ pub enum Tag {
     StateKey,
     FoldTurn,
     JournalFrame,
+    TrustedCheckpoint,
 }
 
 impl Tag {
@@ -74,6 +75,7 @@ impl Tag {
             Tag::StateKey => "twinfold 1 state key",
             Tag::FoldTurn => "twinfold 1 fold turn",
             Tag::JournalFrame => "twinfold 1 journal frame",
+            Tag::TrustedCheckpoint => "twinfold 1 trusted checkpoint",
         }
     }
 }

@@ -24,6 +24,7 @@ pub mod round;
 pub mod state_key;
 pub mod subtree;
 pub mod task;
+pub mod trust;
 pub mod tx;
 pub mod vote;
 

@@ -21,6 +21,10 @@ pub const SYNC_BYTES_MAX: usize = 8 << 20;
 /// Committed blocks in one answer to a node that catches up.
 pub const SYNC_BLOCKS_MAX: usize = 256;
 
+/// Blocks below the newest stable checkpoint that a node keeps at least: who was away for a
+/// moment catches up from anyone.
+pub const BLOCKS_KEPT_MIN: u64 = 1_024;
+
 /// Rows of the state in one part that a node serves; where there are more it names the
 /// sixteen parts below.
 pub const SUBTREE_ROWS_MAX: usize = 256;
@@ -29,6 +33,17 @@ pub const SUBTREE_BYTES_MAX: usize = 1 << 20;
 /// An answer with one part of the state. One row may be larger than the others together:
 /// a transaction makes at most a few times its own size.
 pub const SUBTREE_ANSWER_BYTES_MAX: usize = 4 << 20;
+
+/// A checkpoint from which a node may join unless its operator asks for an older one. Whoever signed
+/// it must still have something to lose: the keys of those who left long ago may sign anything.
+pub const JOIN_AGE_MS_MAX: u64 = 14 * 24 * 3_600 * 1_000;
+/// Blocks in one answer to a node that joins.
+pub const JOIN_BLOCKS_MAX: usize = 256;
+/// An answer with such blocks: as many as are below the limit of catching up, or one.
+pub const JOIN_ANSWER_BYTES_MAX: usize = SYNC_BYTES_MAX + 2 * BLOCK_BYTES_MAX;
+/// A checkpoint file for joining, or an anchor on the wire: a certificate of 100 seats, the edge
+/// of an audit log of any size, and the statements of every admin.
+pub const CHECKPOINT_FILE_BYTES_MAX: usize = 1 << 20;
 
 /// Seats in a committee: certificates are lists of signatures.
 pub const SEATS_MAX: usize = 100;
@@ -138,4 +153,6 @@ const _: () = {
     assert!(BLOB_BYTES_MAX <= BLOCK_PAYLOAD_BYTES_MAX);
     assert!(BLOB_BYTES_MAX <= MEMBER_PENDING_BYTES_MAX);
     assert!(DRIFT_MS_MAX < TX_VALIDITY_MS_MAX);
+    assert!(WATERMARK_HEIGHTS < BLOCKS_KEPT_MIN);
+    assert!(JOIN_ANSWER_BYTES_MAX <= DECODE_BYTES_MAX);
 };

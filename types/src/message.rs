@@ -35,6 +35,11 @@ pub enum ConsensusMessage {
     Committed(Box<CommittedBlocks>),
     /// A stable checkpoint.
     Stable(Box<CheckpointCertificate>),
+    /// Answers `GetCommitted` where the blocks asked for are dropped: those from this height
+    /// on are kept.
+    KeptFrom {
+        first: Height,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
