@@ -134,6 +134,7 @@ impl Machine {
                 }
             }
             None => {
+                self.newest.checkpoint(&vote);
                 self.checkpoints.votes.entry(height).or_default().insert(vote.seat, vote);
             }
         }
@@ -157,7 +158,7 @@ impl Machine {
     }
 
     fn due_checkpoints(&self) -> Vec<Checkpoint> {
-        if self.seat.is_none() {
+        if self.seat.is_none() || self.is_silent() {
             return Vec::new();
         }
         let idle = !self.work && !self.is_in_flight();
@@ -185,6 +186,7 @@ impl Machine {
     }
 
     fn set_stable(&mut self, certificate: CheckpointCertificate) {
+        self.newest.stable(&certificate);
         self.checkpoints.stable = Some(certificate.clone());
         self.effects.push(Effect::Stable(certificate));
         self.compare_with_stable();

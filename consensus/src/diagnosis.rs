@@ -1,6 +1,6 @@
 //! What a validator waits for, for people who ask why a network stands still.
 
-use crate::Machine;
+use crate::{Machine, Silent};
 use std::collections::BTreeMap;
 use twinfold_types::{Digest, Height, PublicKey, SeatIndex, View};
 
@@ -25,6 +25,8 @@ pub struct Diagnosis {
     pub roots: BTreeMap<Height, BTreeMap<Digest, Vec<SeatIndex>>>,
     /// Peers that have dropped the blocks this node needs next, and from where on they keep them.
     pub kept: BTreeMap<PublicKey, Height>,
+    /// Why this validator signs nothing, if it does not.
+    pub silent: Option<Silent>,
 }
 
 /// One height above the head, or a base.
@@ -60,6 +62,7 @@ impl Machine {
             heights: self.heights_in_flight(),
             roots: self.checkpoints.roots(),
             kept: self.kept_elsewhere(),
+            silent: self.silent(),
         }
     }
 

@@ -72,6 +72,9 @@ pub enum Record {
     NewView(Box<NewView>),
     /// An own checkpoint vote.
     Checkpoint(CheckpointVote),
+    /// The log lacks what was signed: nothing is until a stable checkpoint beyond the height, nor in
+    /// a view below.
+    Silence { view: View, height: Height },
 }
 
 /// Two statements of one seat of which an honest one signs at most one.

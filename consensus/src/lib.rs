@@ -60,6 +60,9 @@
 //!   stands; whoever hears it answers with what the other lacks. Nothing is sent in an idle network.
 //! - P17. *Catching up.* Committed blocks are taken from anyone with a commit certificate of the last
 //!   and an unbroken chain of parents. Bodies that a certificate names are asked of its signers.
+//! - P19. *Old logs.* A validator that starts asks the others for the newest they saw it sign, and
+//!   signs nothing before enough have answered. If its log lacks any of it, it signs nothing until a
+//!   stable checkpoint is beyond all of it, and in no view that it may have left.
 //! - P18. *Bounded.* One vote per (seat, kind, height) of the installed view within a window, the
 //!   newest view change per seat, a few early messages per seat.
 
@@ -77,6 +80,8 @@ mod order;
 mod planted;
 mod recovery;
 pub mod rules;
+mod signed;
+mod silence;
 mod sync;
 mod timer;
 mod view_change;
@@ -88,3 +93,4 @@ pub use event::{Config, Event, Head, Recovered};
 pub use machine::Machine;
 #[cfg(feature = "planted")]
 pub use planted::Planted;
+pub use silence::{Forgotten, Silent};

@@ -7,6 +7,8 @@ use crate::{
     early::Early,
     planted::Planted,
     rules::{Rules, Standing},
+    signed::Newest,
+    silence::{Forgotten, Silence},
     sync::Sync,
     timer::Pace,
     view_change::{Installed, ViewChanges},
@@ -58,6 +60,11 @@ pub struct Machine {
     pub(crate) bodies: Bodies,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) sync: Sync,
+    /// What every seat was seen to sign last.
+    pub(crate) newest: Newest,
+    pub(crate) silence: Silence,
+    /// What the log once lacked.
+    pub(crate) forgotten: Option<Forgotten>,
     pub(crate) pace: Pace,
 
     /// Whether something waits to be ordered.
@@ -107,6 +114,8 @@ impl Machine {
             ConsensusMessage::Block(block) => self.on_block(*block), // P17
             ConsensusMessage::GetCommitted { from: height } => self.on_get_committed(from, height),
             ConsensusMessage::Committed(blocks) => self.on_committed(from, *blocks), // P17
+            ConsensusMessage::GetSigned => self.on_get_signed(from),                 // P19
+            ConsensusMessage::Signed(signed) => self.on_signed(from, *signed),       // P19
             ConsensusMessage::KeptFrom { first } => self.on_kept_from(from, first),  // P17
         }
     }
@@ -115,7 +124,8 @@ impl Machine {
     /// does not matter which event made it possible.
     fn advance(&mut self) {
         while self.halted.is_none()
-            && (self.prepare_base()              // P11
+            && (self.settle_silence()            // P19
+                || self.prepare_base()           // P11
                 || self.prepare_proposals()      // P4
                 || self.commit_prepared()        // P5
                 || self.execute_decisions()      // P6
@@ -151,6 +161,7 @@ impl Machine {
             self.sync.status_due,
             self.held_until.take(),
             self.bodies.fetch_due(),
+            self.silence_due(),
         ];
         let next = times.into_iter().flatten().min();
         if let Some(time) = next
@@ -194,9 +205,9 @@ impl Machine {
         }
     }
 
-    /// Whether this validator may sign votes in the installed view (P7).
+    /// Whether this validator may sign votes in the installed view (P7, P19).
     pub(crate) fn may_vote(&self) -> bool {
-        self.seat.is_some() && self.rules.may_vote(&self.standing())
+        self.seat.is_some() && !self.is_silent() && self.rules.may_vote(&self.standing())
     }
 
     pub(crate) fn is_planted(&self, mistake: Planted) -> bool {
@@ -245,6 +256,7 @@ impl Machine {
     pub(crate) fn raise_claim(&mut self, certificate: &Certificate) {
         let rank = certificate.body.rank();
         if self.highest.as_ref().is_none_or(|highest| highest.body.rank() < rank) {
+            self.newest.certificate(certificate);
             self.highest = Some(certificate.clone());
             self.persist(Record::Certificate(certificate.clone()));
         }
@@ -320,6 +332,9 @@ impl Machine {
             bodies: Bodies::default(),
             checkpoints: Checkpoints::new(stable),
             sync: Sync::default(),
+            newest: Newest::default(),
+            silence: Silence::default(),
+            forgotten: None,
             pace: Pace::default(),
             work: false,
             asked: None,

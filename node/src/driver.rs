@@ -19,7 +19,7 @@ use std::{
 };
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use twinfold_consensus::{Diagnosis, Effect, Event, HaltReason, Machine, Record};
+use twinfold_consensus::{Diagnosis, Effect, Event, HaltReason, Machine, Record, Silent};
 use twinfold_ledger::Reader;
 use twinfold_types::{
     Block, Digest, Height, PublicKey, TimeMs, View, codec, limits,
@@ -57,6 +57,8 @@ pub struct Driver {
     pub deadline: Option<TimeMs>,
     pub pending: bool,
     pub loopback: VecDeque<Event>,
+    /// What was last told of it.
+    pub silent: Option<Silent>,
     /// Results of execution. Unbounded, so that executor and driver never wait for
     /// each other; what is in it is bounded by the executor's own bounded queue.
     pub executed: mpsc::UnboundedReceiver<Event>,
@@ -276,7 +278,26 @@ impl Driver {
         }
     }
 
+    /// Says when this validator begins or ceases to sign nothing.
+    fn tell_silence(&mut self) {
+        let silent = self.machine.silent();
+        if silent == self.silent {
+            return;
+        }
+        match (silent, self.silent) {
+            (Some(Silent::Until(forgotten)), _) => tracing::error!(
+                view = %forgotten.view, height = %forgotten.height,
+                "the journal lacks what others saw this validator sign, as after a restored backup: \
+                 it signs nothing until a stable checkpoint beyond this height"
+            ),
+            (None, Some(_)) => tracing::info!("this validator takes part"),
+            _ => {}
+        }
+        self.silent = silent;
+    }
+
     fn publish(&mut self) {
+        self.tell_silence();
         if self.diagnosed.elapsed() >= DIAGNOSIS_INTERVAL {
             self.diagnosed = Instant::now();
             self.diagnosis.send_replace(self.machine.diagnosis());

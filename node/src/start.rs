@@ -314,7 +314,8 @@ async fn open(config: &Config, keys: NodeKeys, genesis: Genesis) -> color_eyre::
             stable: reader.stable(),
             records,
         },
-    )?;
+    )?
+    .asking_first();
     // What this node says of the state it recovered; the core signs it again if needed.
     if let Some(checkpoint) = reader.checkpoint(head.height)? {
         executed_sender.send(Event::Executed { checkpoint }).ok();
@@ -358,6 +359,7 @@ async fn open(config: &Config, keys: NodeKeys, genesis: Genesis) -> color_eyre::
         deadline: None,
         pending: false,
         loopback: VecDeque::new(),
+        silent: None,
         executed,
     };
     let executor = Executor {

@@ -10,6 +10,7 @@ mod a_killed_trainer_resumes_and_sends_nothing_twice;
 mod a_late_joiner_catches_up;
 mod a_mistake_in_the_configuration_is_named_with_its_line;
 mod a_model_is_proved_offline_from_genesis;
+mod a_restored_validator_is_silent_until_it_is_safe;
 mod a_round_without_enough_updates_ends_void_and_never_hangs;
 mod a_validator_whose_state_differs_names_the_first_key;
 mod an_observer_joins_from_a_checkpoint;

@@ -3,7 +3,10 @@
 use crate::{
     Block, Digest, Epoch, Height, SignedTx, View,
     round::SignedFoldResult,
-    vote::{Certificate, CheckpointCertificate, CheckpointVote, NewView, ViewChange, Vote},
+    vote::{
+        Certificate, CheckpointCertificate, CheckpointVote, NewView, ViewChange, ViewChangeHeader,
+        Vote,
+    },
 };
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +43,18 @@ pub enum ConsensusMessage {
     KeptFrom {
         first: Height,
     },
+    /// Asks for the newest that the sender's own seat was seen to sign.
+    GetSigned,
+    /// Answers `GetSigned`: the signatures prove it to the seat that made them.
+    Signed(Box<Signed>),
+}
+
+/// The newest of each kind that one seat was seen to sign in this epoch.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signed {
+    pub vote: Option<Vote>,
+    pub view_change: Option<ViewChangeHeader>,
+    pub checkpoint: Option<CheckpointVote>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,6 +1,7 @@
 //! Scenes of the agreement, four seats and an observer, played by hand.
 
 mod net;
+mod silence;
 
 use net::{START, TestNet, checkpoint, everything, secret};
 use twinfold_consensus::{Effect, Event, Evidence, HaltReason, Record};
