@@ -68,8 +68,15 @@ pub enum Command {
     Key(command::key::KeyCommand),
     /// How the node and the chain stand
     Status,
-    /// The committee's seats
+    /// The seats of the running epoch, and the candidates for the next
     Validators,
+    /// One epoch with its seats, or the running one
+    Epoch(command::epoch::EpochArgs),
+    /// The epochs so far: when each began and ended, who joined and left
+    Epochs(command::epoch::EpochsArgs),
+    /// Stake: delegate it, take it back, give it away
+    #[command(subcommand)]
+    Stake(command::stake::StakeCommand),
     /// One block, or the newest
     Block(command::chain::BlockArgs),
     /// One transaction and its receipt
@@ -154,6 +161,21 @@ mod tests {
             "member add --name t1 --organisation north --member-key 00",
             "proposal new add-member --name a --organisation o --role auditor --member-key 00 --peer p",
             "proposal new set-quota --organisation o --trainers 5",
+            "proposal new grant-stake --member site-5 --amount 1_000_000",
+            "proposal new stake-params --epoch 12h --seats 7 --reward 0",
+            "proposal new end-epoch",
+            "proposal new expel --validator site-2",
+            "proposal new readmit --validator site-2",
+            "proposal new set-protocol --protocol 2",
+            "stake delegate --validator site-5 --amount 2_500",
+            "stake undelegate --validator site-5 --amount 7",
+            "stake transfer --to tess --amount 7",
+            "stake show tess --json",
+            "stake show",
+            "stake release",
+            "validators",
+            "epoch 3",
+            "epochs --from 2 --limit 5",
             "task create --name digits --architecture mlp:32 --features 64 --classes 10 --mode async:4",
             "task watch digits",
             "train --task digits --data d.csv --partition 0/8 --split dirichlet:0.5 --rounds 3",
@@ -172,6 +194,12 @@ mod tests {
                 assert!(error.to_string().contains("hexadecimal"), "{line}: {error}");
             }
         }
+    }
+
+    #[test]
+    fn a_change_of_rules_that_changes_nothing_is_wrong_usage() {
+        let line = ["twinfold", "proposal", "new", "stake-params"];
+        assert!(Cli::try_parse_from(line).unwrap_err().to_string().contains("--seats"));
     }
 
     #[test]

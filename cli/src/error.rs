@@ -137,6 +137,24 @@ fn chain_hint(code: Code) -> &'static str {
         Code::QuotaReached => {
             "ask the admins for a larger quota: `twinfold proposal new set-quota`"
         }
+        Code::StakeTooLittle => "see what is free and what is delegated: `twinfold stake show`",
+        Code::StakeTooMuch => "grant less, or take stake back elsewhere first",
+        Code::CandidateUnknown => {
+            "see `twinfold validators`; a member with role validator becomes a candidate by \
+             `twinfold-node declare`"
+        }
+        Code::HoldsSeat => {
+            "let it leave first: `twinfold-node declare --leave`, or the admins expel it"
+        }
+        Code::NotJailed => "see `twinfold validators`: nothing keeps it from being elected",
+        Code::JailedStill => {
+            "see `twinfold validators` for the epoch from which it may ask, or have the admins \
+             `twinfold proposal new readmit`"
+        }
+        Code::StakeParamsInvalid => "see `twinfold proposal new stake-params --help`",
+        Code::EpochEnding => "see `twinfold epoch`: the election comes within 64 heights",
+        Code::ProtocolInvalid => "see the running version: `twinfold epoch`",
+        Code::EvidenceOld | Code::EvidenceKnown => "see `twinfold validators`",
         _ => "",
     }
 }

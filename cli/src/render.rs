@@ -10,7 +10,7 @@ use std::{
     io::{IsTerminal, Write},
     time::Duration,
 };
-use twinfold_types::TimeMs;
+use twinfold_types::{Stake, TimeMs};
 
 #[derive(Clone, Copy, Debug)]
 pub struct Output {
@@ -131,6 +131,29 @@ pub fn time(time: TimeMs) -> String {
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{ms:03}Z")
 }
 
+/// An amount of stake, its digits in groups of three: `2_500`, as the command line takes it.
+pub fn amount(stake: Stake) -> String {
+    let digits = stake.0.to_string();
+    let groups = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy);
+    groups.collect::<Vec<_>>().join("_")
+}
+
+/// Thousandths as per cent.
+pub fn permille(thousandths: u16) -> String {
+    format!("{}.{} %", thousandths / 10, thousandths % 10)
+}
+
+/// `250ms`, `10s`, `90m`, `12h`, `21d`: the largest unit that is exact.
+pub fn duration(ms: u64) -> String {
+    const UNITS: [(u64, &str); 4] =
+        [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
+    let fits = |(unit, _): &&(u64, &str)| ms > 0 && ms.is_multiple_of(*unit);
+    match UNITS.iter().find(fits) {
+        Some((unit, name)) => format!("{}{name}", ms / unit),
+        None => format!("{ms}ms"),
+    }
+}
+
 pub fn bytes(count: u64) -> String {
     const UNITS: [&str; 4] = ["B", "kB", "MB", "GB"];
     let (mut value, mut unit) = (count as f64, 0);
@@ -150,6 +173,15 @@ mod tests {
         assert_eq!(time(TimeMs(0)), "1970-01-01 00:00:00.000Z");
         assert_eq!(time(TimeMs(951_782_400_000)), "2000-02-29 00:00:00.000Z");
         assert_eq!(time(TimeMs(1_795_446_245_678)), "2026-11-23 15:04:05.678Z");
+    }
+
+    #[test]
+    fn amounts_are_grouped_and_times_keep_their_exact_unit() {
+        let shown = [0, 999, 1_000, 12_345_678].map(|some| amount(Stake(some)));
+        assert_eq!(shown, ["0", "999", "1_000", "12_345_678"]);
+        let shown = [0, 250, 10_000, 90 * 60_000, 21 * 86_400_000].map(duration);
+        assert_eq!(shown, ["0ms", "250ms", "10s", "90m", "21d"]);
+        assert_eq!(permille(25), "2.5 %");
     }
 
     #[test]

@@ -76,6 +76,13 @@ impl Bodies {
         returned
     }
 
+    /// Forgets everything and gives back the transactions that still count as ordered.
+    pub fn drain(&mut self) -> Vec<SignedTx> {
+        self.wanted.clear();
+        let held = std::mem::take(&mut self.held).into_values();
+        held.filter(|body| !body.given_back).flat_map(|body| body.block.txs).collect()
+    }
+
     /// The block and its ancestors as far as they are held and above a height.
     pub fn ancestry(&self, mut digest: Digest, above: Height) -> Vec<Digest> {
         let mut line = Vec::new();
@@ -103,6 +110,11 @@ impl Bodies {
 
     pub fn forget_wanted(&mut self, settled: impl Fn(&Digest, Height) -> bool) {
         self.wanted.retain(|digest, wanted| !settled(digest, wanted.height));
+    }
+
+    /// Bodies held, and bodies wanted.
+    pub fn counts(&self) -> (usize, usize) {
+        (self.held.len(), self.wanted.len())
     }
 
     pub fn fetch_due(&self) -> Option<TimeMs> {

@@ -1,9 +1,9 @@
 //! Checkpoints: what a quorum says of the state after a height (P14).
 
-use crate::{Effect, Evidence, HaltReason, Machine, Record};
+use crate::{Effect, HaltReason, Machine, Record};
 use std::collections::{BTreeMap, BTreeSet};
 use twinfold_types::{
-    Digest, Height, SeatIndex,
+    Digest, Evidence, Height, SeatIndex,
     limits::{CHECKPOINT_INTERVAL_HEIGHTS, WATERMARK_HEIGHTS},
     message::ConsensusMessage,
     vote::{Checkpoint, CheckpointCertificate, CheckpointVote},
@@ -70,6 +70,11 @@ impl Checkpoints {
         })
     }
 
+    /// Votes of everyone, and own ones.
+    pub fn counts(&self) -> (usize, usize) {
+        (self.votes.values().map(BTreeMap::len).sum(), self.own.len())
+    }
+
     fn forget_below_stable(&mut self) {
         let stable = self.stable_height();
         self.executed.retain(|height, _| *height >= stable);
@@ -91,17 +96,18 @@ fn majority(votes: &BTreeMap<SeatIndex, CheckpointVote>, needed: usize) -> Optio
 }
 
 impl Machine {
-    pub(crate) fn on_executed(&mut self, checkpoint: Checkpoint) {
+    pub(crate) fn on_executed(&mut self, checkpoint: Checkpoint, ends_at: Option<Height>) {
         let height = checkpoint.height;
         if height > self.head.height || height < self.executed {
             return;
         }
-        self.executed = height;
+        (self.executed, self.ends_at) = (height, ends_at);
         let later = self.unexecuted.split_off(&height.next());
         for digest in std::mem::replace(&mut self.unexecuted, later).values() {
             self.bodies.remove(digest);
         }
         self.settled = true;
+        self.attest_executed(&checkpoint);
         self.checkpoints.executed.insert(height, checkpoint);
         // While the stable checkpoint is far ahead (catching up) only the newest matter.
         while self.checkpoints.executed.len() as u64 > 2 * WATERMARK_HEIGHTS {
@@ -110,13 +116,26 @@ impl Machine {
         self.compare_with_stable();
     }
 
+    fn attest_executed(&mut self, checkpoint: &Checkpoint) {
+        if checkpoint.epoch != self.epoch() {
+            return;
+        }
+        self.attested.begin(checkpoint);
+        let votes = self.checkpoints.votes.get(&checkpoint.height);
+        votes.into_iter().flat_map(|votes| votes.values()).for_each(|vote| self.attested.add(vote));
+        if let Some(stable) = &self.checkpoints.stable {
+            self.attested.add_all(stable);
+        }
+    }
+
     pub(crate) fn on_checkpoint(&mut self, vote: CheckpointVote) {
         let height = vote.checkpoint.height;
         let lowest = Height(self.head.height.0.saturating_sub(2 * WATERMARK_HEIGHTS));
         let highest = Height(self.head.height.0.saturating_add(WATERMARK_HEIGHTS));
+        let settled = height <= self.checkpoints.stable_height().max(lowest);
         if vote.checkpoint.epoch != self.epoch()
-            || height <= self.checkpoints.stable_height().max(lowest)
             || height > highest
+            || (settled && !self.attested.lacks(&vote))
         {
             return;
         }
@@ -127,10 +146,12 @@ impl Machine {
         if !differs || !self.is_seat_signature(vote.seat, &statement, &vote.signature) {
             return;
         }
+        self.attested.add(&vote);
         match known {
+            _ if settled => {}
             Some(known) => {
                 if self.checkpoints.accused.insert(known.seat) {
-                    self.accuse(Evidence::Checkpoints(known, vote));
+                    self.accuse(Evidence::Checkpoints(Box::new(known), Box::new(vote)));
                 }
             }
             None => {
@@ -161,7 +182,7 @@ impl Machine {
         if self.seat.is_none() || self.is_silent() {
             return Vec::new();
         }
-        let idle = !self.work && !self.is_in_flight();
+        let idle = self.is_over() || (!self.work && !self.is_in_flight());
         let weak_quorum = self.committee.weak_quorum();
         let stable = self.checkpoints.stable_height();
         let unsigned = self.checkpoints.executed.range(stable.next()..);
@@ -187,10 +208,12 @@ impl Machine {
 
     fn set_stable(&mut self, certificate: CheckpointCertificate) {
         self.newest.stable(&certificate);
+        self.attested.add_all(&certificate);
         self.checkpoints.stable = Some(certificate.clone());
         self.effects.push(Effect::Stable(certificate));
         self.compare_with_stable();
         self.checkpoints.forget_below_stable();
+        self.settled = true;
     }
 
     fn compare_with_stable(&mut self) {

@@ -1,14 +1,14 @@
 //! Counting votes and committing (P1, P5, P6), and forgetting what is settled (P18).
 
 use crate::{
-    Effect, Evidence, HaltReason, Head, Machine, Record,
+    Effect, HaltReason, Head, Machine, Record,
     order::PROPOSALS_AHEAD_HEIGHTS,
     planted::Planted,
     votes::{self, Slot},
 };
 use std::collections::BTreeSet;
 use twinfold_types::{
-    Block, Digest, Height, SeatIndex,
+    Block, Committee, Digest, Evidence, Height, SeatIndex,
     limits::WATERMARK_HEIGHTS,
     vote::{Certificate, Vote, VoteBody, VoteKind},
 };
@@ -28,7 +28,7 @@ impl Machine {
             return;
         }
         let base = self.installed.base.is_some_and(|base| base.height == height);
-        if !base && (height <= self.head.height || height > self.vote_window()) {
+        if !base && !self.is_in_vote_window(height) {
             return;
         }
         let slot = self.slots.entry(height).or_default();
@@ -57,7 +57,7 @@ impl Machine {
             return;
         }
         self.slots.entry(height).or_default().accused.insert(first.seat);
-        self.accuse(Evidence::Votes(first, second));
+        self.accuse(Evidence::Votes(Box::new(first), Box::new(second)));
     }
 
     /// Turns quorums of prepares into certificates and those into commit votes.
@@ -173,6 +173,13 @@ enum Missing {
     Fork(Digest),
 }
 
+/// What may be in flight above the own head, or above a stable checkpoint that is ahead of it.
+/// What lies between is caught up with, and may be any number of heights.
+fn is_in_window(height: Height, head: Height, stable: Height) -> bool {
+    let above = |from: Height| height > from && height.0 - from.0 <= WATERMARK_HEIGHTS;
+    above(head) || (stable > head && above(stable))
+}
+
 pub(crate) fn signers(certificate: &Certificate) -> Vec<SeatIndex> {
     certificate.signatures.iter().map(|(seat, _)| *seat).collect()
 }
@@ -185,14 +192,26 @@ impl Machine {
         key.is_some_and(|key| self.verifier.verify(key, &statement, &vote.signature))
     }
 
-    /// The last height that the installed view orders (P13).
-    pub(crate) fn last_of_view(&self) -> Height {
-        Height(self.installed.base_height().0.saturating_add(self.view_heights))
+    /// Whether a quorum of this epoch's committee signed a certificate.
+    pub(crate) fn is_certified(&self, certificate: &Certificate) -> bool {
+        let signed_by = |committee: &Committee| {
+            certificate.verify(&self.chain, committee, &*self.verifier).is_ok()
+        };
+        #[cfg(feature = "planted")]
+        if self.is_planted(Planted::NeighbourEpoch) && self.before.as_ref().is_some_and(signed_by) {
+            return true;
+        }
+        signed_by(&self.committee)
     }
 
-    fn vote_window(&self) -> Height {
-        let from = self.checkpoints.stable_height().max(self.head.height);
-        Height(from.0.saturating_add(WATERMARK_HEIGHTS))
+    /// The last height that the installed view orders (P13).
+    pub(crate) fn last_of_view(&self) -> Height {
+        let from = self.installed.base_height().max(self.committee.anchor);
+        Height(from.0.saturating_add(self.view_heights))
+    }
+
+    fn is_in_vote_window(&self, height: Height) -> bool {
+        is_in_window(height, self.head.height, self.checkpoints.stable_height())
     }
 
     /// Bodies and votes stay until the ledger has the height; bodies that no chain
@@ -204,7 +223,12 @@ impl Machine {
         let (executed, head) = (self.executed, self.head);
         let base = self.installed.base;
         let base_height = base.map(|base| base.height).filter(|height| *height >= executed);
-        self.slots.retain(|height, _| *height > executed || Some(*height) == base_height);
+        let (stable, seat) = (self.checkpoints.stable_height(), self.seat);
+        self.slots.retain(|height, slot| {
+            let own = seat.is_some_and(|seat| slot.own_votes(seat).next().is_some());
+            let open = *height <= head.height || own || is_in_window(*height, head.height, stable);
+            (*height > executed && open) || Some(*height) == base_height
+        });
         self.decided = self.decided.take().filter(|decided| decided.body.height > head.height);
         let is_base = |digest: &Digest| base.is_some_and(|base| base.digest == *digest);
         self.bodies.forget_wanted(|digest, height| {

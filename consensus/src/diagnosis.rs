@@ -40,7 +40,39 @@ pub struct InFlight {
     pub committed_by: Vec<SeatIndex>,
 }
 
+/// How much a machine holds of what others sent. Each number has a limit, whatever is sent (P18).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Holdings {
+    pub slots: usize,
+    pub votes: usize,
+    pub bodies: usize,
+    pub wanted: usize,
+    pub early_votes: usize,
+    pub early_proposals: usize,
+    pub view_changes: usize,
+    pub checkpoint_votes: usize,
+    pub own_checkpoints: usize,
+}
+
 impl Machine {
+    pub fn holdings(&self) -> Holdings {
+        let (bodies, wanted) = self.bodies.counts();
+        let (early_votes, early_proposals) = self.early.counts();
+        let (checkpoint_votes, own_checkpoints) = self.checkpoints.counts();
+        let votes = self.slots.values().map(|slot| slot.prepares.len() + slot.commits.len());
+        Holdings {
+            slots: self.slots.len(),
+            votes: votes.sum(),
+            bodies,
+            wanted,
+            early_votes,
+            early_proposals,
+            view_changes: self.view_changes.count(),
+            checkpoint_votes,
+            own_checkpoints,
+        }
+    }
+
     pub fn diagnosis(&self) -> Diagnosis {
         let seats = (0..self.committee.size() as u16).map(SeatIndex);
         let asks = |seat: &SeatIndex| {

@@ -54,6 +54,11 @@ impl Early {
         messages
     }
 
+    /// Votes and proposals held.
+    pub fn counts(&self) -> (usize, usize) {
+        (self.votes.values().map(VecDeque::len).sum(), self.proposals.len())
+    }
+
     /// Seats known to be in a later view.
     pub fn seats(&self) -> impl Iterator<Item = SeatIndex> + '_ {
         self.votes.keys().chain(self.proposals.keys()).copied()

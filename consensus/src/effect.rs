@@ -2,11 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 use twinfold_types::{
-    Block, Digest, Height, PublicKey, SignedTx, TimeMs, View,
+    Block, Digest, Epoch, Evidence, Height, PublicKey, SignedTx, TimeMs, View,
     message::ConsensusMessage,
     vote::{
-        Certificate, Checkpoint, CheckpointCertificate, CheckpointVote, NewView, ViewChange,
-        ViewChangeHeader, Vote,
+        Certificate, Checkpoint, CheckpointCertificate, CheckpointVote, NewView, ViewChange, Vote,
     },
 };
 
@@ -48,6 +47,11 @@ pub enum Effect {
         height: Height,
         digest: Digest,
     },
+    /// The driver answers from the ledger with the checkpoint that ended an epoch, or not at all.
+    ServeEpochEnd {
+        to: PublicKey,
+        epoch: Epoch,
+    },
     /// Next tick wanted; replaces an earlier one.
     Timer(TimeMs),
     /// Transactions of blocks that a view change dropped: back to the pool.
@@ -74,15 +78,7 @@ pub enum Record {
     Checkpoint(CheckpointVote),
     /// The log lacks what was signed: nothing is until a stable checkpoint beyond the height, nor in
     /// a view below.
-    Silence { view: View, height: Height },
-}
-
-/// Two statements of one seat of which an honest one signs at most one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Evidence {
-    Votes(Vote, Vote),
-    ViewChanges(ViewChangeHeader, ViewChangeHeader),
-    Checkpoints(CheckpointVote, CheckpointVote),
+    Silence { epoch: Epoch, view: View, height: Height },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -98,6 +94,11 @@ pub enum HaltReason {
          seats lie than the committee bears, or this node's data are not its own"
     )]
     Forked { height: Height, ours: Digest, theirs: Digest },
+    #[error(
+        "epoch {epoch} follows version {wanted} of the rules, this program knows versions up to \
+         {ours}: install a newer one; nothing is lost meanwhile"
+    )]
+    Protocol { epoch: Epoch, wanted: u32, ours: u32 },
 }
 
 /// Why a machine cannot continue from what the disk gave back.
@@ -105,7 +106,7 @@ pub enum HaltReason {
 pub enum RecoveryError {
     #[error("the committee is empty")]
     NoCommittee,
-    #[error("the configured seat {seat} does not have this node's key {key}")]
+    #[error("seat {seat} is this node's, but signs with another key than {key}")]
     WrongKey { seat: twinfold_types::SeatIndex, key: PublicKey },
     #[error("the log holds a record of seat {found}, this node sits on {expected}")]
     ForeignRecord { found: twinfold_types::SeatIndex, expected: String },
@@ -115,6 +116,14 @@ pub enum RecoveryError {
     UnknownView { vote_view: View, installed: View },
     #[error("the log holds two different own votes at view {view}, height {height}")]
     TwoVotes { view: View, height: Height },
-    #[error("a record of epoch {found}; this committee is of epoch {expected}")]
-    WrongEpoch { found: twinfold_types::Epoch, expected: twinfold_types::Epoch },
+    #[error(
+        "the log holds a record of epoch {found}, the ledger ends in epoch {expected}: the two are not \
+         of one folder"
+    )]
+    LaterEpoch { found: Epoch, expected: Epoch },
+    #[error(
+        "epoch {epoch} follows version {wanted} of the rules, this program knows versions up to \
+         {ours}: install a newer one"
+    )]
+    Protocol { epoch: Epoch, wanted: u32, ours: u32 },
 }

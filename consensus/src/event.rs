@@ -3,7 +3,7 @@
 use crate::Record;
 use serde::{Deserialize, Serialize};
 use twinfold_types::{
-    Committee, Digest, Height, PublicKey, SeatIndex, SignedTx, TimeMs, View,
+    Committee, Digest, Height, PublicKey, SignedTx, TimeMs, View,
     message::ConsensusMessage,
     vote::{Checkpoint, CheckpointCertificate},
 };
@@ -14,9 +14,10 @@ pub struct Config {
     /// Digest of genesis: the chain's identity and the parent of height 1.
     pub chain: Digest,
     pub genesis_time: TimeMs,
+    /// The epoch to begin in.
     pub committee: Committee,
-    /// None for an observer: it follows and signs nothing.
-    pub seat: Option<SeatIndex>,
+    /// This node's member key; an observer's is no validator's.
+    pub own: PublicKey,
 }
 
 /// A block by its place in the chain.
@@ -48,8 +49,8 @@ pub enum Event {
     /// Answer to [`crate::Effect::Build`].
     Built { view: View, parent: Digest, time: TimeMs, txs: Vec<SignedTx> },
     /// The ledger executed and synced a committed height. At the start the driver
-    /// repeats the one of the recovered head.
-    Executed { checkpoint: Checkpoint },
+    /// repeats the one of the recovered head. The epoch ends early after `ends_at`.
+    Executed { checkpoint: Checkpoint, ends_at: Option<Height> },
     /// A connection to a peer came up.
     Connected { peer: PublicKey },
 }

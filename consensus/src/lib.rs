@@ -51,6 +51,12 @@
 //!   waits to be ordered or is in flight. A view orders a limited number of heights; then the next
 //!   leader takes over as planned.
 //!
+//! **Epochs**
+//! - P19. *Hand-over.* An epoch's last block is the first whose time is at or after the epoch's end, or
+//!   the one at the height that the admins named at least a watermark before. Nothing stands on it in
+//!   its epoch. Once its checkpoint is stable and synced by the ledger, the next committee goes on from
+//!   it, in view 0, with nothing of the old epoch's votes; what was signed there binds nobody any more.
+//!
 //! **Beyond votes**
 //! - P14. *Checkpoints.* After executing h a validator signs (height, block, state) at every C-th
 //!   height, at the newest height when nothing is in flight or waits, and whenever f+1 others
@@ -60,20 +66,22 @@
 //!   stands; whoever hears it answers with what the other lacks. Nothing is sent in an idle network.
 //! - P17. *Catching up.* Committed blocks are taken from anyone with a commit certificate of the last
 //!   and an unbroken chain of parents. Bodies that a certificate names are asked of its signers.
-//! - P19. *Old logs.* A validator that starts asks the others for the newest they saw it sign, and
-//!   signs nothing before enough have answered. If its log lacks any of it, it signs nothing until a
-//!   stable checkpoint is beyond all of it, and in no view that it may have left.
 //! - P18. *Bounded.* One vote per (seat, kind, height) of the installed view within a window, the
 //!   newest view change per seat, a few early messages per seat.
+//! - P20. *Old logs.* A validator that starts asks the others for the newest they saw it sign, and
+//!   signs nothing before enough have answered. If its log lacks any of it, it signs nothing until a
+//!   stable checkpoint is beyond all of it, and in no view that it may have left.
 
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
+mod attest;
 mod bodies;
 mod checkpoint;
 mod commit;
 mod diagnosis;
 mod early;
 mod effect;
+mod epoch;
 mod event;
 mod machine;
 mod order;
@@ -87,8 +95,8 @@ mod timer;
 mod view_change;
 mod votes;
 
-pub use diagnosis::{Diagnosis, InFlight};
-pub use effect::{Effect, Evidence, HaltReason, Record, RecoveryError};
+pub use diagnosis::{Diagnosis, Holdings, InFlight};
+pub use effect::{Effect, HaltReason, Record, RecoveryError};
 pub use event::{Config, Event, Head, Recovered};
 pub use machine::Machine;
 #[cfg(feature = "planted")]

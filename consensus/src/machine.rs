@@ -1,10 +1,12 @@
 //! The state machine: what it knows, and the one door through which things happen.
 
 use crate::{
-    Config, Effect, Event, Evidence, HaltReason, Head, Record,
+    Config, Effect, Event, HaltReason, Head, Record,
+    attest::Attested,
     bodies::Bodies,
     checkpoint::Checkpoints,
     early::Early,
+    epoch::Ahead,
     planted::Planted,
     rules::{Rules, Standing},
     signed::Newest,
@@ -16,18 +18,20 @@ use crate::{
 };
 use std::{collections::BTreeMap, sync::Arc};
 use twinfold_types::{
-    Committee, Digest, Epoch, Height, PublicKey, SeatIndex, TimeMs, View,
+    Committee, Digest, Evidence, Height, PublicKey, SeatIndex, TimeMs, View,
     key::{Signer, Verifier},
     message::ConsensusMessage,
     vote::{Certificate, CheckpointCertificate},
 };
 
-/// One validator's (or observer's) part in the agreement of one epoch.
+/// One validator's (or observer's) part in the agreement, epoch after epoch.
 pub struct Machine {
     pub(crate) chain: Digest,
     pub(crate) committee: Committee,
     pub(crate) committee_digest: Digest,
     pub(crate) rules: Rules,
+    /// This node's member key.
+    pub(crate) own: PublicKey,
     pub(crate) seat: Option<SeatIndex>,
     pub(crate) signer: Arc<dyn Signer>,
     pub(crate) verifier: Arc<dyn Verifier>,
@@ -59,6 +63,7 @@ pub struct Machine {
     pub(crate) view_changes: ViewChanges,
     pub(crate) bodies: Bodies,
     pub(crate) checkpoints: Checkpoints,
+    pub(crate) attested: Attested,
     pub(crate) sync: Sync,
     /// What every seat was seen to sign last.
     pub(crate) newest: Newest,
@@ -73,6 +78,13 @@ pub struct Machine {
     pub(crate) asked: Option<(View, Digest)>,
     /// When a proposal that is too far ahead in time may be prepared.
     pub(crate) held_until: Option<TimeMs>,
+    /// The height at which the admins end the epoch (P19).
+    pub(crate) ends_at: Option<Height>,
+    /// The committee before this one, for a mistake to count with.
+    #[cfg(feature = "planted")]
+    pub(crate) before: Option<Committee>,
+    /// Messages of the next epoch.
+    pub(crate) ahead: Ahead,
     /// Something was settled: there may be bodies and slots to forget.
     pub(crate) settled: bool,
     /// The tick last asked for.
@@ -88,9 +100,9 @@ impl Machine {
         match event {
             Event::Message { from, message } => self.on_message(from, message),
             Event::Built { view, parent, time, txs } => self.on_built(view, parent, time, txs), // P3
-            Event::Executed { checkpoint } => self.on_executed(checkpoint), // P14
-            Event::Connected { peer } => self.greet(peer),                  // P16
-            Event::Work { pending } => self.on_work(pending),               // P3
+            Event::Executed { checkpoint, ends_at } => self.on_executed(checkpoint, ends_at), // P14 P19
+            Event::Connected { peer } => self.greet(peer),                                    // P16
+            Event::Work { pending } => self.on_work(pending),                                 // P3
             Event::Tick => self.tick = None,
         }
         self.advance();
@@ -98,6 +110,9 @@ impl Machine {
     }
 
     pub(crate) fn on_message(&mut self, from: PublicKey, message: ConsensusMessage) {
+        if self.keep_for_next_epoch(from, &message) {
+            return;
+        }
         match message {
             ConsensusMessage::PrePrepare { vote, block } => self.on_pre_prepare(vote, *block), // P4
             ConsensusMessage::Vote(vote) => self.on_vote(vote), // P5 P6
@@ -106,7 +121,7 @@ impl Machine {
             ConsensusMessage::Checkpoint(vote) => self.on_checkpoint(vote), // P14
             ConsensusMessage::Stable(certificate) => self.on_stable(*certificate), // P14
             // What remains speaks of others only.
-            _ if from == self.signer.public_key() => {}
+            _ if from == self.own => {}
             ConsensusMessage::Status(status) => self.on_status(from, status), // P16
             ConsensusMessage::GetBlock { height, digest } => {
                 self.on_get_block(from, height, digest)
@@ -114,17 +129,17 @@ impl Machine {
             ConsensusMessage::Block(block) => self.on_block(*block), // P17
             ConsensusMessage::GetCommitted { from: height } => self.on_get_committed(from, height),
             ConsensusMessage::Committed(blocks) => self.on_committed(from, *blocks), // P17
-            ConsensusMessage::GetSigned => self.on_get_signed(from),                 // P19
-            ConsensusMessage::Signed(signed) => self.on_signed(from, *signed),       // P19
+            ConsensusMessage::GetSigned => self.on_get_signed(from),                 // P20
+            ConsensusMessage::Signed(signed) => self.on_signed(from, *signed),       // P20
             ConsensusMessage::KeptFrom { first } => self.on_kept_from(from, first),  // P17
         }
     }
 
     /// Does whatever the state now allows. Each part looks at the state alone, so it
     /// does not matter which event made it possible.
-    fn advance(&mut self) {
+    pub(crate) fn advance(&mut self) {
         while self.halted.is_none()
-            && (self.settle_silence()            // P19
+            && (self.settle_silence()            // P20
                 || self.prepare_base()           // P11
                 || self.prepare_proposals()      // P4
                 || self.commit_prepared()        // P5
@@ -190,10 +205,6 @@ impl Machine {
 
 /// Helpers that every part uses.
 impl Machine {
-    pub(crate) fn epoch(&self) -> Epoch {
-        self.committee.epoch
-    }
-
     /// What the guards need to know of this validator.
     pub(crate) fn standing(&self) -> Standing {
         Standing {
@@ -202,10 +213,11 @@ impl Machine {
             base: self.rules.base_to_vote(self.installed.base),
             head: (self.head.height, self.head.digest),
             stable: self.checkpoints.stable_height(),
+            executed: self.executed,
         }
     }
 
-    /// Whether this validator may sign votes in the installed view (P7, P19).
+    /// Whether this validator may sign votes in the installed view (P7, P20).
     pub(crate) fn may_vote(&self) -> bool {
         self.seat.is_some() && !self.is_silent() && self.rules.may_vote(&self.standing())
     }
@@ -311,8 +323,9 @@ impl Machine {
             chain: config.chain,
             committee_digest: config.committee.digest(),
             rules: Rules::new(config.committee.size()),
+            seat: config.committee.seat_of(&config.own),
+            own: config.own,
             committee: config.committee,
-            seat: config.seat,
             signer,
             verifier,
             view_heights: twinfold_types::limits::VIEW_HEIGHTS_MAX,
@@ -331,6 +344,7 @@ impl Machine {
             view_changes: ViewChanges::default(),
             bodies: Bodies::default(),
             checkpoints: Checkpoints::new(stable),
+            attested: Attested::default(),
             sync: Sync::default(),
             newest: Newest::default(),
             silence: Silence::default(),
@@ -339,6 +353,10 @@ impl Machine {
             work: false,
             asked: None,
             held_until: None,
+            ends_at: None,
+            #[cfg(feature = "planted")]
+            before: None,
+            ahead: Ahead::default(),
             settled: false,
             tick: None,
         }

@@ -30,8 +30,8 @@ impl Machine {
             && let Some(block) = self.bodies.get(&proposal.body.digest)
             && block.header.parent == tip.digest
         {
-            let (height, digest, time) = (tip.height.next(), block.digest(), block.header.time);
-            tip = Head { height, digest, time };
+            let (digest, time) = (proposal.body.digest, block.header.time);
+            tip = Head { height: tip.height.next(), digest, time };
         }
         tip
     }
@@ -51,12 +51,16 @@ impl Machine {
             && next <= ahead.max(self.standing().base_height().next())
             && next <= self.rules.watermark(&self.standing())
             && next <= self.last_of_view()
+            && !self.is_head_last(tip)
     }
 
     pub(crate) fn ask_to_build(&mut self) {
+        if !self.work {
+            return;
+        }
         let tip = self.tip();
         let ask = (self.view, tip.digest);
-        if self.work && self.asked != Some(ask) && self.may_propose_on(&tip) {
+        if self.asked != Some(ask) && self.may_propose_on(&tip) {
             self.asked = Some(ask);
             self.effects.push(Effect::Build {
                 view: self.view,
@@ -87,6 +91,7 @@ impl Machine {
         let txs: Vec<_> = txs.into_iter().filter(|tx| !ordered.contains(&tx.id())).collect();
         let header = Header {
             chain: self.chain,
+            protocol: self.committee.protocol,
             epoch: self.epoch(),
             height: tip.height.next(),
             parent,
@@ -149,6 +154,7 @@ impl Machine {
         let header = &block.header;
         let matches = header.chain == self.chain
             && header.epoch == epoch
+            && header.protocol == self.committee.protocol
             && header.height == height
             && block.digest() == digest;
         let valid = matches && block.check(&*self.verifier).is_ok();
@@ -215,6 +221,9 @@ impl Machine {
             return false;
         }
         let Some(parent_time) = self.time_of(&header.parent) else { return false };
+        if height.prev().is_some_and(|parent| self.is_last(parent, parent_time)) {
+            return false;
+        }
         let time = header.time;
         let ahead = time > self.now.plus(DRIFT_MS_MAX);
         if ahead {

@@ -28,6 +28,8 @@ pub enum Planted {
     WatermarkIgnored,
     /// Votes go on in the installed view after a view change was signed (P7).
     LeavingIgnored,
+    /// A certificate of the epoch before counts in this one (P19).
+    NeighbourEpoch,
 }
 
 /// What is planted: at most one mistake.

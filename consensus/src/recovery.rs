@@ -5,12 +5,13 @@ use std::sync::Arc;
 use twinfold_types::{
     Epoch, SeatIndex,
     key::{Signer, Verifier},
+    limits::PROTOCOL_VERSION,
     vote::{Vote, VoteKind},
 };
 
 impl Machine {
-    /// Rebuilds the state from the ledger's head and the log. Everything in the log is
-    /// synced, so own votes count at once. The driver then sends a tick, and the executed
+    /// Rebuilds the state from the ledger's head and the log's records of its epoch. Everything in
+    /// the log is synced, so own votes count at once. The driver then sends a tick, and the executed
     /// checkpoint of the head once more.
     pub fn new(
         config: Config,
@@ -21,11 +22,15 @@ impl Machine {
         if config.committee.size() == 0 {
             return Err(RecoveryError::NoCommittee);
         }
-        let key = signer.public_key();
-        if let Some(seat) = config.seat
+        let (key, seat) = (signer.public_key(), config.committee.seat_of(&config.own));
+        if let Some(seat) = seat
             && config.committee.key(seat) != Some(&key)
         {
             return Err(RecoveryError::WrongKey { seat, key });
+        }
+        let (epoch, wanted) = (config.committee.epoch, config.committee.protocol);
+        if wanted > PROTOCOL_VERSION {
+            return Err(RecoveryError::Protocol { epoch, wanted, ours: PROTOCOL_VERSION });
         }
         let Recovered { head, stable, records } = recovered;
         let genesis = Head { digest: config.chain, time: config.genesis_time, ..head };
@@ -34,7 +39,15 @@ impl Machine {
         let mut machine = Self::blank(config, signer, verifier, head, stable);
         known.iter().for_each(|stable| machine.newest.stable(stable));
         for record in records {
-            machine.replay(record)?;
+            // What was signed in an epoch that is over binds nobody any more (P19).
+            let epoch = record.epoch();
+            if epoch > machine.epoch() {
+                let expected = machine.epoch();
+                return Err(RecoveryError::LaterEpoch { found: epoch, expected });
+            }
+            if epoch == machine.epoch() {
+                machine.replay(record)?;
+            }
         }
         machine.bodies.remove_up_to(machine.executed);
         machine.settled = true;
@@ -46,7 +59,6 @@ impl Machine {
             Record::Block(block) => self.bodies.insert(*block, true),
             Record::Vote(vote) => self.replay_vote(vote)?,
             Record::Certificate(certificate) => {
-                self.check_epoch(certificate.body.epoch)?;
                 let body = certificate.body;
                 if body.view == self.installed.view && body.kind == VoteKind::Prepare {
                     let slot = self.slots.entry(body.height).or_default();
@@ -59,24 +71,21 @@ impl Machine {
                 }
             }
             Record::ViewChange(change) => {
-                self.check_epoch(change.header.body.epoch)?;
                 self.check_seat(change.header.seat)?;
                 self.view = self.view.max(change.header.body.view);
                 self.view_changes.own = Some((*change).clone());
                 self.view_changes.insert(*change);
             }
             Record::NewView(new_view) => {
-                self.check_epoch(new_view.body.epoch)?;
                 if new_view.body.view > self.installed.view {
                     self.view = self.view.max(new_view.body.view);
                     self.enter(*new_view);
                 }
             }
-            Record::Silence { view, height } => {
+            Record::Silence { view, height, .. } => {
                 self.restore_silence(Forgotten { view, height });
             }
             Record::Checkpoint(vote) => {
-                self.check_epoch(vote.checkpoint.epoch)?;
                 self.check_seat(vote.seat)?;
                 self.checkpoints.restore(vote);
             }
@@ -86,7 +95,6 @@ impl Machine {
 
     fn replay_vote(&mut self, vote: Vote) -> Result<(), RecoveryError> {
         let (view, height) = (vote.body.view, vote.body.height);
-        self.check_epoch(vote.body.epoch)?;
         self.check_seat(vote.seat)?;
         if view > self.installed.view {
             return Err(RecoveryError::UnknownView {
@@ -105,14 +113,6 @@ impl Machine {
         *own = Some(vote.clone());
         if vote.body.kind != VoteKind::PrePrepare {
             slot.votes(vote.body.kind).insert(vote.seat, vote);
-        }
-        Ok(())
-    }
-
-    fn check_epoch(&self, found: Epoch) -> Result<(), RecoveryError> {
-        let expected = self.epoch();
-        if found != expected {
-            return Err(RecoveryError::WrongEpoch { found, expected });
         }
         Ok(())
     }
@@ -145,6 +145,21 @@ impl Machine {
         records.extend(self.highest.clone().map(Record::Certificate));
         records.extend(self.checkpoints.own_votes().cloned().map(Record::Checkpoint));
         records
+    }
+}
+
+impl Record {
+    /// The epoch it was made in.
+    pub fn epoch(&self) -> Epoch {
+        match self {
+            Record::Block(block) => block.header.epoch,
+            Record::Vote(vote) => vote.body.epoch,
+            Record::Certificate(certificate) => certificate.body.epoch,
+            Record::ViewChange(change) => change.header.body.epoch,
+            Record::NewView(new_view) => new_view.body.epoch,
+            Record::Checkpoint(vote) => vote.checkpoint.epoch,
+            Record::Silence { epoch, .. } => *epoch,
+        }
     }
 }
 

@@ -28,6 +28,8 @@ pub struct Standing {
     pub head: (Height, Digest),
     /// Height of the newest stable checkpoint.
     pub stable: Height,
+    /// Newest height that this validator has executed.
+    pub executed: Height,
 }
 
 impl Standing {
@@ -44,6 +46,12 @@ impl Standing {
 impl Rules {
     pub fn new(seats: usize) -> Self {
         Self { seats, planted: Choice::default() }
+    }
+
+    /// The same for the committee of another epoch.
+    #[must_use]
+    pub fn resized(self, seats: usize) -> Self {
+        Self { seats, ..self }
     }
 
     #[cfg(feature = "planted")]
@@ -66,12 +74,13 @@ impl Rules {
         at.view == at.installed || self.planted.is(Planted::LeavingIgnored)
     }
 
-    /// P15: the last height that may be voted on.
+    /// P15: the last height that may be voted on. Not beyond what was executed here either: who
+    /// votes knows of an end of the epoch that is ordered so many heights below (P19).
     pub fn watermark(&self, at: &Standing) -> Height {
         if self.planted.is(Planted::WatermarkIgnored) {
             return Height(u64::MAX);
         }
-        Height(at.stable.0.saturating_add(WATERMARK_HEIGHTS))
+        Height(at.stable.min(at.executed).0.saturating_add(WATERMARK_HEIGHTS))
     }
 
     /// P11: the base of the installed view, as far as votes are concerned.
@@ -153,7 +162,9 @@ impl Rules {
     /// P8: a claim is of a lower view, of this epoch, and of a kind that can be claimed.
     pub fn is_claim_valid(&self, epoch: Epoch, to: View, claim: Option<&VoteBody>) -> bool {
         claim.is_none_or(|claim| {
-            claim.view < to && claim.epoch == epoch && claim.kind != VoteKind::PrePrepare
+            claim.view < to
+                && (claim.epoch == epoch || self.planted.is(Planted::NeighbourEpoch))
+                && claim.kind != VoteKind::PrePrepare
         })
     }
 

@@ -1,10 +1,10 @@
 //! The newest that each seat was seen to sign, for the seat's own sake: one that comes back
-//! from an older copy of its disk learns from the others what it has forgotten (P19).
+//! from an older copy of its disk learns from the others what it has forgotten (P20).
 
 use crate::Machine;
 use std::collections::BTreeMap;
 use twinfold_types::{
-    PublicKey, SeatIndex,
+    Epoch, PublicKey, SeatIndex,
     message::{ConsensusMessage, Signed},
     vote::{Certificate, CheckpointCertificate, CheckpointVote, NewView, ViewChangeHeader, Vote},
 };
@@ -14,8 +14,9 @@ use twinfold_types::{
 pub(crate) struct Newest(BTreeMap<SeatIndex, Signed>);
 
 impl Newest {
-    pub fn of(&self, seat: SeatIndex) -> Signed {
-        self.0.get(&seat).cloned().unwrap_or_default()
+    pub fn of(&self, seat: SeatIndex, epoch: Epoch) -> Signed {
+        let signed = self.0.get(&seat).cloned().unwrap_or_default();
+        Signed { epoch, ..signed }
     }
 
     /// The caller has verified the signature, here and below.
@@ -66,7 +67,7 @@ impl Machine {
     /// still waits for: a committee that starts all at once answers each other.
     pub(crate) fn on_get_signed(&mut self, from: PublicKey) {
         if let Some(seat) = self.committee.seat_of(&from) {
-            let signed = Box::new(self.newest.of(seat));
+            let signed = Box::new(self.newest.of(seat, self.epoch()));
             self.send(from, ConsensusMessage::Signed(signed));
         }
     }

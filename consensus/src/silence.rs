@@ -1,4 +1,4 @@
-//! Saying nothing until it is known what was said before (P19).
+//! Saying nothing until it is known what was said before (P20).
 //!
 //! A log that was restored from a copy lacks what was signed after the copy was made. So a
 //! validator that starts asks the others for the newest they saw it sign. When enough have
@@ -73,12 +73,25 @@ impl Machine {
     /// this; a scene on a table, where nothing is ever restored, need not.
     #[must_use]
     pub fn asking_first(mut self) -> Self {
-        if self.seat.is_some() && matches!(self.silence, Silence::Over) {
-            let log = Log { view: self.view, vote: self.newest_own_vote(), head: self.head.height };
-            let (answered, forgotten, due) = (BTreeSet::new(), None, None);
-            self.silence = Silence::Asking(Asking { log, answered, forgotten, due });
+        if matches!(self.silence, Silence::Over) {
+            self.ask();
         }
         self
+    }
+
+    fn ask(&mut self) {
+        let log = Log { view: self.view, vote: self.newest_own_vote(), head: self.head.height };
+        let (answered, forgotten, due) = (BTreeSet::new(), None, None);
+        self.silence = Silence::Asking(Asking { log, answered, forgotten, due });
+    }
+
+    /// Another epoch begins. Nothing of the one before binds any more, but who was silent to its end
+    /// may have signed in this one too. So may who holds a seat again since its copy was made.
+    pub(crate) fn ask_again(&mut self) {
+        self.forgotten = None;
+        if self.is_silent() {
+            self.ask();
+        }
     }
 
     /// In the installed view everything up to the head is settled; older views are left.
@@ -95,6 +108,7 @@ impl Machine {
 
     pub fn silent(&self) -> Option<Silent> {
         match &self.silence {
+            _ if self.seat.is_none() => None,
             Silence::Over => None,
             Silence::Asking(asking) => {
                 let (answered, needed) = (asking.answered.len(), self.answers_needed());
@@ -111,6 +125,10 @@ impl Machine {
 
     pub(crate) fn on_signed(&mut self, from: PublicKey, signed: Signed) {
         let (Some(own), Some(seat)) = (self.seat, self.committee.seat_of(&from)) else { return };
+        // Who stands in another epoch knows nothing of this one.
+        if signed.epoch != self.epoch() {
+            return;
+        }
         let Silence::Asking(asking) = &self.silence else { return };
         let log = asking.log;
         // Nobody can claim what this key did not sign.
@@ -179,6 +197,10 @@ impl Machine {
 
     /// Asks, or ends the silence where it may end.
     pub(crate) fn settle_silence(&mut self) -> bool {
+        // Who holds no seat may be given one.
+        if self.seat.is_none() {
+            return false;
+        }
         let needed = self.answers_needed();
         match &mut self.silence {
             Silence::Over => false,
@@ -213,7 +235,8 @@ impl Machine {
         // Others may have missed the last of what was in flight.
         forgotten.height = Height(forgotten.height.0.saturating_add(PIPELINE_HEIGHTS));
         self.restore_silence(forgotten);
-        self.persist(Record::Silence { view: forgotten.view, height: forgotten.height });
+        let Forgotten { view, height } = forgotten;
+        self.persist(Record::Silence { epoch: self.epoch(), view, height });
     }
 
     pub(crate) fn silence_due(&self) -> Option<TimeMs> {
@@ -242,6 +265,6 @@ impl Machine {
             self.installed.view < *view || !self.is_settled(*height)
         };
         let Forgotten { view, height } = self.forgotten.filter(open)?;
-        Some(Record::Silence { view, height })
+        Some(Record::Silence { epoch: self.epoch(), view, height })
     }
 }

@@ -79,6 +79,7 @@ impl Machine {
         self.view > self.installed.view
             || self.is_in_flight()
             || self.is_behind()
+            || self.is_over()
             || self.checkpoints.own_votes().next().is_some()
     }
 
@@ -98,12 +99,12 @@ impl Machine {
 /// Answering (P16).
 impl Machine {
     pub(crate) fn on_status(&mut self, from: PublicKey, status: Status) {
-        if status.epoch != self.epoch() {
-            return;
-        }
         if status.committed > self.head.height {
             self.sync.told = self.sync.told.max(status.committed);
-            self.ask_committed(from);
+            // Beyond the end of the epoch nothing can be verified yet.
+            if !self.is_over() {
+                self.ask_committed(from);
+            }
         }
         let recent = |time: &TimeMs| time.plus(ANSWER_INTERVAL_MS) > self.now && *time <= self.now;
         if self.sync.answered.get(&from).is_some_and(recent) {
@@ -113,6 +114,17 @@ impl Machine {
             self.sync.answered.clear();
         }
         self.sync.answered.insert(from, self.now);
+        if status.epoch > self.epoch() {
+            // It answers with the end of this epoch.
+            if !status.reply {
+                self.send(from, self.status(true));
+            }
+            return;
+        }
+        if status.epoch < self.epoch() {
+            self.effects.push(Effect::ServeEpochEnd { to: from, epoch: status.epoch });
+            return self.send(from, self.status(true));
+        }
         for message in self.lacking(&status) {
             self.send(from, message);
         }
@@ -230,7 +242,7 @@ impl Machine {
             && is_chain(&blocks);
         let new = blocks.iter().position(|block| block.header.height == head.height.next());
         let Some(new) = new.filter(|_| fits) else { return };
-        if certificate.verify(&self.chain, &self.committee, &*self.verifier).is_err() {
+        if !self.is_certified(&certificate) {
             return;
         }
         let parent = blocks[new].header.parent;
@@ -268,7 +280,7 @@ impl Machine {
             wanted.due = now.plus(FETCH_INTERVAL_MS);
         }
         for (seat, height, digest) in requests {
-            if let Some(key) = self.committee.key(seat).copied() {
+            if let Some(key) = self.committee.validator(seat).copied() {
                 self.send(key, ConsensusMessage::GetBlock { height, digest });
             }
         }

@@ -1,9 +1,9 @@
 //! From one leader to the next: view changes, new views, bases (P7–P13).
 
-use crate::{Evidence, Machine, Record, commit::signers};
+use crate::{Machine, Record, commit::signers};
 use std::collections::{BTreeMap, BTreeSet};
 use twinfold_types::{
-    Height, SeatIndex, View,
+    Evidence, Height, SeatIndex, View,
     key::Statement,
     message::ConsensusMessage,
     vote::{NewView, NewViewBody, ViewChange, ViewChangeBody, ViewChangeHeader, VoteBody},
@@ -41,7 +41,7 @@ pub(crate) struct ViewChanges {
     /// Own, as signed; counted in `newest` after its sync.
     pub own: Option<ViewChange>,
     /// Seats already named as equivocating.
-    accused: BTreeSet<SeatIndex>,
+    pub accused: BTreeSet<SeatIndex>,
 }
 
 impl ViewChanges {
@@ -51,6 +51,10 @@ impl ViewChanges {
 
     pub fn insert(&mut self, change: ViewChange) {
         self.newest.insert(change.header.seat, change);
+    }
+
+    pub fn count(&self) -> usize {
+        self.newest.len()
     }
 
     /// Seats that ask for this view or a later one.
@@ -76,7 +80,7 @@ impl ViewChanges {
 impl Machine {
     /// Whether the view's timer should run.
     pub(crate) fn has_timed_view(&self) -> bool {
-        if self.seat.is_none() || self.is_silent() {
+        if self.seat.is_none() || self.is_silent() || self.is_over() {
             return false;
         }
         if self.view == self.installed.view {
@@ -95,7 +99,10 @@ impl Machine {
 
     /// The planned change after a view's last height.
     pub(crate) fn rotate(&mut self) -> bool {
-        self.may_vote() && self.head.height >= self.last_of_view() && self.move_to(self.view.next())
+        self.may_vote()
+            && !self.is_over()
+            && self.head.height >= self.last_of_view()
+            && self.move_to(self.view.next())
     }
 
     /// Signs a view change. False where a certificate shows that a quorum is in that
@@ -139,7 +146,7 @@ impl Machine {
                 && self.is_header_valid(&header);
             if is_new {
                 self.view_changes.accused.insert(known.seat);
-                self.accuse(Evidence::ViewChanges(known, header));
+                self.accuse(Evidence::ViewChanges(Box::new(known), Box::new(header)));
             }
             return;
         }
@@ -148,6 +155,7 @@ impl Machine {
             return;
         }
         self.newest.view_change(&change.header);
+        self.compare_with_commits(&change.header);
         self.view_changes.insert(change);
         if let Some(view) = self.view_changes.pull(self.seat, self.committee.weak_quorum())
             && view > self.view
@@ -156,12 +164,25 @@ impl Machine {
         }
     }
 
+    /// Whether its sender committed what it does not claim any more (P8).
+    fn compare_with_commits(&mut self, header: &ViewChangeHeader) {
+        let claim = header.body.claim.map(|claim| claim.rank());
+        let commits = self.slots.values().filter_map(|slot| slot.commits.get(&header.seat));
+        let mut left_out = commits.filter(|commit| {
+            commit.body.view < header.body.view && claim < Some(commit.body.rank())
+        });
+        if let Some(commit) = left_out.next().cloned()
+            && self.view_changes.accused.insert(header.seat)
+        {
+            self.accuse(Evidence::Claim(Box::new(commit), Box::new(header.clone())));
+        }
+    }
+
     fn is_change_valid(&self, change: &ViewChange) -> bool {
         let claimed = match (&change.header.body.claim, &change.certificate) {
             (None, None) => true,
             (Some(claim), Some(certificate)) => {
-                *claim == certificate.body
-                    && certificate.verify(&self.chain, &self.committee, &*self.verifier).is_ok()
+                *claim == certificate.body && self.is_certified(certificate)
             }
             _ => false,
         };
@@ -192,7 +213,7 @@ impl Machine {
 impl Machine {
     /// As leader of the view moved to, with a quorum of changes for it.
     pub(crate) fn make_new_view(&mut self) -> bool {
-        // Never of a view that it only knows to have moved to: it may have made one (P19).
+        // Never of a view that it only knows to have moved to: it may have made one (P20).
         let moved = self.view_changes.own.as_ref().map(|own| own.header.body.view);
         if self.is_silent() || moved != Some(self.view) {
             return false;
@@ -243,9 +264,7 @@ impl Machine {
         let verify = || {
             self.is_seat_signature(leader, &statement, &new_view.signature)
                 && headers.iter().all(|header| self.is_header_valid(header))
-                && certificate.as_ref().is_none_or(|certificate| {
-                    certificate.verify(&self.chain, &self.committee, &*self.verifier).is_ok()
-                })
+                && certificate.as_ref().is_none_or(|certificate| self.is_certified(certificate))
         };
         shape && self.rules.is_base_fitting(&claims, base) && verify()
     }

@@ -2,7 +2,7 @@
 //! transactions are no errors; they have receipts.
 
 use std::path::PathBuf;
-use twinfold_types::{Digest, Height, genesis::GenesisError, vote::Checkpoint};
+use twinfold_types::{Digest, Epoch, Height, genesis::GenesisError, vote::Checkpoint};
 
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
@@ -40,6 +40,10 @@ pub enum LedgerError {
         theirs.state_root, theirs.audit_root, ours.state_root, ours.audit_root
     )]
     Diverged { height: Height, ours: Box<Checkpoint>, theirs: Box<Checkpoint> },
+    #[error(
+        "epoch {epoch} follows version {found} of the rules, this program knows {known}: start a newer program on this folder"
+    )]
+    Protocol { epoch: Epoch, found: u32, known: u32 },
     #[error("the checkpoint of height {height} is beyond the newest executed height {head}")]
     NotExecuted { height: Height, head: Height },
     #[error("{0} is not known to this node")]

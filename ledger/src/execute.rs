@@ -1,25 +1,46 @@
 //! One deterministic transition: a block on a state gives receipts and writes.
 //! Payloads are never read here. First comes what the block's time brings about
-//! (deadlines, lapses), then the transactions in order; each succeeds with all
-//! its writes or leaves none.
+//! (deadlines, lapses, stake that is free), then the transactions in order; each succeeds
+//! with all its writes or leaves none; last the epoch's end, where the block is one. What is
+//! no transaction's stands on the block's own receipt.
 
 use crate::{
     action,
     error::LedgerError,
-    replay, round,
+    replay, round, stake,
     state::{State, StateRead, Writes},
+    term::Term,
 };
 use twinfold_types::{
-    Block, Code, Committee, Digest, Event, Height, Receipt, SignedTx, TimeMs, TxId,
+    Code, Committee, Digest, Event, Height, Receipt, SignedTx, TimeMs, TxId, state_key,
+    vote::Checkpoint,
 };
 
 /// What execution knows beside the state.
 #[derive(Clone, Copy)]
 pub struct Env<'a> {
     pub chain: &'a Digest,
+    /// Of the block's epoch.
     pub committee: &'a Committee,
+    /// Of the epoch before.
+    pub before: Option<&'a Committee>,
+    /// Of the height below.
+    pub parent: &'a Checkpoint,
     pub height: Height,
     pub time: TimeMs,
+}
+
+impl<'a> Env<'a> {
+    pub fn new(chain: &'a Digest, term: &'a Term, height: Height, time: TimeMs) -> Self {
+        let Term { committee, before, parent } = term;
+        Self { chain, committee, before: before.as_ref(), parent, height, time }
+    }
+
+    /// The committees whose word on payloads and folding counts: an update that was stored
+    /// under one committee may be ordered under the next.
+    pub fn committees(self) -> impl Iterator<Item = &'a Committee> {
+        std::iter::once(self.committee).chain(self.before)
+    }
 }
 
 /// Why an action did not succeed.
@@ -88,6 +109,10 @@ pub struct Transition {
     pub receipts: Vec<Receipt>,
     /// Only real changes.
     pub writes: Writes,
+    /// The next epoch's, where the block ended one.
+    pub elected: Option<Committee>,
+    /// Where the admins end the epoch.
+    pub ends_at: Option<Height>,
 }
 
 pub fn execute_block(
@@ -96,24 +121,41 @@ pub fn execute_block(
     txs: &[SignedTx],
 ) -> Result<Transition, LedgerError> {
     let mut exec = Exec::new(base, env);
-    let mut receipts = Vec::with_capacity(txs.len() + 1);
     round::run_deadlines(&mut exec)?;
     action::proposal::lapse(&mut exec)?;
-    let events = std::mem::take(&mut exec.events);
-    if !events.is_empty() {
-        receipts.push(Receipt { height: env.height, tx: None, index: 0, code: Code::Ok, events });
+    stake::begin_block(&mut exec)?;
+    let mut own = std::mem::take(&mut exec.events);
+    let mut receipts = run_txs(base, &mut exec, txs)?;
+    let elected = stake::epoch::close_if_last(&mut exec)?;
+    own.append(&mut exec.events);
+    if !own.is_empty() {
+        receipts.insert(0, receipt(&env, None, 0, Code::Ok, own));
     }
+    let ends_at = exec.state.get(&state_key::epoch_end())?;
+    Ok(Transition { receipts, writes: changes(base, exec.state)?, elected, ends_at })
+}
+
+fn run_txs(
+    base: &dyn StateRead,
+    exec: &mut Exec<'_>,
+    txs: &[SignedTx],
+) -> Result<Vec<Receipt>, LedgerError> {
+    let mut receipts = Vec::with_capacity(txs.len() + 1);
     let mut seen = replay::Seen::default();
     for (index, tx) in (1..).zip(txs) {
         let id = tx.id();
         let code = match seen.check(base, tx, &id)? {
-            Code::Ok => apply(&mut exec, tx, &id)?,
+            Code::Ok => apply(exec, tx, &id)?,
             replayed => replayed,
         };
         let events = std::mem::take(&mut exec.events);
-        receipts.push(Receipt { height: env.height, tx: Some(id), index, code, events });
+        receipts.push(receipt(&exec.env, Some(id), index, code, events));
     }
-    Ok(Transition { receipts, writes: changes(base, exec.state)? })
+    Ok(receipts)
+}
+
+fn receipt(env: &Env<'_>, tx: Option<TxId>, index: u32, code: Code, events: Vec<Event>) -> Receipt {
+    Receipt { height: env.height, tx, index, code, events }
 }
 
 /// Applies one transaction, or says why not. The same function decides what a
@@ -143,9 +185,4 @@ fn changes(base: &dyn StateRead, state: State<'_>) -> Result<Writes, LedgerError
         }
     }
     Ok(changes)
-}
-
-/// A block whose link to its parent is checked by the caller.
-pub fn env_of<'a>(chain: &'a Digest, committee: &'a Committee, block: &Block) -> Env<'a> {
-    Env { chain, committee, height: block.header.height, time: block.header.time }
 }

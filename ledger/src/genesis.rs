@@ -1,12 +1,13 @@
-//! The state before the first block: the parameters and the members that the
-//! genesis file names.
+//! The state before the first block: the parameters, the members and the stake that the
+//! genesis file names, and the first epoch.
 
-use crate::state::Writes;
+use crate::{stake::candidate, state::Writes};
 use std::collections::BTreeMap;
 use twinfold_types::{
-    codec,
-    genesis::Genesis,
+    Stake, codec,
+    genesis::{Genesis, GenesisValidator},
     member::Role,
+    stake::Candidate,
     state_key::{self, StateKey},
 };
 
@@ -29,5 +30,33 @@ pub fn state(genesis: &Genesis) -> Writes {
     for (organisation, count) in trainers {
         put(state_key::trainer_count(organisation), codec::encode(&count));
     }
+    put_stake(genesis, &mut put);
+    let committee = genesis.committee();
+    put(state_key::protocol(), codec::encode(&committee.protocol));
+    put(state_key::epoch(), codec::encode(&committee));
     writes
+}
+
+/// Free stake, and the validators' own, bonded to themselves.
+fn put_stake(genesis: &Genesis, put: &mut impl FnMut(StateKey, Vec<u8>)) {
+    let mut total = 0;
+    for (member, amount) in genesis.balances.iter().filter(|(_, amount)| *amount > Stake(0)) {
+        put(state_key::balance(member), codec::encode(amount));
+        total += amount.0;
+    }
+    for validator in &genesis.validators {
+        let (candidate, shares) = first_candidate(validator);
+        put(state_key::candidate(&validator.key), codec::encode(&candidate));
+        if shares > 0 {
+            put(state_key::delegation(&validator.key, &validator.key), codec::encode(&shares));
+        }
+        total += candidate.pool.stake.0;
+    }
+    put(state_key::stake_total(), codec::encode(&Stake(total)));
+}
+
+fn first_candidate(validator: &GenesisValidator) -> (Candidate, u64) {
+    let mut candidate = Candidate { ready: true, ..candidate::new(&validator.key) };
+    let shares = candidate.pool.join(validator.stake).unwrap_or(0);
+    (candidate, shares)
 }

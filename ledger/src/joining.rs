@@ -11,10 +11,11 @@ use crate::{
     LedgerError,
     audit::{self, AuditRead},
     ledger::{Head, put_state},
+    look::Look,
     rocks::Rocks,
     state::Writes,
     store::{self, Batch, Column, LAYOUT_VERSION},
-    tree,
+    term, tree,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -24,6 +25,7 @@ use std::{
 use twinfold_types::{
     Block, Digest, Height, codec,
     genesis::Genesis,
+    handover::{Handover, Trail},
     limits,
     subtree::{Part, Row, Subtree},
     vote::CheckpointCertificate,
@@ -36,6 +38,8 @@ const CHUNK_BYTES: usize = 32 << 20;
 /// What a ledger can begin from: a stable checkpoint, and the audit log's right edge there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Anchor {
+    /// From genesis' committee to the one that signed.
+    pub trail: Trail,
     pub certificate: CheckpointCertificate,
     /// Hashes of the complete subtrees that the audit log's entries fall into, the largest first.
     pub peaks: Vec<Digest>,
@@ -154,6 +158,7 @@ impl Joining {
             audit_size: checkpoint.audit_size,
             audit_root: checkpoint.audit_root,
         };
+        self.put_committees(anchor, &mut batch)?;
         batch.put_raw(Column::BlockIndex, head.digest.0, store::height_key(height));
         batch.put(Column::Checkpoints, store::height_key(height), checkpoint);
         batch.put(Column::Meta, store::META_HEAD, &head);
@@ -166,6 +171,25 @@ impl Joining {
         self.rocks.write(batch)?;
         self.rocks.compact(&[(Column::Joining, None)])?;
         self.move_to_its_place()
+    }
+
+    /// Every committee so far, and the ends of the epochs before: later proofs begin with them.
+    fn put_committees(&self, anchor: &Anchor, batch: &mut Batch) -> Result<(), LedgerError> {
+        let certificate = &anchor.certificate;
+        for Handover { committee, end } in &anchor.trail.ended {
+            batch.put(Column::Committees, store::epoch_key(committee.epoch), committee);
+            batch.put(Column::EpochEnds, store::epoch_key(committee.epoch), end);
+        }
+        // Where the height ends an epoch, the next one's committee stands in the state already.
+        let running = term::running(&Look(self.rocks.view()))?;
+        for committee in [&anchor.trail.committee, &running] {
+            batch.put(Column::Committees, store::epoch_key(committee.epoch), committee);
+        }
+        if certificate.checkpoint.next_committee.is_some() {
+            let epoch = certificate.checkpoint.epoch;
+            batch.put(Column::EpochEnds, store::epoch_key(epoch), certificate);
+        }
+        Ok(())
     }
 
     /// Whatever an end that was cut short left behind.

@@ -4,13 +4,15 @@
 use crate::{
     audit,
     error::LedgerError,
-    execute::{self, Transition},
+    execute::{self, Env, Transition},
+    look::Look,
     open,
     reader::Reader,
     replay,
     rocks::{Order, Rocks, View},
     state::{StateRead, Writes},
     store::{self, Batch, Column, TxPlace},
+    term::Term,
     tree,
 };
 use serde::{Deserialize, Serialize};
@@ -50,6 +52,8 @@ pub struct Executed {
     pub checkpoint: Checkpoint,
     pub receipts: Vec<Receipt>,
     pub block: Digest,
+    /// The height that the admins made the running epoch's last.
+    pub ends_at: Option<Height>,
 }
 
 /// What the writer and all readers share.
@@ -57,7 +61,6 @@ pub(crate) struct Shared {
     pub rocks: Rocks,
     pub genesis: Genesis,
     pub chain: Digest,
-    pub committee: Committee,
     published: RwLock<Published>,
     /// The lowest version of the tree that somebody reads on: none where it is the greatest number.
     pub held: AtomicU64,
@@ -69,6 +72,8 @@ pub(crate) struct Published {
     pub stable: Option<CheckpointCertificate>,
     /// Lowest height whose block is here.
     pub first: Height,
+    /// Of the epoch that the next height belongs to.
+    pub committee: Arc<Committee>,
 }
 
 impl Shared {
@@ -111,9 +116,8 @@ impl Ledger {
         genesis.check()?;
         let chain = genesis.digest();
         let (rocks, published) = open::open(dir, genesis, &chain)?;
-        let (genesis, committee) = (genesis.clone(), genesis.committee());
         let (published, held) = (RwLock::new(published), AtomicU64::new(u64::MAX));
-        let shared = Shared { rocks, genesis, chain, committee, published, held };
+        let shared = Shared { rocks, genesis: genesis.clone(), chain, published, held };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -130,25 +134,37 @@ impl Ledger {
     ) -> Result<Executed, LedgerError> {
         let shared = &self.shared;
         let head = shared.published().head;
-        check_link(&head, &shared.chain, block)?;
-        let view = shared.rocks.view();
-        let env = execute::env_of(&shared.chain, &shared.committee, block);
-        let Transition { receipts, writes } = execute::execute_block(&view, env, &block.txs)?;
+        let look = Look(shared.rocks.view());
+        let (view, term) = (&look.0, Term::load(&look, &head)?);
+        check_link(&head, &shared.chain, &term.committee, block)?;
+        term.check_protocol()?;
+        let env = Env::new(&shared.chain, &term, block.header.height, block.header.time);
+        let Transition { receipts, writes, elected, ends_at } =
+            execute::execute_block(view, env, &block.txs)?;
 
         let mut batch = Batch::default();
-        let new_head = put_transition(&view, &head, block, &receipts, &writes, &mut batch)?;
-        put_block(&view, block, &new_head.digest, certificate, &mut batch)?;
-        let checkpoint = checkpoint_of(&new_head, block.header.epoch);
+        let new_head = put_transition(view, &head, block, &receipts, &writes, &mut batch)?;
+        put_block(view, block, &new_head.digest, certificate, &mut batch)?;
+        let checkpoint = checkpoint_of(&new_head, block.header.epoch, elected.as_ref());
         let key = store::height_key(new_head.height);
         batch.put(Column::Checkpoints, key, &checkpoint);
         batch.put(Column::Meta, store::META_HEAD, &new_head);
+        if let Some(elected) = &elected {
+            batch.put(Column::Committees, store::epoch_key(elected.epoch), elected);
+        }
         shared.rocks.write(batch)?;
-        shared.publish(|published| published.head = new_head);
-        Ok(Executed { checkpoint, receipts, block: new_head.digest })
+        shared.publish(|published| {
+            published.head = new_head;
+            if let Some(elected) = elected {
+                published.committee = Arc::new(elected);
+            }
+        });
+        Ok(Executed { checkpoint, receipts, block: new_head.digest, ends_at })
     }
 
-    /// Takes a stable checkpoint, whose certificate the caller has verified. An
-    /// older one than the newest known changes nothing.
+    /// Takes a stable checkpoint, whose certificate the caller has verified. An older one than
+    /// the newest known changes nothing, unless it ends an epoch: that one hands over to the
+    /// next committee and is kept.
     pub fn set_stable(&mut self, certificate: &CheckpointCertificate) -> Result<(), LedgerError> {
         let Published { head, stable, .. } = self.shared.published();
         let theirs = &certificate.checkpoint;
@@ -163,15 +179,20 @@ impl Ledger {
             let (height, ours, theirs) = (theirs.height, Box::new(ours), Box::new(theirs.clone()));
             return Err(LedgerError::Diverged { height, ours, theirs });
         }
-        if stable.is_some_and(|stable| stable.checkpoint.height >= theirs.height) {
-            return Ok(());
-        }
+        let is_newer = stable.is_none_or(|stable| stable.checkpoint.height < theirs.height);
         let mut batch = Batch::default();
-        batch.put(Column::Meta, store::META_STABLE, certificate);
-        let kept = theirs.height.0.saturating_sub(tree::VERSIONS_KEPT);
-        tree::prune(&view, kept.min(self.shared.held.load(Ordering::Acquire)), &mut batch)?;
+        if theirs.next_committee.is_some() {
+            batch.put(Column::EpochEnds, store::epoch_key(theirs.epoch), certificate);
+        }
+        if is_newer {
+            batch.put(Column::Meta, store::META_STABLE, certificate);
+            let kept = theirs.height.0.saturating_sub(tree::VERSIONS_KEPT);
+            tree::prune(&view, kept.min(self.shared.held.load(Ordering::Acquire)), &mut batch)?;
+        }
         self.shared.rocks.write(batch)?;
-        self.shared.publish(|published| published.stable = Some(certificate.clone()));
+        if is_newer {
+            self.shared.publish(|published| published.stable = Some(certificate.clone()));
+        }
         Ok(())
     }
 }
@@ -185,7 +206,7 @@ pub(crate) fn checkpoint(
     bytes.map(|bytes| store::decode(&bytes, "checkpoint", |why| view.damaged(why))).transpose()
 }
 
-pub(crate) fn checkpoint_of(head: &Head, epoch: Epoch) -> Checkpoint {
+pub(crate) fn checkpoint_of(head: &Head, epoch: Epoch, elected: Option<&Committee>) -> Checkpoint {
     Checkpoint {
         epoch,
         height: head.height,
@@ -193,16 +214,26 @@ pub(crate) fn checkpoint_of(head: &Head, epoch: Epoch) -> Checkpoint {
         state_root: head.state_root,
         audit_size: head.audit_size,
         audit_root: head.audit_root,
-        next_committee: None,
+        next_committee: elected.map(Committee::digest),
     }
 }
 
-fn check_link(head: &Head, chain: &Digest, block: &Block) -> Result<(), LedgerError> {
+fn check_link(
+    head: &Head,
+    chain: &Digest,
+    committee: &Committee,
+    block: &Block,
+) -> Result<(), LedgerError> {
     let header = &block.header;
     let reason = if header.height != head.height.next() {
         "it has another height".to_string()
     } else if header.chain != *chain {
         format!("it is of chain {}", header.chain)
+    } else if header.epoch != committee.epoch {
+        format!("it is of epoch {}, epoch {} runs", header.epoch, committee.epoch)
+    } else if header.protocol != committee.protocol {
+        let (theirs, ours) = (header.protocol, committee.protocol);
+        format!("it follows version {theirs} of the rules, the epoch version {ours}")
     } else if header.parent != head.digest {
         format!("its parent is {}, the head is {}", header.parent, head.digest)
     } else if header.time <= head.time {

@@ -25,8 +25,11 @@ mod replay;
 mod retention;
 mod rocks;
 mod round;
+mod stake;
+mod stakes;
 mod state;
 mod store;
+mod term;
 mod tree;
 
 pub use error::LedgerError;
@@ -34,3 +37,4 @@ pub use joining::{Anchor, Joining, is_in_window};
 pub use ledger::{Executed, Head, Ledger};
 pub use reader::{FoldBasis, Reader, TaskWithClusters};
 pub use retention::{Dropped, Retention};
+pub use stakes::{Delegation, Leaving};

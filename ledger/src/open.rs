@@ -6,12 +6,13 @@ use crate::{
     error::LedgerError,
     genesis,
     ledger::{Head, Published, checkpoint, checkpoint_of, put_state},
+    look::Look,
     proof,
     rocks::{Order, Rocks, View},
     store::{self, Batch, Column, LAYOUT_VERSION},
-    tree,
+    term, tree,
 };
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 use twinfold_types::{Digest, Height, block::body_digest, genesis::Genesis, merkle};
 
 pub fn open(
@@ -23,8 +24,8 @@ pub fn open(
     if is_fresh(&rocks, chain)? {
         rocks.write(first_batch(&rocks.view(), genesis, chain)?)?;
     }
-    let published = load(&rocks.view())?;
-    check_head(&rocks.view(), &published.head, chain)?;
+    let published = load(&Look(rocks.view()))?;
+    check_head(&rocks.view(), &published, chain)?;
     Ok((rocks, published))
 }
 
@@ -68,7 +69,9 @@ fn first_batch(view: &View<'_>, genesis: &Genesis, chain: &Digest) -> Result<Bat
         audit_size: 0,
         audit_root: merkle::empty_root(),
     };
-    let checkpoint = checkpoint_of(&head, genesis.committee().epoch);
+    let committee = genesis.committee();
+    batch.put(Column::Committees, store::epoch_key(committee.epoch), &committee);
+    let checkpoint = checkpoint_of(&head, committee.epoch, None);
     batch.put(Column::Checkpoints, store::height_key(Height(0)), &checkpoint);
     batch.put(Column::Meta, store::META_HEAD, &head);
     batch.put_raw(Column::Meta, store::META_GENESIS, chain.0);
@@ -76,8 +79,9 @@ fn first_batch(view: &View<'_>, genesis: &Genesis, chain: &Digest) -> Result<Bat
     Ok(batch)
 }
 
-/// Head and newest stable checkpoint, as of a view.
-pub fn load(view: &View<'_>) -> Result<Published, LedgerError> {
+/// Head, newest stable checkpoint and running committee, as of a view.
+pub fn load(look: &Look<'_>) -> Result<Published, LedgerError> {
+    let view = &look.0;
     let head = view.get(Column::Meta, store::META_HEAD)?;
     let head = head.ok_or_else(|| view.damaged("no head".into()))?;
     let stable = view.get(Column::Meta, store::META_STABLE)?;
@@ -92,13 +96,15 @@ pub fn load(view: &View<'_>) -> Result<Published, LedgerError> {
             .map(|bytes| store::decode(&bytes, "first height", damaged))
             .transpose()?
             .unwrap_or(Height(1)),
+        committee: Arc::new(term::running(look)?),
     })
 }
 
 /// The head's parts must belong together before anything is built on them.
-fn check_head(view: &View<'_>, head: &Head, chain: &Digest) -> Result<(), LedgerError> {
-    let ours = checkpoint(view, head.height)?;
-    let consistent = ours.is_some_and(|ours| ours == checkpoint_of(head, ours.epoch))
+fn check_head(view: &View<'_>, newest: &Published, chain: &Digest) -> Result<(), LedgerError> {
+    let Published { head, committee, .. } = newest;
+    let (epoch, elected) = (term::epoch_of(committee, head), term::elected_at(committee, head));
+    let consistent = checkpoint(view, head.height)? == Some(checkpoint_of(head, epoch, elected))
         && tree::root(view, head.height.0)? == head.state_root
         && audit::root(view, head.audit_size)? == head.audit_root
         && head_digest(view, head, chain)? == Some(head.digest);
@@ -125,10 +131,11 @@ mod tests {
     use super::*;
     use crate::Ledger;
     use twinfold_types::{
-        PublicKey, SecretKey, TimeMs,
+        PublicKey, SecretKey, Stake, TimeMs,
         genesis::{ChainParams, FORMAT_VERSION, GenesisValidator},
         key::Signer,
         member::{Member, Role},
+        stake::StakeParams,
     };
 
     fn key(number: u8) -> PublicKey {
@@ -144,6 +151,7 @@ mod tests {
             peer: "peer".into(),
             address: String::new(),
             payload_address: String::new(),
+            stake: Stake(1),
         };
         let admin = Member {
             key: key(3),
@@ -156,9 +164,10 @@ mod tests {
             format: FORMAT_VERSION,
             chain: "one seat".into(),
             time: TimeMs(1),
-            params: ChainParams { threshold: 1, trainer_quota: 1 },
+            params: ChainParams { threshold: 1, trainer_quota: 1, stake: StakeParams::default() },
             validators: vec![validator],
             members: vec![admin],
+            balances: vec![],
             unsafe_size: true,
         }
     }

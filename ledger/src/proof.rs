@@ -3,13 +3,16 @@
 use crate::{
     audit::{self, AuditRead},
     error::LedgerError,
+    look::Look,
     rocks::View,
+    stakes,
     store::{self, Column, TxPlace},
     tree,
 };
 use twinfold_types::{
-    Digest, Height, Receipt, SignedTx, TxId,
+    Digest, Epoch, Height, Receipt, SignedTx, TxId,
     genesis::FORMAT_VERSION,
+    handover::{Handover, Trail},
     model::{ModelId, ModelRecord, ModelSource},
     proof::{AuditProof, Bundle, StateProof},
     round::{Entry, Round, RoundKey},
@@ -28,6 +31,7 @@ impl AuditRead for View<'_> {
 
 /// Where a bundle is put together: one view, one stable checkpoint.
 pub struct Prover<'a> {
+    pub look: &'a Look<'a>,
     pub view: &'a View<'a>,
     pub chain: Digest,
     pub stable: CheckpointCertificate,
@@ -43,7 +47,7 @@ impl Prover<'_> {
     /// A transaction and its receipt.
     pub fn tx(&self, id: &TxId) -> Result<Bundle, LedgerError> {
         let transactions = vec![self.tx_with_receipt(id)?];
-        Ok(self.bundle(transactions, vec![]))
+        self.bundle(transactions, vec![])
     }
 
     /// A model's record and what it was made from: the list of its round with the
@@ -64,7 +68,7 @@ impl Prover<'_> {
             }
             _ => {}
         }
-        Ok(self.bundle(transactions, states))
+        self.bundle(transactions, states)
     }
 
     fn round(
@@ -117,10 +121,25 @@ impl Prover<'_> {
         }
     }
 
-    fn bundle(&self, transactions: Vec<(SignedTx, AuditProof)>, states: Vec<StateProof>) -> Bundle {
-        let checkpoint = self.stable.clone();
-        Bundle { format: FORMAT_VERSION, chain: self.chain, checkpoint, transactions, states }
+    fn bundle(
+        &self,
+        transactions: Vec<(SignedTx, AuditProof)>,
+        states: Vec<StateProof>,
+    ) -> Result<Bundle, LedgerError> {
+        let (format, chain, checkpoint) = (FORMAT_VERSION, self.chain, self.stable.clone());
+        let trail = trail(self.look, checkpoint.checkpoint.epoch)?;
+        Ok(Bundle { format, chain, trail, checkpoint, transactions, states })
     }
+}
+
+/// The hand-overs from the first committee to that of an epoch.
+pub fn trail(look: &Look<'_>, epoch: Epoch) -> Result<Trail, LedgerError> {
+    let handover = |epoch| match stakes::epoch_end(look, epoch)? {
+        Some((committee, end)) => Ok(Handover { committee, end }),
+        None => Err(LedgerError::NotCertified(format!("the end of epoch {epoch}"))),
+    };
+    let ended = (0..epoch.0).map(Epoch).map(handover).collect::<Result<_, LedgerError>>()?;
+    Ok(Trail { ended, committee: stakes::expect_committee(look, epoch)? })
 }
 
 /// A transaction with its receipt and place.

@@ -13,6 +13,7 @@ use crate::{
     rocks::Order,
     round,
     store::{self, Column},
+    term::Term,
     tree,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -61,7 +62,7 @@ impl Reader {
         Self { shared }
     }
 
-    fn look(&self) -> Look<'_> {
+    pub(crate) fn look(&self) -> Look<'_> {
         Look(self.shared.rocks.view())
     }
 
@@ -83,8 +84,9 @@ impl Reader {
         self.shared.chain
     }
 
-    pub fn committee(&self) -> &Committee {
-        &self.shared.committee
+    /// The committee of the epoch that the next height belongs to.
+    pub fn committee(&self) -> Arc<Committee> {
+        self.shared.published().committee
     }
 
     // Blocks and transactions.
@@ -166,10 +168,10 @@ impl Reader {
     /// and in execution; a refusal is named by its code.
     pub fn admit(&self, tx: &SignedTx, now: TimeMs) -> Result<std::result::Result<(), Code>> {
         let look = self.look();
-        let Head { height, time, .. } = open::load(&look.0)?.head;
-        let (height, time) = (height.next(), now.max(time));
-        let (chain, committee) = (&self.shared.chain, &self.shared.committee);
-        let env = Env { chain, committee, height, time };
+        let head = open::load(&look)?.head;
+        let term = Term::load(&look, &head)?;
+        let (height, time) = (head.height.next(), now.max(head.time));
+        let env = Env::new(&self.shared.chain, &term, height, time);
         match execute::admit(&look.0, env, tx)? {
             Code::Ok => Ok(Ok(())),
             code => Ok(Err(code)),
@@ -332,11 +334,12 @@ impl Reader {
     /// What another node can begin its ledger from, if there is a stable checkpoint.
     pub fn anchor(&self) -> Result<Option<Anchor>> {
         let look = self.look();
-        let Some(certificate) = open::load(&look.0)?.stable else { return Ok(None) };
+        let Some(certificate) = open::load(&look)?.stable else { return Ok(None) };
+        let trail = proof::trail(&look, certificate.checkpoint.epoch)?;
         let places = audit::peaks(certificate.checkpoint.audit_size);
         let peaks = places.into_iter().map(|(level, index)| look.0.node(level, index));
         let peaks = peaks.collect::<Result<_>>()?;
-        Ok(Some(Anchor { certificate, peaks }))
+        Ok(Some(Anchor { trail, certificate, peaks }))
     }
 
     // The disk.
@@ -358,7 +361,7 @@ impl Reader {
     /// tree is not here (any more).
     pub fn subtree(&self, height: Height, nibbles: &[u8]) -> Result<Option<Subtree>> {
         let look = self.look();
-        let Published { head, stable, .. } = open::load(&look.0)?;
+        let Published { head, stable, .. } = open::load(&look)?;
         let stable = stable.map_or(Height(0), |stable| stable.checkpoint.height);
         let held = self.shared.held.load(Ordering::Acquire);
         let kept = stable.0.saturating_sub(tree::VERSIONS_KEPT).min(held);
@@ -370,9 +373,10 @@ impl Reader {
 
     fn with_prover<T>(&self, prove: impl FnOnce(&Prover<'_>) -> Result<T>) -> Result<T> {
         let look = self.look();
-        let Published { stable, first, .. } = open::load(&look.0)?;
+        let Published { stable, first, .. } = open::load(&look)?;
         let stable = stable
             .ok_or_else(|| LedgerError::NotCertified("the chain's first checkpoint".into()))?;
-        prove(&Prover { view: &look.0, chain: self.shared.chain, stable, first })
+        let chain = self.shared.chain;
+        prove(&Prover { look: &look, view: &look.0, chain, stable, first })
     }
 }

@@ -5,12 +5,12 @@
 use crate::error::LedgerError;
 use serde::{Serialize, de::DeserializeOwned};
 use twinfold_types::{
-    ClusterId, Digest, Height, TaskId, TimeMs, TxId, codec, limits,
+    ClusterId, Digest, Epoch, Height, TaskId, TimeMs, TxId, codec, limits,
     model::{Level, ModelId, ModelRecord},
 };
 
 /// Version of this layout; a folder of another one is refused by name.
-pub const LAYOUT_VERSION: u32 = 3;
+pub const LAYOUT_VERSION: u32 = 4;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Column {
@@ -44,12 +44,16 @@ pub enum Column {
     Models,
     /// (content digest, height, model) → nothing.
     ModelDigests,
+    /// Epoch → its committee.
+    Committees,
+    /// Epoch → the stable checkpoint of its last height.
+    EpochEnds,
     /// Nibbles → the part of the state below them: only while a ledger is in the making.
     Joining,
 }
 
 impl Column {
-    pub const ALL: [Column; 16] = [
+    pub const ALL: [Column; 18] = [
         Column::Meta,
         Column::Blocks,
         Column::Certificates,
@@ -65,6 +69,8 @@ impl Column {
         Column::Replay,
         Column::Models,
         Column::ModelDigests,
+        Column::Committees,
+        Column::EpochEnds,
         Column::Joining,
     ];
 
@@ -85,6 +91,8 @@ impl Column {
             Column::Replay => "replay",
             Column::Models => "models",
             Column::ModelDigests => "model_digests",
+            Column::Committees => "committees",
+            Column::EpochEnds => "epoch_ends",
             Column::Joining => "joining",
         }
     }
@@ -112,6 +120,10 @@ pub struct TxPlace {
 
 pub fn height_key(height: Height) -> [u8; 8] {
     height.0.to_be_bytes()
+}
+
+pub fn epoch_key(epoch: Epoch) -> [u8; 8] {
+    epoch.0.to_be_bytes()
 }
 
 pub fn receipt_key(height: Height, index: u32) -> Vec<u8> {

@@ -33,6 +33,9 @@ pub struct Keys {
     pub dir: PathBuf,
     /// File with the passphrase; otherwise `TWINFOLD_PASSPHRASE` or a prompt.
     pub passphrase_file: Option<PathBuf>,
+    /// A new consensus key every so many epochs; 0 for never.
+    #[serde(default = "default_rotation")]
+    pub rotate_epochs: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -133,6 +136,10 @@ impl Default for Log {
     }
 }
 
+fn default_rotation() -> u64 {
+    30
+}
+
 fn default_data() -> PathBuf {
     "data".into()
 }
@@ -190,6 +197,8 @@ data = "data"
 [keys]
 dir = "keys"
 {passphrase}
+# A validator's consensus key is drawn anew every so many epochs, the old one erased; 0: never.
+rotate_epochs = 30
 
 [http]
 # The API and the start page. Anything but loopback should have TLS.

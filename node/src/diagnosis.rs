@@ -28,7 +28,7 @@ pub fn view(node: &Node) -> DiagnosisView {
     let heard = seats.filter(|(_, seat)| seat.key == node.own || connected.contains(&seat.key));
     Case {
         known: node.diagnosis.borrow().clone(),
-        committee,
+        committee: &committee,
         names: names.collect(),
         reachable: heard.map(|(index, _)| index).collect(),
         halted: node.halted.lock().clone(),
@@ -222,7 +222,7 @@ mod tests {
     use twinfold_types::{Digest, Epoch, Height, PublicKey, View, quorum::Seat};
 
     fn committee() -> Committee {
-        let seat = |number| Seat { key: PublicKey([number; 32]), organisation: "o".into() };
+        let seat = |number| Seat::of(PublicKey([number; 32]), "o");
         Committee::new(Epoch(0), (1..=4).map(seat).collect())
     }
 

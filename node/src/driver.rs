@@ -9,11 +9,12 @@ use crate::{
     clock,
     journal::{Journal, JournalError},
     network::Links,
-    node::AgreementStatus,
+    node::{AgreementStatus, own_tx},
     pool::Pool,
+    seat_keys::SeatKeys,
 };
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -22,15 +23,45 @@ use tokio_util::sync::CancellationToken;
 use twinfold_consensus::{Diagnosis, Effect, Event, HaltReason, Machine, Record, Silent};
 use twinfold_ledger::Reader;
 use twinfold_types::{
-    Block, Digest, Height, PublicKey, TimeMs, View, codec, limits,
+    Block, Committee, Digest, Epoch, Evidence, Height, PublicKey, SeatIndex, SecretKey, SignedTx,
+    TimeMs, View, codec, limits,
     message::{CommittedBlocks, ConsensusMessage, PeerMessage},
-    vote::{Certificate, CheckpointCertificate},
+    state_key,
+    tx::Action,
+    vote::{Certificate, Checkpoint, CheckpointCertificate},
 };
 
 /// Events stepped before the journal is synced once for all of them.
 const TURN_EVENTS_MAX: usize = 256;
 /// The loop turns at least once a second, also when nothing comes.
 const DIAGNOSIS_INTERVAL: Duration = Duration::from_millis(250);
+
+/// What the executor tells, in order.
+pub enum FromExecutor {
+    Executed {
+        checkpoint: Checkpoint,
+        ends_at: Option<Height>,
+    },
+    /// The end of an epoch is synced: its successor's committee may go on.
+    NextEpoch(Arc<Committee>),
+}
+
+impl From<FromExecutor> for Input {
+    fn from(told: FromExecutor) -> Self {
+        match told {
+            FromExecutor::Executed { checkpoint, ends_at } => {
+                Input::Event(Event::Executed { checkpoint, ends_at })
+            }
+            FromExecutor::NextEpoch(committee) => Input::NextEpoch(committee),
+        }
+    }
+}
+
+/// One step of a turn.
+pub enum Input {
+    Event(Event),
+    NextEpoch(Arc<Committee>),
+}
 
 /// Work for the executor, in order.
 pub enum ToExecutor {
@@ -42,10 +73,13 @@ pub struct Driver {
     pub machine: Machine,
     pub journal: Journal,
     pub own: PublicKey,
+    pub key: Arc<SecretKey>,
+    pub keys: Arc<SeatKeys>,
     pub links: Links,
     pub pool: Arc<Pool>,
     pub reader: Reader,
     pub executor: mpsc::Sender<ToExecutor>,
+    pub accuser: mpsc::Sender<Evidence>,
     pub status: watch::Sender<AgreementStatus>,
     pub diagnosis: watch::Sender<Diagnosis>,
     /// When that was made last.
@@ -59,9 +93,11 @@ pub struct Driver {
     pub loopback: VecDeque<Event>,
     /// What was last told of it.
     pub silent: Option<Silent>,
+    /// The newest height whose checkpoint's signatures went into a block of this node's.
+    pub attested: Height,
     /// Results of execution. Unbounded, so that executor and driver never wait for
     /// each other; what is in it is bounded by the executor's own bounded queue.
-    pub executed: mpsc::UnboundedReceiver<Event>,
+    pub executed: mpsc::UnboundedReceiver<FromExecutor>,
 }
 
 pub struct Build {
@@ -102,28 +138,28 @@ impl Driver {
     }
 
     /// Fills the turn; false when there will be no more events.
-    async fn wait(&mut self, events: &mut mpsc::Receiver<Event>, turn: &mut Vec<Event>) -> bool {
-        turn.extend(self.loopback.drain(..));
+    async fn wait(&mut self, events: &mut mpsc::Receiver<Event>, turn: &mut Vec<Input>) -> bool {
+        turn.extend(self.loopback.drain(..).map(Input::Event));
         if turn.is_empty() {
             let pause = self.pause();
             tokio::select! {
                 event = events.recv() => match event {
-                    Some(event) => turn.push(event),
+                    Some(event) => turn.push(Input::Event(event)),
                     None => return false,
                 },
-                event = self.executed.recv() => match event {
-                    Some(event) => turn.push(event),
+                told = self.executed.recv() => match told {
+                    Some(told) => turn.push(told.into()),
                     None => return false,
                 },
-                () = tokio::time::sleep(pause) => turn.push(Event::Tick),
+                () = tokio::time::sleep(pause) => turn.push(Input::Event(Event::Tick)),
             }
         }
-        while let Ok(event) = self.executed.try_recv() {
-            turn.push(event);
+        while let Ok(told) = self.executed.try_recv() {
+            turn.push(told.into());
         }
         while turn.len() < TURN_EVENTS_MAX {
             match events.try_recv() {
-                Ok(event) => turn.push(event),
+                Ok(event) => turn.push(Input::Event(event)),
                 Err(_) => break,
             }
         }
@@ -138,10 +174,10 @@ impl Driver {
         Duration::from_millis(pause.clamp(1, 1_000))
     }
 
-    async fn turn(&mut self, turn: &mut Vec<Event>) -> Result<(), DriverError> {
+    async fn turn(&mut self, turn: &mut Vec<Input>) -> Result<(), DriverError> {
         let mut effects = Vec::new();
-        for event in turn.drain(..) {
-            effects.extend(self.machine.step(clock::now(), event));
+        for input in turn.drain(..) {
+            effects.extend(self.step(input));
         }
         self.note_work(&mut effects)?;
         let records: Vec<&Record> = effects
@@ -164,11 +200,30 @@ impl Driver {
         Ok(())
     }
 
+    fn step(&mut self, input: Input) -> Vec<Effect> {
+        let now = clock::now();
+        match input {
+            Input::Event(event) => self.machine.step(now, event),
+            Input::NextEpoch(committee) => {
+                let signer = self.keys.signer(&committee);
+                let effects = self.machine.open_epoch(now, (*committee).clone(), signer);
+                tracing::info!(
+                    epoch = %committee.epoch, seat = ?self.machine.seat(), seats = committee.size(),
+                    "a new epoch"
+                );
+                effects
+            }
+        }
+    }
+
     /// Tells the core when there starts or ceases to be something to order, and
     /// builds the blocks it waits for.
     fn note_work(&mut self, effects: &mut Vec<Effect>) -> Result<(), DriverError> {
         let now = clock::now();
         self.deadline = self.reader.next_deadline()?;
+        // Empty blocks lead to where the admins end the epoch.
+        let tick = self.machine.ends_at().map(|_| self.machine.tip().time.plus(limits::TICK_MS));
+        self.deadline = self.deadline.into_iter().chain(tick).min();
         let mut noted = 0;
         loop {
             // First, or the next block would carry once more what this turn ordered.
@@ -182,7 +237,8 @@ impl Driver {
             }
             let Some(build) = self.build.take_if(|_| pending) else { return Ok(()) };
             let time = TimeMs(now.0.max(build.parent_time.0 + 1));
-            let txs = self.pool.select(time);
+            let mut txs = self.pool.select(time);
+            txs.extend(self.attestation(time)?);
             let built = Event::Built { view: build.view, parent: build.parent, time, txs };
             effects.extend(self.machine.step(now, built));
         }
@@ -192,7 +248,9 @@ impl Driver {
     fn note(&mut self, effect: &Effect) {
         match effect {
             Effect::Commit { block, certificate } => {
-                let leader = self.machine.committee().leader(certificate.body.view);
+                let committee = self.machine.committee();
+                let of_epoch = committee.epoch == certificate.body.epoch;
+                let leader = of_epoch.then(|| committee.leader(certificate.body.view));
                 self.pool.remove_committed(block, leader);
                 self.pool.prune(block.header.time);
             }
@@ -233,8 +291,11 @@ impl Driver {
             Effect::ServeCommitted { to, from } => self.serve_committed(&to, from),
             Effect::ServeBlock { to, height, digest } => self.serve_block(&to, height, &digest),
             Effect::Timer(at) => self.timer = Some(at),
+            Effect::ServeEpochEnd { to, epoch } => self.serve_epoch_end(&to, epoch),
             Effect::Evidence(evidence) => {
-                tracing::error!(?evidence, "a seat signed two things at once")
+                tracing::error!(?evidence, "a seat signed what excludes one another");
+                // Every honest node that saw it accuses: one lost here is no loss.
+                self.accuser.try_send(*evidence).ok();
             }
             Effect::Halt(reason) => return Err(DriverError::Halted(Box::new(reason))),
         }
@@ -296,6 +357,41 @@ impl Driver {
         self.silent = silent;
     }
 
+    fn serve_epoch_end(&self, to: &PublicKey, epoch: Epoch) {
+        match self.reader.epoch_end(epoch) {
+            Ok(Some((_, certificate))) => {
+                let message = ConsensusMessage::Stable(Box::new(certificate));
+                self.links.send(to, &PeerMessage::Consensus(message));
+            }
+            Ok(None) => {}
+            Err(error) => tracing::error!(%error, "cannot read the end of an epoch"),
+        }
+    }
+
+    /// Signatures on a regular checkpoint that the ledger does not have yet, for the block that is
+    /// being built: what participation is counted from.
+    fn attestation(&mut self, time: TimeMs) -> Result<Option<SignedTx>, DriverError> {
+        let newer: Vec<_> =
+            self.machine.attestations().filter(|at| at.checkpoint.height > self.attested).collect();
+        for certificate in newer {
+            self.attested = certificate.checkpoint.height;
+            if self.lacks(&certificate)? {
+                let action = Action::Attest(Box::new(certificate));
+                return Ok(Some(own_tx(&self.reader.chain(), &self.key, time, action)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the ledger has not seen one of these signatures.
+    fn lacks(&self, certificate: &CheckpointCertificate) -> Result<bool, DriverError> {
+        let key = state_key::attested(certificate.checkpoint.height);
+        let Some((_, seen)) = self.reader.get::<(Digest, BTreeSet<SeatIndex>)>(&key)? else {
+            return Ok(false);
+        };
+        Ok(certificate.signatures.iter().any(|(seat, _)| !seen.contains(seat)))
+    }
+
     fn publish(&mut self) {
         self.tell_silence();
         if self.diagnosed.elapsed() >= DIAGNOSIS_INTERVAL {
@@ -325,6 +421,10 @@ pub fn committed_from(
     let mut height = from;
     while height <= reader.head().height && blocks.len() < limits::SYNC_BLOCKS_MAX {
         let Some(block) = reader.block(height)? else { break };
+        // No certificate speaks of blocks of two epochs.
+        if blocks.first().is_some_and(|first: &Block| first.header.epoch != block.header.epoch) {
+            break;
+        }
         bytes += codec::encode(&block).len();
         if bytes > limits::SYNC_BYTES_MAX && !blocks.is_empty() {
             break;

@@ -3,14 +3,13 @@
 
 use crate::{
     blobs::BlobStore,
-    driver::ToExecutor,
+    driver::{FromExecutor, ToExecutor},
     network::{Peers, Plane},
     pruning::Pruning,
 };
 use libp2p::PeerId;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
-use twinfold_consensus::Event;
 use twinfold_ledger::{Executed, Ledger, LedgerError, Reader};
 use twinfold_types::{
     Action, BlobDigest, Block, Code, Event as LedgerEvent, Height, SignedTx, state_key,
@@ -20,7 +19,7 @@ use twinfold_types::{
 pub struct Executor {
     pub ledger: Ledger,
     pub reader: Reader,
-    pub agreement: mpsc::UnboundedSender<Event>,
+    pub agreement: mpsc::UnboundedSender<FromExecutor>,
     pub heads: watch::Sender<Height>,
     pub stable: watch::Sender<Height>,
     pub membership: Membership,
@@ -76,6 +75,9 @@ impl Executor {
         };
         self.ledger.set_stable(&certificate)?;
         self.stable.send_replace(certificate.checkpoint.height);
+        if certificate.checkpoint.next_committee.is_some() {
+            self.tell(FromExecutor::NextEpoch(self.reader.committee()));
+        }
         // Also under load, when there is never a moment without work.
         match &mut self.pruning {
             Some(pruning) => pruning.step(&mut self.ledger).map(drop),
@@ -95,8 +97,12 @@ impl Executor {
             }
         }
         self.heads.send_replace(height);
-        let event = Event::Executed { checkpoint: executed.checkpoint };
-        if self.agreement.send(event).is_err() {
+        let Executed { checkpoint, ends_at, .. } = executed;
+        self.tell(FromExecutor::Executed { checkpoint, ends_at });
+    }
+
+    fn tell(&self, what: FromExecutor) {
+        if self.agreement.send(what).is_err() {
             tracing::debug!("agreement has ended");
         }
     }

@@ -17,7 +17,7 @@ use tokio::{
     time::Instant,
 };
 use twinfold_types::{
-    Digest, SeatIndex, Signature,
+    Digest, Epoch, Evidence, SeatIndex, Signature,
     hash::Tag,
     key::Signer,
     limits,
@@ -50,6 +50,8 @@ pub struct Folder {
     repeat_at: Instant,
     /// MiB that no running fold takes.
     memory: Arc<Semaphore>,
+    /// The epoch in which `own` was signed.
+    epoch: Epoch,
 }
 
 /// What a fold came to; `None` when the job was no longer due.
@@ -66,6 +68,7 @@ impl Folder {
             submit_at: BTreeMap::new(),
             failed: BTreeMap::new(),
             repeat_at: Instant::now() + REPEAT,
+            epoch: Epoch::default(),
             memory: Arc::new(Semaphore::new(FOLDS_MIB_MAX as usize)),
         }
     }
@@ -114,7 +117,8 @@ impl Folder {
         self.own.retain(|job, _| due.contains(job));
         self.submit_at.retain(|job, _| due.contains(job));
         self.failed.retain(|job, _| due.contains(job));
-        if self.node.seat.is_none() {
+        self.follow_epoch();
+        if self.node.seat().is_none() {
             return;
         }
         for job in self.due.clone() {
@@ -123,6 +127,19 @@ impl Folder {
                 let (node, memory) = (self.node.clone(), self.memory.clone());
                 folds.spawn(async move { (job, fold_within(&node, job, &memory).await) });
             }
+        }
+    }
+
+    /// What was signed for one committee counts for no other: after an epoch's end it is signed anew.
+    fn follow_epoch(&mut self) {
+        let epoch = self.node.reader.committee().epoch;
+        if std::mem::replace(&mut self.epoch, epoch) == epoch {
+            return;
+        }
+        self.signed.clear();
+        self.submit_at.clear();
+        for (_, signed) in std::mem::take(&mut self.own) {
+            self.sign(signed.result);
         }
     }
 
@@ -167,9 +184,9 @@ impl Folder {
 
     fn sign(&mut self, result: FoldResult) {
         let node = &self.node;
-        let Some(seat) = node.seat else { return };
-        let statement = result.statement(&node.chain, &node.reader.committee().digest());
-        let signature = node.key.sign(&statement);
+        let committee = node.reader.committee();
+        let Some((seat, key)) = node.keys.of_seat(&committee) else { return };
+        let signature = key.sign(&result.statement(&node.chain, &committee.digest()));
         let signed = SignedFoldResult { result, seat, signature };
         node.links.broadcast(&PeerMessage::Fold(Box::new(signed.clone())));
         node.metrics.folds.inc();
@@ -220,6 +237,8 @@ impl Folder {
                 self.node.metrics.fold_alarms.inc();
                 tracing::error!(%seat, ?job, ours = ?own.result.model, theirs = ?signed.result.model,
                     "a seat signed another fold result than this node computed");
+                let (epoch, signed) = (self.epoch, Box::new(signed.clone()));
+                self.node.accuser.try_send(Evidence::Result { epoch, signed }).ok();
             }
         }
     }
@@ -247,7 +266,7 @@ impl Folder {
 
     /// The seats take turns, starting from one that the job picks.
     fn turn(&self, job: FoldJob) -> Duration {
-        let Some(seat) = self.node.seat else { return Duration::MAX };
+        let Some(seat) = self.node.seat() else { return Duration::MAX };
         let n = self.node.reader.committee().size() as u64;
         let digest = Digest::of(Tag::FoldTurn, &job);
         let first = u64::from(digest.0[0]) % n;

@@ -7,6 +7,7 @@ use twinfold_types::{
     genesis::{ChainParams, FORMAT_VERSION, Genesis, GenesisValidator},
     limits,
     member::{Member, Role},
+    stake::StakeParams,
 };
 
 pub fn run(command: &GenesisCommand) -> color_eyre::Result<()> {
@@ -16,9 +17,14 @@ pub fn run(command: &GenesisCommand) -> color_eyre::Result<()> {
                 format: FORMAT_VERSION,
                 chain: chain.clone(),
                 time: clock::now(),
-                params: ChainParams { threshold: *threshold, trainer_quota: *trainer_quota },
+                params: ChainParams {
+                    threshold: *threshold,
+                    trainer_quota: *trainer_quota,
+                    stake: StakeParams::default(),
+                },
                 validators: vec![],
                 members: vec![],
+                balances: vec![],
                 unsafe_size: *allow_unsafe_size,
             };
             write_new(file, &to_json(&genesis)?)?;
@@ -27,7 +33,7 @@ pub fn run(command: &GenesisCommand) -> color_eyre::Result<()> {
         GenesisCommand::Add { file, validator, member } => {
             let mut genesis = parse(file)?;
             match (validator, member) {
-                (Some(path), _) => genesis.validators.push(read_validator(path)?),
+                (Some(path), _) => add_validator(&mut genesis, read_validator(path)?),
                 (None, Some(text)) => genesis.members.push(parse_member(text)?),
                 (None, None) => bail!("nothing to add: give --validator or --member"),
             }
@@ -70,6 +76,13 @@ fn to_json(genesis: &Genesis) -> color_eyre::Result<String> {
 fn read_validator(path: &Path) -> color_eyre::Result<GenesisValidator> {
     let at = || format!("cannot read the validator's entry {}", path.display());
     serde_json::from_str(&std::fs::read_to_string(path).wrap_err_with(at)?).wrap_err_with(at)
+}
+
+/// Adds a validator, and a seat for it: elections fill as many as there are at first.
+fn add_validator(genesis: &mut Genesis, validator: GenesisValidator) {
+    genesis.validators.push(validator);
+    let seats = &mut genesis.params.stake.seats;
+    *seats = (*seats).max(genesis.validators.len().min(limits::SEATS_MAX) as u16);
 }
 
 /// NAME:ORGANISATION:ROLE[+ROLE]:PUBLIC-KEY[:PEER-ID]

@@ -23,7 +23,7 @@ const CHAIN_AT: std::ops::Range<usize> = 8..40;
 const FRAME_HEADER_BYTES: usize = 28;
 
 /// What the frames of one file begin with.
-type Marker = [u8; 16];
+pub type Marker = [u8; 16];
 /// Above this a journal is rewritten with the records that still matter.
 const COMPACT_BYTES: u64 = 32 << 20;
 /// A frame never holds more: one block of the largest size and its votes.
@@ -129,6 +129,27 @@ pub fn sync_parent(path: &Path) -> std::io::Result<()> {
         Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
         _ => Ok(()),
     }
+}
+
+/// The bytes of a file that holds these batches: what a disk that is only simulated writes.
+pub fn image<T: Serialize>(
+    chain: &Digest,
+    marker: &Marker,
+    batches: &[&[T]],
+) -> Result<Vec<u8>, JournalError> {
+    let mut bytes = header(chain, marker);
+    for batch in batches {
+        bytes.extend_from_slice(&frame(marker, batch)?);
+    }
+    Ok(bytes)
+}
+
+/// The records of such bytes, as opening a file of them gives them back.
+pub fn read_image<T: Serialize + DeserializeOwned>(
+    bytes: &[u8],
+    chain: &Digest,
+) -> Result<Vec<T>, JournalError> {
+    read_frames(Path::new("image"), bytes, chain).map(|(_, records, _)| records)
 }
 
 fn header(chain: &Digest, marker: &Marker) -> Vec<u8> {

@@ -1,6 +1,7 @@
 //! A Twinfold node: agreement, execution, payloads, folding and the HTTP API around
 //! the pure crates. The binary is `twinfold-node`.
 
+pub mod accuser;
 pub mod api;
 pub mod args;
 pub mod blobs;
@@ -25,7 +26,9 @@ pub mod network;
 pub mod node;
 pub mod pool;
 pub mod pruning;
+pub mod rotation;
 pub mod router;
+pub mod seat_keys;
 pub mod start;
 pub mod verified;
 

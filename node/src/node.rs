@@ -6,6 +6,7 @@ use crate::{
     clock,
     network::{Links, Peers},
     pool::{Pool, PoolError},
+    seat_keys::SeatKeys,
     verified::Verified,
 };
 use parking_lot::Mutex;
@@ -14,10 +15,11 @@ use tokio::sync::{mpsc, watch};
 use twinfold_consensus::{Diagnosis, Event};
 use twinfold_ledger::Reader;
 use twinfold_types::{
-    AvailabilityCertificate, BlobDigest, Code, Digest, Height, PublicKey, SeatIndex, SecretKey,
-    SignedTx, TimeMs, TxId, View,
+    AvailabilityCertificate, BlobDigest, Code, Digest, Evidence, Height, PublicKey, SeatIndex,
+    SecretKey, SignedTx, TimeMs, TxId, View,
     api::{Level, TxStatus},
     genesis::Genesis,
+    key::Signer,
     limits,
     message::PeerMessage,
     tx::{Action, TxBody, TxError},
@@ -35,10 +37,12 @@ pub struct Node {
     pub genesis: Genesis,
     pub chain: Digest,
     pub own: PublicKey,
+    /// The member key: signs transactions.
     pub key: Arc<SecretKey>,
+    /// Consensus keys: sign votes, receipts, fold results.
+    pub keys: Arc<SeatKeys>,
     /// Shared by everything that checks signatures here.
     pub verified: Arc<Verified>,
-    pub seat: Option<SeatIndex>,
     pub data: PathBuf,
     pub reader: Reader,
     pub pool: Arc<Pool>,
@@ -54,6 +58,7 @@ pub struct Node {
     /// Height of the newest stable checkpoint.
     pub stable: watch::Receiver<Height>,
     pub events: mpsc::Sender<Event>,
+    pub accuser: mpsc::Sender<Evidence>,
     /// Why the node no longer takes part, if so.
     pub halted: Mutex<Option<String>>,
     pub metrics: Arc<crate::metrics::Metrics>,
@@ -76,7 +81,26 @@ pub enum SubmitError {
     Halted(String),
 }
 
+/// A transaction of this node's own member, valid from a little before a time on.
+pub fn own_tx(chain: &Digest, key: &SecretKey, time: TimeMs, action: Action) -> SignedTx {
+    use rand::RngExt;
+    let body = TxBody {
+        chain: *chain,
+        sender: key.public_key(),
+        nonce: rand::rng().random(),
+        valid_from: TimeMs(time.0.saturating_sub(60_000)),
+        valid_until: time.plus(5 * 60_000),
+        action,
+    };
+    body.sign(key)
+}
+
 impl Node {
+    /// The seat that this node holds in the running epoch.
+    pub fn seat(&self) -> Option<SeatIndex> {
+        self.reader.committee().seat_of(&self.own)
+    }
+
     /// Checks a transaction, keeps it in the pool and passes it on. `local` when a
     /// client of this node brought it.
     pub fn submit(&self, tx: SignedTx, local: bool) -> Result<TxId, SubmitError> {
@@ -110,17 +134,7 @@ impl Node {
 
     /// Signs and submits an action of this node's own member.
     pub fn submit_own(&self, action: Action) -> Result<TxId, SubmitError> {
-        use rand::RngExt;
-        let now = clock::now();
-        let body = TxBody {
-            chain: self.chain,
-            sender: self.own,
-            nonce: rand::rng().random(),
-            valid_from: TimeMs(now.0.saturating_sub(60_000)),
-            valid_until: now.plus(5 * 60_000),
-            action,
-        };
-        self.submit(body.sign(&*self.key), true)
+        self.submit(own_tx(&self.chain, &self.key, clock::now(), action), true)
     }
 
     /// How far a transaction has come.

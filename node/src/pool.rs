@@ -192,8 +192,8 @@ impl Pool {
         }
     }
 
-    /// Takes out what a committed block carries.
-    pub fn remove_committed(&self, block: &Block, leader: SeatIndex) {
+    /// Takes out what a committed block carries. The leader is known for blocks of this epoch.
+    pub fn remove_committed(&self, block: &Block, leader: Option<SeatIndex>) {
         let mut inner = self.inner.lock();
         let txs = &block.txs;
         for tx in txs {
@@ -209,7 +209,9 @@ impl Pool {
         while inner.latencies.len() > LATENCIES_KEPT {
             inner.latencies.pop_front();
         }
-        Self::note_passed_over(&mut inner, block, leader);
+        if let Some(leader) = leader {
+            Self::note_passed_over(&mut inner, block, leader);
+        }
     }
 
     /// Drops what no later block may carry.
@@ -288,6 +290,7 @@ mod tests {
     fn block(txs: Vec<SignedTx>) -> Block {
         let header = twinfold_types::Header {
             chain: Digest::ZERO,
+            protocol: limits::PROTOCOL_VERSION,
             epoch: twinfold_types::Epoch(0),
             height: twinfold_types::Height(1),
             parent: Digest::ZERO,
@@ -303,10 +306,10 @@ mod tests {
         pool.add(tx(1, 10), true).unwrap();
         let early = Instant::now().checked_sub(2 * PASSED_OVER_AGE).unwrap();
         pool.inner.lock().waiting.values_mut().for_each(|waiting| waiting.since = early);
-        pool.remove_committed(&block(vec![]), SeatIndex(0));
-        pool.remove_committed(&block(vec![]), SeatIndex(0));
+        pool.remove_committed(&block(vec![]), Some(SeatIndex(0)));
+        pool.remove_committed(&block(vec![]), Some(SeatIndex(0)));
         assert!(pool.has_undisputed(TimeMs(5), 1), "one leader may lie");
-        pool.remove_committed(&block(vec![]), SeatIndex(1));
+        pool.remove_committed(&block(vec![]), Some(SeatIndex(1)));
         assert!(!pool.has_undisputed(TimeMs(5), 1));
         assert_eq!(pool.select(TimeMs(5)).len(), 1);
     }
@@ -373,7 +376,7 @@ mod tests {
     fn a_committed_transaction_leaves_and_is_timed() {
         let pool = Pool::default();
         pool.add(tx(1, 10), true).unwrap();
-        pool.remove_committed(&block(vec![tx(1, 10)]), SeatIndex(0));
+        pool.remove_committed(&block(vec![tx(1, 10)]), Some(SeatIndex(0)));
         assert_eq!(pool.size(), (0, 0));
         assert!(pool.latency_ms().is_some());
         assert_eq!(pool.add(tx(1, 10), false), Ok(false), "a late copy does not come back");

@@ -2,12 +2,12 @@
 //! stop or until going on would be unsafe.
 
 use crate::{
-    api,
+    accuser, api,
     args::Start,
     blobs::{BlobStore, Exchange, ModelStore, exchange::ExchangeConfig},
     config::{Config, Join, LogFormat},
     diverge,
-    driver::{Driver, DriverError},
+    driver::{Driver, DriverError, FromExecutor},
     executor::{Executor, Membership},
     folder::Folder,
     genesis_file, join,
@@ -18,7 +18,9 @@ use crate::{
     node::{AgreementStatus, Node},
     pool::Pool,
     pruning::Pruning,
+    rotation,
     router::{Router, admit_transactions, repeat_transactions},
+    seat_keys::SeatKeys,
     verified::Verified,
 };
 use color_eyre::eyre::{WrapErr, eyre};
@@ -28,7 +30,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use twinfold_consensus::{Diagnosis, Event, HaltReason, Machine, Recovered};
 use twinfold_ledger::{Ledger, LedgerError};
-use twinfold_types::{SeatIndex, genesis::Genesis, key::Signer, vote::Checkpoint};
+use twinfold_types::{Height, genesis::Genesis, key::Signer, vote::Checkpoint};
 
 const EVENTS_QUEUED: usize = 4_096;
 /// Messages of up to 16 MiB each.
@@ -103,7 +105,7 @@ async fn run_node(config: Config, keys: NodeKeys, genesis: Genesis) -> color_eyr
     let (node, _planes) = (parts.node.clone(), parts.executor.membership.planes.clone());
     let server = api::start(node.clone(), &config.http, stop.clone()).await?;
     tracing::info!(
-        chain = %node.genesis.chain, genesis = %node.chain, seat = ?node.seat, http = %server.address,
+        chain = %node.genesis.chain, genesis = %node.chain, seat = ?node.seat(), epoch = %node.reader.committee().epoch, http = %server.address,
         height = %node.reader.head().height, "the node runs"
     );
     let running = parts.run(stop.clone())?;
@@ -177,6 +179,8 @@ struct Parts {
     router: Router,
     folds: mpsc::Receiver<twinfold_types::round::SignedFoldResult>,
     transactions: mpsc::Receiver<Vec<twinfold_types::SignedTx>>,
+    evidence: mpsc::Receiver<twinfold_types::Evidence>,
+    rotate_epochs: u64,
 }
 
 impl Parts {
@@ -189,6 +193,8 @@ impl Parts {
         tokio::spawn(self.router.run());
         tokio::spawn(admit_transactions(self.node.clone(), self.transactions));
         tokio::spawn(repeat_transactions(self.node.clone()));
+        tokio::spawn(rotation::rotate(self.node.clone(), self.rotate_epochs));
+        tokio::spawn(accuser::accuse(self.node.clone(), self.evidence));
         tokio::spawn(Folder::new(self.node.clone()).run(self.folds));
         let (executed_sender, executed) = oneshot::channel();
         let (executor, work) = (self.executor, self.work);
@@ -234,7 +240,7 @@ async fn ended(
             let reason = halt.to_string();
             let certified = match *halt {
                 HaltReason::Diverged { stable, .. } => Some(stable.checkpoint),
-                HaltReason::Forked { .. } => None,
+                HaltReason::Forked { .. } | HaltReason::Protocol { .. } => None,
             };
             Ok(Some(Halted { reason, certified }))
         }
@@ -244,14 +250,17 @@ async fn ended(
 }
 
 async fn open(config: &Config, keys: NodeKeys, genesis: Genesis) -> color_eyre::Result<Parts> {
-    let (chain, committee) = (genesis.digest(), genesis.committee());
+    let chain = genesis.digest();
     let own = keys.consensus.public_key();
     let own_peer = keypair(&keys.peer)?.public().to_peer_id();
-    let seat = committee.seat_of(&own);
     std::fs::create_dir_all(&config.data)
         .wrap_err_with(|| format!("cannot make {}", config.data.display()))?;
+    let key = Arc::new(keys.consensus.clone());
+    let seat_keys = Arc::new(SeatKeys::open(&config.keys.dir, key.clone())?);
     let ledger = Ledger::open(&config.data.join("ledger"), &genesis)?;
     let reader = ledger.reader();
+    let committee = reader.voting_committee()?;
+    let seat = committee.seat_of(&own);
     // An observer signs nothing, so it may begin a new one at any height.
     let new = seat.is_none() || reader.head().height.0 == 0;
     let (journal, records) = Journal::open(&config.data.join("journal"), chain, new)?;
@@ -265,16 +274,15 @@ async fn open(config: &Config, keys: NodeKeys, genesis: Genesis) -> color_eyre::
             tracing::warn!(member = %member.name, %error, "this member's node is not let in");
         }
     }
-    let planes = start_planes(config, &keys, &peers, seat).await?;
+    let dialled = genesis.committee().seat_of(&own).is_some();
+    let planes = start_planes(config, &keys, &peers, dialled).await?;
     let (inbound_sender, inbound) = mpsc::channel(INBOUND_QUEUED);
     let links = Links::start(&planes[0], peers.clone(), chain, inbound_sender)?;
-    let key = Arc::new(keys.consensus.clone());
     let exchange = Exchange::start(
         &planes[1],
         ExchangeConfig {
             chain,
-            key: key.clone(),
-            seat,
+            keys: seat_keys.clone(),
             peers: peers.clone(),
             reader: reader.clone(),
             blobs: blobs.clone(),
@@ -287,6 +295,7 @@ async fn open(config: &Config, keys: NodeKeys, genesis: Genesis) -> color_eyre::
     let (work_sender, work) = mpsc::channel(EXECUTION_QUEUED);
     let (fold_sender, folds) = mpsc::channel(INBOUND_QUEUED);
     let (tx_sender, transactions) = mpsc::channel(INBOUND_QUEUED);
+    let (accuser_sender, evidence) = mpsc::channel(accuser::WAITING_MAX);
     let (status, agreement) = watch::channel(AgreementStatus::default());
     let (diagnosis_sender, diagnosis) = watch::channel(Diagnosis::default());
     let head = reader.head();
@@ -296,14 +305,10 @@ async fn open(config: &Config, keys: NodeKeys, genesis: Genesis) -> color_eyre::
     let pool = Arc::new(Pool::default());
     let verified = Arc::new(Verified::default());
 
+    let signer = seat_keys.signer(&committee);
     let machine = Machine::new(
-        twinfold_consensus::Config {
-            chain,
-            genesis_time: genesis.time,
-            committee: committee.clone(),
-            seat,
-        },
-        key.clone(),
+        twinfold_consensus::Config { chain, genesis_time: genesis.time, committee, own },
+        signer,
         verified.clone(),
         Recovered {
             head: twinfold_consensus::Head {
@@ -318,15 +323,16 @@ async fn open(config: &Config, keys: NodeKeys, genesis: Genesis) -> color_eyre::
     .asking_first();
     // What this node says of the state it recovered; the core signs it again if needed.
     if let Some(checkpoint) = reader.checkpoint(head.height)? {
-        executed_sender.send(Event::Executed { checkpoint }).ok();
+        let ends_at = reader.ends_at()?;
+        executed_sender.send(FromExecutor::Executed { checkpoint, ends_at }).ok();
     }
     let node = Arc::new(Node {
         genesis,
         chain,
         own,
-        key,
+        key: key.clone(),
+        keys: seat_keys.clone(),
         verified,
-        seat,
         data: config.data.clone(),
         reader: reader.clone(),
         pool: pool.clone(),
@@ -340,6 +346,7 @@ async fn open(config: &Config, keys: NodeKeys, genesis: Genesis) -> color_eyre::
         heads,
         stable,
         events: event_sender.clone(),
+        accuser: accuser_sender.clone(),
         halted: Mutex::new(None),
         metrics: Arc::new(Metrics::default()),
     });
@@ -347,10 +354,13 @@ async fn open(config: &Config, keys: NodeKeys, genesis: Genesis) -> color_eyre::
         machine,
         journal,
         own,
+        key,
+        keys: seat_keys,
         links,
         pool,
         reader: reader.clone(),
         executor: work_sender,
+        accuser: accuser_sender,
         status,
         diagnosis: diagnosis_sender,
         diagnosed: std::time::Instant::now(),
@@ -360,6 +370,7 @@ async fn open(config: &Config, keys: NodeKeys, genesis: Genesis) -> color_eyre::
         pending: false,
         loopback: VecDeque::new(),
         silent: None,
+        attested: Height(0),
         executed,
     };
     let executor = Executor {
@@ -380,24 +391,29 @@ async fn open(config: &Config, keys: NodeKeys, genesis: Genesis) -> color_eyre::
         transactions: tx_sender,
         metrics: node.metrics.clone(),
     };
-    Ok(Parts { node, driver, events, executor, work, router, folds, transactions })
+    Ok(Parts {
+        node,
+        driver,
+        events,
+        executor,
+        work,
+        router,
+        folds,
+        transactions,
+        evidence,
+        rotate_epochs: config.keys.rotate_epochs,
+    })
 }
 
 async fn start_planes(
     config: &Config,
     keys: &NodeKeys,
     peers: &Peers,
-    seat: Option<SeatIndex>,
+    is_dialled: bool,
 ) -> color_eyre::Result<Arc<[Plane; 2]>> {
     let plane = |name, listen: &str, address| -> color_eyre::Result<PlaneConfig> {
         let listen = parse_address(listen)?;
-        Ok(PlaneConfig {
-            name,
-            listen,
-            peers: peers.clone(),
-            is_validator: seat.is_some(),
-            address,
-        })
+        Ok(PlaneConfig { name, listen, peers: peers.clone(), is_dialled, address })
     };
     let votes = plane("votes", &config.network.listen, |addresses| addresses.0.clone())?;
     let payloads =

@@ -14,6 +14,7 @@ mod join;
 mod lab;
 mod report;
 mod round;
+mod scale;
 
 use color_eyre::eyre::{Result, bail};
 use lab::Lab;
@@ -27,6 +28,8 @@ Usage: tests/bench NAME [--json] [--only TEXT] [--dir DIR]
   fold          the exact mean, beside memory and Flower's FedAvg
   commit        small transactions: rate at saturation, latency at low load
   join          a new node comes to a chain of 100,000 blocks
+  scale         agreement in virtual time: time to commit over the number of nodes, and what
+                a commit costs a committee against everyone; with --dir the curves are drawn
   calibration   the machine alone: every other name starts with it
 
   --json        one JSON object a line instead of a table
@@ -51,6 +54,7 @@ fn main() -> Result<()> {
     let mut report = Report::new(args.json, args.only);
     let bench = match args.name.as_str() {
         "calibration" => return calibration::run(&mut report).map(drop),
+        "scale" => return scale::run(&mut report, args.dir.as_deref()),
         "round" => round::run,
         "fold" => fold::run,
         "commit" => commit::run,

@@ -222,6 +222,7 @@ fn bundle() -> Bundle {
 fn block(chain: Digest, txs: Vec<SignedTx>) -> Block {
     let header = Header {
         chain,
+        protocol: twinfold_types::limits::PROTOCOL_VERSION,
         epoch: Epoch(0),
         height: Height(1),
         parent: chain,

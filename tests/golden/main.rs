@@ -3,11 +3,13 @@
 //! A change is made on purpose: `TWINFOLD_BLESS=1 ./tests/run golden`.
 
 mod samples;
+mod stake_samples;
 
 use serde::{Serialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, fmt::Debug, path::Path};
 use twinfold_types::{
-    Digest, codec, genesis::Genesis, key, key::Purpose, model, quorum::Committee,
+    Digest, Epoch, codec, genesis::Genesis, hash::Tag, key, key::Purpose, model, quorum::Committee,
+    stake::key_statement,
 };
 
 const LIMIT: usize = 1 << 20;
@@ -102,6 +104,33 @@ fn encodings_stay_as_they_are() {
 }
 
 #[test]
+fn encodings_of_stake_and_epochs_stay_as_they_are() {
+    let mut book = Book { lines: BTreeMap::new() };
+    let actions = [
+        stake_samples::stake_actions(),
+        stake_samples::admin_actions(),
+        stake_samples::accusations(),
+    ];
+    for (name, action) in actions.into_iter().flatten() {
+        book.note(&format!("action {name}"), &action);
+    }
+    for (name, candidate) in stake_samples::candidates() {
+        book.note(&format!("candidate {name}"), &candidate);
+    }
+    for (name, event) in stake_samples::stake_events() {
+        book.note(&format!("event {name}"), &event);
+    }
+    for (name, key) in stake_samples::stake_keys() {
+        book.line(&format!("state key {name}"), hex::encode(key.bytes()));
+    }
+    book.note("unbonding", &stake_samples::unbonding());
+    book.note("participation", &stake_samples::participation());
+    book.note("committee", &stake_samples::committee());
+    book.note("trail", &stake_samples::trail());
+    hold_against("stake.txt", &book);
+}
+
+#[test]
 fn digests_and_statements_stay_as_they_are() {
     let mut book = Book { lines: BTreeMap::new() };
     let committee: Committee = samples::genesis().committee();
@@ -109,6 +138,10 @@ fn digests_and_statements_stay_as_they_are() {
     let mut digest = |name: &str, digest: Digest| book.line(name, digest.to_string());
     digest("genesis", samples::genesis().digest());
     digest("committee", seats);
+    digest("checkpoint", Digest::of(Tag::Checkpoint, &samples::checkpoint()));
+    digest("fold result", Digest::of(Tag::FoldResult, &samples::fold_result()));
+    let order = (samples::digest(1), Epoch(3), samples::key(2));
+    digest("leader order", Digest::of(Tag::LeaderOrder, &order));
     digest("transaction", samples::tx().id().0);
     digest("header", samples::block().digest());
     digest("block body", samples::block().header.body);
@@ -129,6 +162,8 @@ fn digests_and_statements_stay_as_they_are() {
     statement("signed storage receipt", samples::storage_receipt_body().statement(&chain, &seats));
     statement("signed fold result", samples::fold_result().statement(&chain, &seats));
     statement("signed upload", samples::upload_body().statement(&chain));
+    let new_key = key_statement(&chain, &samples::key(2), &samples::key(3));
+    statement("signed consensus key", new_key);
     hold_against("digests.txt", &book);
 }
 
@@ -143,6 +178,7 @@ fn every_purpose_gives_another_statement() {
         Purpose::StorageReceipt,
         Purpose::FoldResult,
         Purpose::Upload,
+        Purpose::ConsensusKey,
     ];
     let statements: std::collections::BTreeSet<_> = purposes
         .iter()

@@ -2,12 +2,13 @@
 
 use twinfold_types::{
     AvailabilityCertificate, BlobId, Block, ClusterId, Code, Digest, Epoch, Event, Header, Height,
-    PublicKey, Receipt, RoundNumber, SeatIndex, SecretKey, Signature, SignedTx, TaskId, TimeMs,
-    TxId, View,
+    PublicKey, Receipt, RoundNumber, SeatIndex, SecretKey, Signature, SignedTx, Stake, TaskId,
+    TimeMs, TxId, View,
     blob::{StorageReceipt, StorageReceiptBody, UploadBody},
     block::body_digest,
     genesis::{ChainParams, FORMAT_VERSION, Genesis, GenesisValidator},
     key::Signer,
+    limits::PROTOCOL_VERSION,
     member::{AdminAction, Member, Proposal, ProposalStatus, Role},
     message::{CommittedBlocks, ConsensusMessage, Hello, PeerMessage, Signed, Status},
     model::{Level, ModelId, ModelRecord, ModelSource, TensorPolicy, TensorSpec},
@@ -15,6 +16,7 @@ use twinfold_types::{
         Entry, FoldJob, FoldRefusal, FoldResult, Metrics, Outcome, Round, RoundKey, RoundState,
         SignedFoldResult, VoidReason,
     },
+    stake::StakeParams,
     task::{
         AggregationRule, Cluster, Compression, LocalWork, Mode, Real, Schedule, Task, TaskSpec,
         TaskStatus, Training,
@@ -201,6 +203,7 @@ pub fn block() -> Block {
     let txs = vec![tx()];
     let header = Header {
         chain: digest(1),
+        protocol: PROTOCOL_VERSION,
         epoch: Epoch(0),
         height: Height(8),
         parent: digest(2),
@@ -267,6 +270,7 @@ pub fn checkpoint_vote() -> CheckpointVote {
 
 pub fn signed() -> Signed {
     Signed {
+        epoch: Epoch(0),
         vote: Some(vote()),
         view_change: Some(view_change().header),
         checkpoint: Some(checkpoint_vote()),
@@ -455,14 +459,16 @@ pub fn genesis() -> Genesis {
         peer: format!("peer-{seat}"),
         address: format!("/ip4/127.0.0.1/tcp/{}", 7_000 + u16::from(seat)),
         payload_address: format!("/ip4/127.0.0.1/tcp/{}", 8_000 + u16::from(seat)),
+        stake: Stake(1_000),
     };
     Genesis {
         format: FORMAT_VERSION,
         chain: "golden".into(),
         time: TimeMs(1),
-        params: ChainParams { threshold: 1, trainer_quota: 100 },
+        params: ChainParams { threshold: 1, trainer_quota: 100, stake: StakeParams::default() },
         validators: (0..4).map(validator).collect(),
         members: vec![member()],
+        balances: vec![],
         unsafe_size: false,
     }
 }

@@ -19,7 +19,7 @@ impl BaseFirst {
         *head = height.max(*head);
     }
 
-    pub fn spoke(&mut self, vote: &Vote, base: Option<VoteBody>) -> Result<(), String> {
+    pub fn signed(&mut self, vote: &Vote, base: Option<VoteBody>) -> Result<(), String> {
         let Some(base) = base else { return Ok(()) };
         let (seat, VoteBody { kind, view, height, digest, .. }) = (vote.seat, vote.body);
         if (height, digest) == (base.height, base.digest) {

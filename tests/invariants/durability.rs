@@ -1,5 +1,5 @@
-//! What was acknowledged as committed survives the kill of every node at once: it
-//! stands in every honest node's chain at the end.
+//! What was acknowledged as committed survives the kill of every node at once: it stands in
+//! every honest node's chain that is as long, at every checkpoint, and in all of them at the end.
 
 use std::collections::BTreeMap;
 use twinfold_types::{Digest, Height};
@@ -11,6 +11,29 @@ impl Durability {
     /// An honest node told the world that this block is committed.
     pub fn acknowledged(&mut self, height: Height, digest: Digest) {
         self.0.entry(height).or_insert(digest);
+    }
+
+    pub fn highest(&self) -> Height {
+        self.0.keys().next_back().copied().unwrap_or_default()
+    }
+
+    /// A chain may end early while there are faults.
+    pub fn holds_in(
+        &self,
+        node: usize,
+        chain: impl Iterator<Item = (Height, Digest)>,
+    ) -> Result<(), String> {
+        for (height, digest) in chain {
+            match self.0.get(&height) {
+                Some(acknowledged) if *acknowledged == digest => {}
+                other => {
+                    return Err(format!(
+                        "durability: {other:?} was acknowledged at height {height}, node {node} has {digest:?}"
+                    ));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// At the end, after all faults.

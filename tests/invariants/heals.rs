@@ -8,10 +8,13 @@ pub const HEAL_MS_MAX: u64 = 150_000;
 /// Views that may pass meanwhile, for each seat of the committee.
 pub const VIEWS_PER_SEAT_MAX: u64 = 4;
 
-/// The planned changes of leaders are not counted: `rotations` of them may come on top.
+/// The planned changes of leaders are not counted: `rotations` of them may come on top, and with
+/// each round of the honest leaders the turns of those that fail.
 pub fn views_passed(seats: usize, from: View, to: View, rotations: u64) -> Result<(), String> {
     let passed = to.0.saturating_sub(from.0);
-    let allowed = VIEWS_PER_SEAT_MAX * seats as u64 + rotations;
+    let (seats, failing) = (seats as u64, (seats as u64 - 1) / 3);
+    let turns = rotations + rotations * failing / (seats - failing);
+    let allowed = VIEWS_PER_SEAT_MAX * seats + turns;
     if passed > allowed {
         return Err(format!("heals: {passed} views passed after the faults, {allowed} may"));
     }

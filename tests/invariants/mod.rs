@@ -2,9 +2,13 @@
 //! of its own.
 
 pub mod agreement;
+pub mod attribution;
 pub mod base_first;
 pub mod bounded;
+pub mod certified;
+pub mod clocks;
 pub mod counted;
+pub mod determinism;
 pub mod durability;
 pub mod exactly_once;
 pub mod heals;

@@ -23,11 +23,11 @@ impl Synced {
         let is_block = |record: &Record| matches!(record, Record::Block(block) if is_body(block));
         let ranks = |certificate: &Certificate| certificate.body.rank() >= (view, height);
         let is_proof = |record: &Record| matches!(record, Record::Certificate(it) if ranks(it));
-        let lacks = if !log.iter().any(is_vote) {
+        let lacks = if !log.iter().rev().any(is_vote) {
             "its record"
-        } else if !in_ledger && !log.iter().any(is_block) {
+        } else if !in_ledger && !log.iter().rev().any(is_block) {
             "its block's body"
-        } else if kind == VoteKind::Commit && !log.iter().any(is_proof) {
+        } else if kind == VoteKind::Commit && !log.iter().rev().any(is_proof) {
             "its prepared certificate"
         } else {
             return Ok(());

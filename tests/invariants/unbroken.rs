@@ -23,7 +23,7 @@ impl Unbroken {
         self.committed.insert((seat, height, digest));
     }
 
-    pub fn spoke(&mut self, vote: &Vote, base: Option<VoteBody>) -> Result<(), String> {
+    pub fn signed(&mut self, vote: &Vote, base: Option<VoteBody>) -> Result<(), String> {
         let (seat, VoteBody { kind, view, height, digest, .. }) = (vote.seat, vote.body);
         if kind != VoteKind::Prepare {
             return Ok(());

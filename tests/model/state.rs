@@ -47,6 +47,7 @@ impl Seat {
             base: rules.base_to_vote(self.base.body()),
             head: (Height(height(self.head) as u64), digest(self.head)),
             stable: Height(0),
+            executed: Height(0),
         }
     }
 

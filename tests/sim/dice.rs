@@ -19,6 +19,10 @@ impl Dice {
         self.0.random_range(0..len)
     }
 
+    pub fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.index(choices.len())]
+    }
+
     pub fn chance(&mut self, percent: u64) -> bool {
         self.between(0, 99) < percent
     }

@@ -1,7 +1,9 @@
-//! A node's disk: what was synced survives a crash, the rest does not.
+//! A node's disk: what was synced survives a crash; of the rest nothing, a part or all does.
 
+use crate::dice::Dice;
 use std::collections::BTreeSet;
 use twinfold_consensus_planted::{Head, Record, Recovered};
+use twinfold_node::journal;
 use twinfold_types::{
     Block, Digest, Epoch, Height, TimeMs, TxId,
     hash::Tag,
@@ -11,6 +13,8 @@ use twinfold_types::{
 
 /// Blocks in one answer to a node that catches up.
 const SYNC_BLOCKS: usize = 5;
+/// Records after which the log is rewritten with those that still matter.
+const LOG_RECORDS_MAX: usize = 120;
 
 pub struct Disk {
     pub log: Vec<Record>,
@@ -19,24 +23,60 @@ pub struct Disk {
     blocks: Vec<(Block, Certificate, Checkpoint)>,
     executed_txs: BTreeSet<TxId>,
     genesis: Head,
+    head: Head,
 }
 
 impl Disk {
     pub fn new(chain: Digest, time: TimeMs) -> Self {
         let genesis = Head { height: Height(0), digest: chain, time };
         let (log, blocks) = (Vec::new(), Vec::new());
-        Self { log, stable: None, blocks, executed_txs: BTreeSet::new(), genesis }
+        Self { log, stable: None, blocks, executed_txs: BTreeSet::new(), genesis, head: genesis }
     }
 
     pub fn recover(&self) -> Recovered {
         Recovered { head: self.head(), stable: self.stable.clone(), records: self.log.clone() }
     }
 
+    /// The process dies while a turn's batch is written, or the sync after it fails: the file
+    /// ends anywhere in the batch, or is as long as it should be and holds zeros. What the
+    /// node's own reader makes of such a file is what the disk holds from now on. Tells
+    /// whether the batch is in it.
+    pub fn tear(&mut self, batch: &[Record], dice: &mut Dice) -> Result<bool, String> {
+        let chain = self.genesis.digest;
+        let image = |batches: &[&[Record]]| {
+            journal::image(&chain, &[7; 16], batches).map_err(|error| error.to_string())
+        };
+        let (synced, whole) = (image(&[&self.log])?.len(), image(&[&self.log, batch])?);
+        let cut = synced + dice.index(whole.len() - synced + 1);
+        let mut torn = whole[..cut].to_vec();
+        if dice.chance(50) {
+            torn.resize(whole.len(), 0);
+        }
+        let read: Vec<Record> =
+            journal::read_image(&torn, &chain).map_err(|error| error.to_string())?;
+        let survives = torn == whole;
+        let expected = self.log.len() + if survives { batch.len() } else { 0 };
+        if read.len() != expected {
+            return Err(format!("{} records of {expected} are read back", read.len()));
+        }
+        self.log = read;
+        Ok(survives)
+    }
+
+    pub fn wants_compaction(&self) -> bool {
+        self.log.len() > LOG_RECORDS_MAX
+    }
+
+    /// A disk that forgets: the log, and at times the chain.
+    pub fn forget(&mut self, chain_too: bool) {
+        self.log.clear();
+        if chain_too {
+            *self = Self::new(self.genesis.digest, self.genesis.time);
+        }
+    }
+
     pub fn head(&self) -> Head {
-        self.blocks.last().map_or(self.genesis, |(block, ..)| {
-            let header = &block.header;
-            Head { height: header.height, digest: block.digest(), time: header.time }
-        })
+        self.head
     }
 
     pub fn checkpoint(&self) -> Option<&Checkpoint> {
@@ -52,7 +92,7 @@ impl Disk {
     }
 
     pub fn digests(&self) -> impl Iterator<Item = (Height, Digest)> + '_ {
-        self.blocks.iter().map(|(block, ..)| (block.header.height, block.digest()))
+        self.blocks.iter().map(|(.., checkpoint)| (checkpoint.height, checkpoint.block))
     }
 
     /// Executes and syncs one block: the state is a chain of hashes.
@@ -61,15 +101,17 @@ impl Disk {
         let before = self.checkpoint().map_or(Digest::ZERO, |checkpoint| checkpoint.state_root);
         let fresh: Vec<TxId> =
             block.txs.iter().map(|tx| tx.id()).filter(|id| !self.has_executed(id)).collect();
+        let (digest, time) = (block.digest(), block.header.time);
         let checkpoint = Checkpoint {
             epoch: Epoch(0),
             height: block.header.height,
-            block: block.digest(),
-            state_root: Digest::of(Tag::StateKey, &(before, block.digest(), &fresh)),
+            block: digest,
+            state_root: Digest::of(Tag::StateKey, &(before, digest, &fresh)),
             audit_size: block.header.height.0,
             audit_root: Digest::ZERO,
             next_committee: None,
         };
+        self.head = Head { height: checkpoint.height, digest, time };
         self.executed_txs.extend(fresh);
         self.blocks.push((block, certificate, checkpoint.clone()));
         checkpoint
@@ -77,8 +119,8 @@ impl Disk {
 
     pub fn block(&self, height: Height, digest: &Digest) -> Option<Block> {
         let index = usize::try_from(height.0.checked_sub(1)?).ok()?;
-        let (block, ..) = self.blocks.get(index)?;
-        (block.digest() == *digest).then(|| block.clone())
+        let (block, _, checkpoint) = self.blocks.get(index)?;
+        (checkpoint.block == *digest).then(|| block.clone())
     }
 
     /// Blocks from a height on, ending at one that has a certificate of its own.

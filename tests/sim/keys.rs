@@ -12,7 +12,10 @@ use twinfold_types::{
 struct HashKey(PublicKey);
 
 fn keyed_hash(key: &PublicKey, statement: &Statement) -> Signature {
-    let digest = Digest::of(Tag::Sign, &(key, statement.bytes()));
+    let mut message = [0; 64];
+    message[..32].copy_from_slice(&key.0);
+    message[32..].copy_from_slice(statement.bytes());
+    let digest = Digest::of_bytes(Tag::Sign, &message);
     let mut bytes = [0; 64];
     bytes[..32].copy_from_slice(&digest.0);
     Signature(bytes)

@@ -3,7 +3,8 @@
 //!
 //! One seed decides everything. `TWINFOLD_SIM_SEED=S` runs one, with a trace if
 //! `TWINFOLD_SIM_TRACE` is set; `TWINFOLD_SIM_SEEDS=N` runs N of them, from
-//! `TWINFOLD_SIM_FIRST` on.
+//! `TWINFOLD_SIM_FIRST` on; `TWINFOLD_SIM_SEATS=N` gives every committee N seats;
+//! `TWINFOLD_SIM_LONG=1` goes on where the last long run ended: see `long.rs`.
 
 mod dice;
 mod disk;
@@ -11,17 +12,22 @@ mod disk;
 mod invariants;
 mod keys;
 mod liar;
+mod lie;
+mod long;
 mod node;
 mod plan;
 mod planted;
+mod pool;
 mod setup;
+mod shrink;
 mod world;
 
 use plan::Plan;
 use world::{Summary, World};
 
-/// Seeds of a usual run: a matter of seconds.
+/// Seeds of a usual run at least; it goes on while the processor time lasts.
 const SEEDS: u64 = 100;
+const CPU_SECONDS: f64 = 100.0;
 /// A run ends after so many failures.
 const FAILURES_MAX: u64 = 3;
 
@@ -30,43 +36,99 @@ fn number(name: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{name} takes a number, got {text:?}")))
 }
 
-fn run(seed: u64, trace: bool) -> Result<Summary, String> {
-    let plan = Plan::new(seed, None);
-    if trace {
-        println!("{plan:?}");
+fn plan(seed: u64) -> Plan {
+    Plan::new(seed, number("TWINFOLD_SIM_SEATS").map(|seats| seats as usize))
+}
+
+/// Processor time of this process, or of all of it where the system does not tell.
+fn cpu_seconds(started: std::time::Instant) -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    let ticks: Vec<f64> =
+        after_name.split_whitespace().skip(11).take(2).filter_map(|it| it.parse().ok()).collect();
+    match ticks[..] {
+        [user, system] => (user + system) / 100.0,
+        _ => started.elapsed().as_secs_f64(),
     }
-    World::new(plan, trace).run()
+}
+
+/// One seed; where it fails, how to repeat it and a smaller plan that fails alike.
+fn run(seed: u64) -> Result<Summary, String> {
+    let plan = plan(seed);
+    World::new(plan.clone(), false).run().map_err(|failure| {
+        let seats = number("TWINFOLD_SIM_SEATS").map(|seats| format!(" --seats {seats}"));
+        let repeat = format!("./tests/run sim --seed {seed}{}", seats.unwrap_or_default());
+        let (smaller, alike) = shrink::shrink(plan, failure.clone());
+        format!(
+            "seed {seed}: {failure}\n  repeat it: {repeat}\n  shrunk to {smaller:?}\n  which fails: {alike}"
+        )
+    })
+}
+
+fn run_with_trace(seed: u64) {
+    let plan = plan(seed);
+    println!("{plan:?}");
+    let result = World::new(plan, true).run();
+    println!("seed {seed}: {result:?}");
+    assert!(result.is_ok(), "seed {seed} failed");
 }
 
 #[test]
 fn every_seed_keeps_what_the_agreement_promises() {
-    if let Some(seed) = number("TWINFOLD_SIM_SEED") {
-        let trace = std::env::var_os("TWINFOLD_SIM_TRACE").is_some();
-        let result = run(seed, trace);
-        println!("seed {seed}: {result:?}");
-        assert!(result.is_ok(), "seed {seed} failed");
-        return;
+    if std::env::var_os("TWINFOLD_SIM_LONG").is_some() {
+        return long::run();
     }
-    let seeds = number("TWINFOLD_SIM_SEEDS").unwrap_or(SEEDS);
-    let first = number("TWINFOLD_SIM_FIRST").unwrap_or(0);
-    let (mut failures, mut total) = (0, Summary::default());
-    for seed in first..first + seeds {
-        if failures == FAILURES_MAX {
-            break;
+    if let Some(seed) = number("TWINFOLD_SIM_SEED") {
+        if std::env::var_os("TWINFOLD_SIM_TRACE").is_some() {
+            return run_with_trace(seed);
         }
-        match run(seed, false) {
-            Ok(summary) => {
-                total.height += summary.height;
-                total.view += summary.view;
-                total.sent += summary.sent;
-            }
+        let result = run(seed);
+        println!("seed {seed}: {result:?}");
+        return assert!(result.is_ok(), "seed {seed} failed:\n{}", result.unwrap_err());
+    }
+    let (started, first) = (std::time::Instant::now(), number("TWINFOLD_SIM_FIRST").unwrap_or(0));
+    let seeds = number("TWINFOLD_SIM_SEEDS");
+    let (mut failures, mut done, mut total) = (0, 0, Summary::default());
+    let more = |done: u64| match seeds {
+        Some(seeds) => done < seeds,
+        None => done < SEEDS || cpu_seconds(started) < CPU_SECONDS,
+    };
+    while more(done) && failures < FAILURES_MAX {
+        match run(first + done) {
+            Ok(summary) => total.add(summary),
             Err(failure) => {
                 failures += 1;
-                println!("seed {seed}: {failure}\n  repeat it: ./tests/run sim --seed {seed}");
+                println!("{failure}");
             }
         }
+        done += 1;
     }
     let Summary { height, view, sent } = total;
-    println!("{seeds} seeds: {height} heights in {view} views, {sent} messages");
-    assert_eq!(failures, 0, "of {seeds} seeds at most");
+    println!("{done} seeds: {height} heights in {view} views, {sent} messages");
+    assert_eq!(failures, 0, "of {done} seeds");
+}
+
+#[test]
+fn a_hundred_seats_agree() {
+    let mut plan = Plan::new(1, Some(100));
+    (plan.txs, plan.faults_ms, plan.checkpoints_lost) = (6, 3_000, false);
+    (plan.crashes, plan.partitions, plan.kills_of_all) = (8, 1, 0);
+    (plan.drop_percent, plan.duplicate_percent, plan.delay_ms_max) = (2, 0, 100);
+    let summary = World::new(plan, false).run().unwrap();
+    println!("100 seats: {summary:?}");
+}
+
+#[test]
+fn a_failure_shrinks_to_a_smaller_plan_that_fails_alike() {
+    use lie::{Mistake, WorldFault};
+    let mistake = Mistake::World(WorldFault::RecordsLost);
+    let fails =
+        |seed| Some((seed, World::new(Plan::with_mistake(seed, mistake), false).run().err()?));
+    let (seed, failure) = (0..50).find_map(fails).expect("a disk that keeps nothing is noticed");
+    let plan = Plan::with_mistake(seed, mistake);
+    let (smaller, alike) = shrink::shrink(plan.clone(), failure.clone());
+    println!("{failure}\nshrunk to {smaller:?}\n{alike}");
+    assert!(smaller.txs < plan.txs);
+    assert!(smaller.partitions + smaller.crashes <= plan.partitions + plan.crashes);
+    assert_eq!(World::new(smaller, false).run().unwrap_err(), alike);
 }

@@ -4,31 +4,29 @@
 //! (which takes time, and a crash meanwhile loses the turn), and only then lets
 //! anything out.
 
-use crate::{disk::Disk, plan::Lie};
-use std::{
-    collections::{BTreeSet, VecDeque},
-    sync::Arc,
+use crate::{
+    disk::Disk,
+    liar::Liar,
+    lie::Lie,
+    pool::Pool,
+    setup::{MachineSetup, is_victim},
 };
-use twinfold_consensus_planted::{Config, Effect, Event, Machine, Planted, Record};
+use std::collections::VecDeque;
+use twinfold_consensus_planted::{Effect, Event, Machine, Record};
 use twinfold_types::{
-    Block, Digest, SignedTx, TimeMs, TxId, View,
-    key::{Signer, Verifier},
-    message::ConsensusMessage,
-    vote::{Certificate, ViewChange},
+    Block, Digest, PublicKey, SeatIndex, SignedTx, TimeMs, View, limits::DRIFT_MS_MAX,
+    vote::Certificate,
 };
 
 pub struct Node {
     pub index: usize,
-    pub config: Config,
-    pub signer: Arc<dyn Signer>,
-    pub verifier: Arc<dyn Verifier>,
-    pub lie: Option<Lie>,
+    pub setup: MachineSetup,
+    pub liar: Option<Liar>,
     /// The clock's error.
     pub skew_ms: i64,
-    pub view_heights: u64,
     pub block_txs: usize,
-    /// A mistake in the machine.
-    pub planted: Option<Planted>,
+    /// Longest sync.
+    pub sync_ms_max: u64,
     pub machine: Option<Machine>,
     pub disk: Disk,
     /// Counts lives: whatever was scheduled in an earlier one is void.
@@ -39,13 +37,8 @@ pub struct Node {
     /// Committed and not executed yet; the first is being executed.
     pub to_execute: VecDeque<(Block, Certificate)>,
     pub wake: Option<TimeMs>,
-    /// Transactions that reached this node's pool.
-    pub pool: Vec<(TxId, SignedTx)>,
-    /// Those in blocks that this node prepared or proposed.
-    pub ordered: BTreeSet<TxId>,
+    pub pool: Pool,
     pub build: Option<(View, Digest, TimeMs)>,
-    /// What a liar has seen: view changes to build other new views from.
-    pub seen_changes: Vec<ViewChange>,
 }
 
 impl Node {
@@ -54,7 +47,19 @@ impl Node {
     }
 
     pub fn is_honest(&self) -> bool {
-        self.lie.is_none()
+        self.liar.is_none()
+    }
+
+    pub fn lie(&self) -> Option<Lie> {
+        self.liar.as_ref().map(|liar| liar.lie)
+    }
+
+    pub fn seat(&self) -> Option<SeatIndex> {
+        self.setup.config.committee.seat_of(&self.setup.config.own)
+    }
+
+    pub fn key(&self) -> PublicKey {
+        self.setup.signer.public_key()
     }
 
     pub fn clock(&self, now_ms: u64) -> TimeMs {
@@ -68,39 +73,25 @@ impl Node {
         self.inbox.clear();
         self.to_execute.clear();
         self.wake = None;
-        self.ordered.clear();
+        self.pool.restarted();
         self.build = None;
     }
 
     /// What its disk holds may be what an honest machine never writes: then it stays down.
     pub fn start(&mut self) -> Result<(), String> {
-        let machine = Machine::new(
-            self.config.clone(),
-            self.signer.clone(),
-            self.verifier.clone(),
-            self.disk.recover(),
-        );
-        let machine = machine.map_err(|error| format!("node {}: {error}", self.index))?;
-        let machine = machine.rotating_every(self.view_heights);
-        self.machine = Some(match self.planted {
-            Some(mistake) => machine.with_planted(mistake),
-            None => machine,
-        });
+        let machine = self.setup.machine(self.disk.recover());
+        self.machine = Some(machine.map_err(|error| format!("node {}: {error}", self.index))?);
         let checkpoint = self.disk.checkpoint().cloned();
-        self.inbox.extend(checkpoint.map(|checkpoint| Event::Executed { checkpoint }));
+        self.inbox
+            .extend(checkpoint.map(|checkpoint| Event::Executed { checkpoint, ends_at: None }));
         self.inbox.push(Event::Tick);
         Ok(())
     }
 
-    /// Transactions that wait for a block.
-    pub fn waiting(&self) -> Vec<SignedTx> {
-        let committed = |tx: &SignedTx| {
-            self.to_execute.iter().any(|(block, _)| block.txs.iter().any(|other| other == tx))
-        };
-        let waits = |(id, tx): &&(TxId, SignedTx)| {
-            !self.ordered.contains(id) && !self.disk.has_executed(id) && !committed(tx)
-        };
-        self.pool.iter().filter(waits).map(|(_, tx)| tx.clone()).collect()
+    /// Something to order, or a liar's wish to make a block of nothing.
+    pub fn would_build(&self) -> bool {
+        let empty = matches!(self.lie(), Some(Lie::Censor | Lie::Stall));
+        self.build.is_some() && (empty || !self.pool.is_empty())
     }
 
     /// Steps through everything that waits. The caller lets the effects out after the sync.
@@ -110,41 +101,47 @@ impl Node {
             self.wake = None;
             self.inbox.push(Event::Tick);
         }
-        let waiting = self.waiting();
+        self.inbox.push(Event::Work { pending: !self.pool.is_empty() });
+        self.build(now);
         let Some(machine) = &mut self.machine else { return };
-        self.inbox.push(Event::Work { pending: !waiting.is_empty() });
-        if let Some((view, parent, parent_time)) = self.build.filter(|_| !waiting.is_empty()) {
-            let time = now.max(parent_time.plus(1));
-            let txs = waiting.into_iter().take(self.block_txs);
-            let txs = txs.filter(|tx| tx.is_valid_at(time)).collect();
-            self.build = None;
-            self.inbox.push(Event::Built { view, parent, time, txs });
-        }
         let mut records = Vec::new();
         let mut effects = Vec::new();
         for event in std::mem::take(&mut self.inbox) {
-            if let Event::Message { message: ConsensusMessage::ViewChange(change), .. } = &event
-                && self.lie.is_some()
-            {
-                self.seen_changes.push((**change).clone());
+            if let (Some(liar), Event::Message { message, .. }) = (&mut self.liar, &event) {
+                liar.remember(message);
             }
             for effect in machine.step(now, event) {
                 match effect {
                     Effect::Persist(record) => {
                         if let Record::Block(block) = &record {
-                            self.ordered.extend(block.txs.iter().map(SignedTx::id));
+                            block.txs.iter().for_each(|tx| self.pool.ordered(&tx.id()));
                         }
                         records.push(record);
                     }
                     Effect::Returned(txs) => {
-                        for tx in txs {
-                            self.ordered.remove(&tx.id());
-                        }
+                        txs.iter().for_each(|tx| self.pool.returned(&tx.id()));
                     }
                     other => effects.push(other),
                 }
             }
         }
         self.turn = Some((records, effects));
+    }
+
+    fn build(&mut self, now: TimeMs) {
+        if !self.would_build() {
+            return;
+        }
+        let Some((view, parent, parent_time)) = self.build.take() else { return };
+        let earliest = parent_time.plus(1);
+        let time = match self.lie() {
+            Some(Lie::Race) => now.plus(DRIFT_MS_MAX).max(earliest),
+            Some(Lie::Stall) => earliest,
+            _ => now.max(earliest),
+        };
+        let censors = self.lie() == Some(Lie::Censor);
+        let passes = |tx: &&SignedTx| tx.is_valid_at(time) && !(censors && is_victim(tx));
+        let txs = self.pool.waiting().filter(passes).take(self.block_txs).cloned().collect();
+        self.inbox.push(Event::Built { view, parent, time, txs });
     }
 }

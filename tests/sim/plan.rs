@@ -1,39 +1,32 @@
 //! What a seed decides before the run starts: size, faults, liars, planted mistakes.
 
-use crate::dice::Dice;
+use crate::{
+    dice::Dice,
+    lie::{LIES, Lie, Mistake, SHARP_LIES, WorldFault},
+};
 use twinfold_consensus_planted::Planted;
 use twinfold_types::limits::WATERMARK_HEIGHTS;
 
-/// A mistake made on purpose, to prove that the checks see it: in every machine, or around them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mistake {
-    Machine(Planted),
-    World(WorldFault),
-}
+/// Sizes of committees and how often each is drawn: small ones show more for their time.
+const SEATS: [(usize, u64); 13] = [
+    (4, 40),
+    (5, 6),
+    (6, 6),
+    (7, 20),
+    (8, 4),
+    (9, 3),
+    (10, 6),
+    (11, 2),
+    (12, 2),
+    (13, 5),
+    (14, 1),
+    (15, 1),
+    (16, 4),
+];
+/// Messages of a height grow with the square of the seats: a run has about so many in all.
+const SEATS_SQUARED_HEIGHTS: u64 = 6_000;
 
-/// What a machine cannot help.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WorldFault {
-    /// One liar more than the committee bears.
-    OneLiarTooMany,
-    /// The disk acknowledges a sync and keeps nothing of it.
-    RecordsLost,
-    /// The driver lets messages out, and own votes back in, before the sync.
-    SpokenBeforeSync,
-}
-
-/// How a lying member lies. Its machine runs the honest program; what leaves it does not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lie {
-    /// Two blocks to two halves, and votes for whatever anyone proposes or votes for.
-    Equivocate,
-    /// Sends to some, not to others.
-    Withhold,
-    /// New views with another base to each, claims nothing.
-    Bases,
-}
-
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     pub seed: u64,
     pub seats: usize,
@@ -49,6 +42,13 @@ pub struct Plan {
     pub crashes: u64,
     pub kills_of_all: u64,
     pub partitions: u64,
+    /// Syncs that fail and end their process.
+    pub sync_failures: u64,
+    /// Longest sync, and that of the one disk that is slower than the others.
+    pub sync_ms_max: u64,
+    pub slow_sync_ms_max: u64,
+    /// How far a clock may be wrong.
+    pub skew_ms_max: u64,
     pub view_heights: u64,
     pub txs: usize,
     pub block_txs: usize,
@@ -57,45 +57,73 @@ pub struct Plan {
 }
 
 impl Plan {
-    pub fn new(seed: u64, mistake: Option<Mistake>) -> Self {
-        let planted = |planted| mistake == Some(Mistake::Machine(planted));
-        let too_many = mistake == Some(Mistake::World(WorldFault::OneLiarTooMany));
+    /// With a number of seats the seed draws everything but that.
+    pub fn new(seed: u64, seats: Option<usize>) -> Self {
         let mut dice = Dice::new(seed);
-        let seats = if dice.chance(25) { 7 } else { 4 };
-        let faults = (seats - 1) / 3;
-        let mut liars = if dice.chance(60) { dice.between(1, faults as u64) as usize } else { 0 };
-        if too_many {
-            liars = faults + 1;
-        }
-        let lies = [Lie::Equivocate, Lie::Withhold, Lie::Bases];
-        let first = dice.index(seats);
-        let liars = (0..liars).map(|i| {
-            let lie = if too_many { Lie::Equivocate } else { lies[dice.index(lies.len())] };
-            ((first + i) % seats, lie)
-        });
+        let drawn = draw_seats(&mut dice);
+        let seats = seats.unwrap_or(drawn);
+        let real_signatures = seed % 100 == 99;
+        let heights = (SEATS_SQUARED_HEIGHTS / (seats * seats) as u64).clamp(20, 400);
+        let txs = dice.between(heights / 2, heights);
         let mut plan = Self {
             seed,
             seats,
-            liars: liars.collect(),
-            mistake,
+            liars: draw_liars(seats, &LIES, &mut dice),
+            mistake: None,
             observer: dice.chance(25),
-            real_signatures: seed % 100 == 99,
-            faults_ms: dice.between(15_000, 45_000),
-            delay_ms_max: [20, 100, 400, 1_500][dice.index(4)],
-            drop_percent: [0, 2, 10, 25][dice.index(4)],
-            duplicate_percent: [0, 5, 20][dice.index(3)],
+            real_signatures,
+            faults_ms: dice.between(10_000, 45_000),
+            delay_ms_max: dice.pick(&[20, 20, 100, 400, 1_500]),
+            drop_percent: dice.pick(&[0, 2, 10, 25]),
+            duplicate_percent: dice.pick(&[0, 5, 20]),
             crashes: dice.between(0, 8),
             kills_of_all: dice.between(0, 3),
             partitions: dice.between(0, 4),
-            view_heights: [3, 10, 10_000][dice.index(3)],
-            txs: dice.between(20, 60) as usize,
-            block_txs: 3,
+            sync_failures: dice.pick(&[0, 0, 1, 4]),
+            sync_ms_max: dice.pick(&[2, 8, 8, 40]),
+            slow_sync_ms_max: dice.pick(&[8, 8, 100, 700]),
+            skew_ms_max: dice.pick(&[0, 300, 300, 900]),
+            view_heights: dice.pick(&[3, 10, 30, 10_000]),
+            txs: (if real_signatures { txs / 4 } else { txs }) as usize,
+            block_txs: dice.pick(&[1, 1, 1, 3]),
             checkpoints_lost: false,
         };
-        if dice.chance(5) || planted(Planted::WatermarkIgnored) {
+        if dice.chance(5) && seats <= 7 {
             plan.lose_checkpoints();
         }
+        if plan.liars.iter().any(|(_, lie)| *lie == Lie::Censor) {
+            plan.view_heights = plan.view_heights.min(10);
+        }
         plan
+    }
+
+    /// A small network with a mistake in it, and lies that make the most of it.
+    pub fn with_mistake(seed: u64, mistake: Mistake) -> Self {
+        let mut dice = Dice::new(seed ^ 0x6d69_7374);
+        let seats = if dice.chance(25) { 7 } else { 4 };
+        let mut plan = Self::new(seed, Some(seats));
+        plan.mistake = Some(mistake);
+        plan.real_signatures = false;
+        plan.liars = draw_liars(seats, &SHARP_LIES, &mut dice);
+        plan.txs = dice.between(20, 60) as usize;
+        plan.delay_ms_max = dice.pick(&[20, 100, 400, 1_500]);
+        plan.block_txs = 3;
+        (plan.sync_ms_max, plan.slow_sync_ms_max) = (8, 8);
+        match mistake {
+            Mistake::World(WorldFault::OneLiarTooMany) => plan.add_liar(Lie::Equivocate),
+            Mistake::World(WorldFault::OneTwinTooMany) => plan.add_liar(Lie::Twins),
+            Mistake::World(WorldFault::FailedSyncIgnored) => plan.sync_failures = 8,
+            Mistake::Machine(Planted::WatermarkIgnored) => plan.lose_checkpoints(),
+            _ => {}
+        }
+        plan
+    }
+
+    /// One more than the committee bears, all of one kind.
+    fn add_liar(&mut self, lie: Lie) {
+        let first = self.seed as usize;
+        let count = (self.seats - 1) / 3 + 1;
+        self.liars = (0..count).map(|i| ((first + i) % self.seats, lie)).collect();
     }
 
     /// More blocks than the watermark allows above one checkpoint, on a network that is fast
@@ -104,6 +132,7 @@ impl Plan {
         self.checkpoints_lost = true;
         (self.txs, self.block_txs) = (WATERMARK_HEIGHTS as usize + 40, 1);
         (self.delay_ms_max, self.drop_percent, self.kills_of_all) = (20, 0, 0);
+        (self.sync_ms_max, self.slow_sync_ms_max) = (8, 8);
     }
 
     pub fn planted(&self) -> Option<Planted> {
@@ -113,7 +142,30 @@ impl Plan {
         }
     }
 
-    pub fn lie(&self, node: usize) -> Option<Lie> {
-        self.liars.iter().find(|(liar, _)| *liar == node).map(|(_, lie)| *lie)
+    pub fn has(&self, fault: WorldFault) -> bool {
+        self.mistake == Some(Mistake::World(fault))
     }
+
+    pub fn lie(&self, seat: usize) -> Option<Lie> {
+        self.liars.iter().find(|(liar, _)| *liar == seat).map(|(_, lie)| *lie)
+    }
+}
+
+fn draw_seats(dice: &mut Dice) -> usize {
+    let mut draw = dice.between(0, SEATS.iter().map(|(_, weight)| weight).sum::<u64>() - 1);
+    for (seats, weight) in SEATS {
+        match draw.checked_sub(weight) {
+            Some(rest) => draw = rest,
+            None => return seats,
+        }
+    }
+    4
+}
+
+/// In most runs some lie, as many as the committee bears at most.
+fn draw_liars(seats: usize, lies: &[Lie], dice: &mut Dice) -> Vec<(usize, Lie)> {
+    let faults = (seats - 1) / 3;
+    let count = if dice.chance(70) { dice.between(1, faults as u64) as usize } else { 0 };
+    let first = dice.index(seats);
+    (0..count).map(|i| ((first + i) % seats, dice.pick(lies))).collect()
 }

@@ -2,7 +2,8 @@
 //! that it breaks. What else breaks on the way does not count.
 
 use crate::{
-    plan::{Mistake, Plan, WorldFault},
+    lie::{Mistake, WorldFault},
+    plan::Plan,
     world::{World, is_watched},
 };
 use twinfold_consensus_planted::Planted;
@@ -10,7 +11,7 @@ use twinfold_consensus_planted::Planted;
 /// Runs seeds until the mistake shows.
 fn is_found(mistake: Mistake, seeds: u64, promises: &'static [&'static str]) {
     let found = (0..seeds).find_map(|seed| {
-        let world = World::new(Plan::new(seed, Some(mistake)), false).watching(promises);
+        let world = World::new(Plan::with_mistake(seed, mistake), false).watching(promises);
         let failure = world.run().err()?;
         is_watched(promises, &failure).then_some((seed, failure))
     });
@@ -30,6 +31,16 @@ fn in_machine(planted: Planted, seeds: u64, promises: &'static [&'static str]) {
 #[test]
 fn one_liar_too_many_breaks_agreement() {
     in_world(WorldFault::OneLiarTooMany, 200, &["agreement"]);
+}
+
+#[test]
+fn one_pair_of_twins_too_many_breaks_agreement() {
+    in_world(WorldFault::OneTwinTooMany, 400, &["agreement"]);
+}
+
+#[test]
+fn going_on_after_a_failed_sync_is_seen() {
+    in_world(WorldFault::FailedSyncIgnored, 20, &["synced"]);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use twinfold_types::{
     Action, Block, Committee, Digest, Epoch, Header, SecretKey, SignedTx, TimeMs, View,
     block::body_digest,
     genesis::Genesis,
+    limits,
     key::{Signer, Statement},
     tx::TxBody,
     vote::{Certificate, CheckpointCertificate, VoteBody, VoteKind},
@@ -57,6 +58,7 @@ impl Forge {
         let head = self.reader.head();
         let header = Header {
             chain: self.chain,
+            protocol: limits::PROTOCOL_VERSION,
             epoch: Epoch(0),
             height: head.height.next(),
             parent: head.digest,

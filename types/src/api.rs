@@ -7,7 +7,10 @@
 //! | `GET /v1/status` | [`StatusView`] |
 //! | `GET /v1/genesis` | the genesis file |
 //! | `GET /v1/checkpoint` | `TrustedCheckpoint`, the file that a joining node is given |
-//! | `GET /v1/validators` | `[ValidatorView]` |
+//! | `GET /v1/validators` | `[ValidatorView]`: seats in their order, then candidates by rank |
+//! | `GET /v1/epochs?from=E&limit=N` | `[EpochView]`, oldest first; the running one is the last |
+//! | `GET /v1/stake/{member}` | [`StakeView`] |
+//! | `GET /v1/stake-params` | `StakeParams` |
 //! | `GET /v1/blocks?before=H&limit=N` | `[BlockSummary]`, newest first |
 //! | `GET /v1/blocks/{height}` | [`BlockView`] |
 //! | `POST /v1/txs` (canonical encoding, `application/octet-stream`) | [`TxStatus`] |
@@ -26,12 +29,13 @@
 //! | `GET /v1/events?after=CURSOR` | server-sent events, [`EventView`] each |
 
 use crate::{
-    ClusterId, Digest, Epoch, Event, Height, PublicKey, Receipt, RoundNumber, SeatIndex, TaskId,
-    TimeMs, TxId, View,
+    ClusterId, Committee, Digest, Epoch, Event, Height, PublicKey, Receipt, RoundNumber, SeatIndex,
+    Stake, TaskId, TimeMs, TxId, View,
     model::{ModelId, ModelRecord},
     round::{Entry, Metrics, Round},
+    stake::Jail,
     task::{TaskSpec, TaskStatus},
-    vote::Checkpoint,
+    vote::{Checkpoint, CheckpointCertificate},
 };
 use serde::{Deserialize, Serialize};
 
@@ -179,15 +183,71 @@ view! {
         /// Newest committed height the peer told of.
         height: Option<Height>,
     }
+    /// Who holds a seat in the running epoch, or may hold one in the next.
     ValidatorView {
-        seat: SeatIndex,
+        /// None for a candidate without a seat.
+        seat: Option<SeatIndex>,
+        /// Place among the candidates by stake, from 1; none for one that is a candidate no longer.
+        rank: Option<u32>,
         name: String,
         organisation: String,
+        /// The member.
+        validator: PublicKey,
+        /// Consensus key: the seat's in this epoch, or what the candidate declared.
         key: PublicKey,
         peer: String,
         /// Whether this node is connected to it (always for itself).
         connected: bool,
         leader: bool,
+        /// All stake behind it, and what of that is its own.
+        stake: Stake,
+        own_stake: Stake,
+        /// Thousandths of its rewards that it keeps before its delegators share the rest.
+        commission_permille: u16,
+        /// Whether it wants a seat from the next election on.
+        ready: bool,
+        /// Why it will not be elected, if so.
+        jail: Option<Jail>,
+        /// Checkpoints of the running epoch that stand on the chain, and those this seat signed.
+        checkpoints: Option<u32>,
+        signed: Option<u32>,
+        /// Where it said that others dial it: consensus and payload connection.
+        addresses: Option<(String, String)>,
+    }
+    /// An epoch: what a client needs to follow the committees from genesis on.
+    EpochView {
+        committee: Committee,
+        /// Members who hold a seat in it and held none in the epoch before.
+        joined: Vec<PublicKey>,
+        /// Members who held a seat in the epoch before and hold none in it.
+        left: Vec<PublicKey>,
+        /// What its last height came to, signed by its committee: it names the next one. None
+        /// while the epoch runs.
+        end: Option<CheckpointCertificate>,
+    }
+    /// What a member owns.
+    StakeView {
+        member: PublicKey,
+        name: String,
+        free: Stake,
+        delegated: Vec<DelegationView>,
+        unbonding: Vec<UnbondingView>,
+    }
+    DelegationView {
+        validator: PublicKey,
+        name: String,
+        /// What its part of the validator's pool is worth now.
+        worth: Stake,
+    }
+    /// Undelegated, and not free yet.
+    UnbondingView {
+        validator: PublicKey,
+        name: String,
+        /// Epoch in which it was undelegated.
+        epoch: Epoch,
+        worth: Stake,
+        /// None while that epoch has not ended.
+        free_at: Option<TimeMs>,
     }
     BlockSummary {
         height: Height,

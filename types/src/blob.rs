@@ -48,6 +48,14 @@ impl BlobId {
         Digest::of(Tag::Blob, self)
     }
 
+    /// Whether content is what a digest names, as whole copies for a committee of any size: a blob
+    /// keeps the number of seats that it was stored for.
+    pub fn is_whole_copy(content: &[u8], digest: &BlobDigest) -> bool {
+        let hash = Digest(*blake3::hash(content).as_bytes());
+        let length = content.len() as u64;
+        (1..=limits::SEATS_MAX).any(|n| Self::of_whole_copies(length, hash, n).digest() == *digest)
+    }
+
     /// Whether the identity is one that this version can store: whole copies
     /// only, at most the size limit, root consistent.
     pub fn is_supported(&self) -> bool {

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
     pub chain: Digest,
+    /// Version of the rules: the epoch's.
+    pub protocol: u32,
     pub epoch: Epoch,
     pub height: Height,
     /// Digest of the parent's header; the genesis digest at height 1.

@@ -8,11 +8,12 @@ use crate::{
     limits,
     member::{Member, Role},
     quorum::Seat,
+    stake::{Stake, StakeParams},
 };
 use serde::{Deserialize, Serialize};
 
 /// Format version of genesis and of everything under it.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// A validator of the first committee.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +30,8 @@ pub struct GenesisValidator {
     pub address: String,
     /// Multiaddress of the payload connection.
     pub payload_address: String,
+    /// What it has bonded to itself.
+    pub stake: Stake,
 }
 
 /// Parameters that the state carries.
@@ -39,6 +42,7 @@ pub struct ChainParams {
     pub threshold: u32,
     /// Trainers an organisation may have unless the admins set another number.
     pub trainer_quota: u32,
+    pub stake: StakeParams,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +56,8 @@ pub struct Genesis {
     pub validators: Vec<GenesisValidator>,
     /// Everyone else: admins, operators, trainers, auditors.
     pub members: Vec<Member>,
+    /// Free stake of members, ascending by key.
+    pub balances: Vec<(PublicKey, Stake)>,
     /// Fewer than four validators tolerate no fault; must be asked for.
     pub unsafe_size: bool,
 }
@@ -72,20 +78,41 @@ pub enum GenesisError {
     Threshold { admins: usize, threshold: u32 },
     #[error("the chain's name takes 1 to 128 bytes")]
     Name,
+    #[error("stake: {0}")]
+    Stake(&'static str),
 }
 
 impl Genesis {
+    /// Reads a genesis file, which may still be incomplete: [`Genesis::check`] says. One of
+    /// another format is refused by its number, before its fields are looked at.
+    pub fn from_json(text: &str) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Format {
+            format: u32,
+        }
+        let fault = |error: serde_json::Error| format!("not a genesis file: {error}");
+        let Format { format } = serde_json::from_str(text).map_err(fault)?;
+        if format != FORMAT_VERSION {
+            let other = GenesisError::Format { found: format };
+            return Err(format!(
+                "{other}. A chain keeps the format it began with: use the program of its version, \
+                 or make a new chain with `twinfold-node genesis new`"
+            ));
+        }
+        serde_json::from_str(text).map_err(fault)
+    }
+
     /// The chain's identity; operators compare it.
     pub fn digest(&self) -> Digest {
         Digest::of(Tag::Genesis, self)
     }
 
     pub fn committee(&self) -> Committee {
-        let seat = |validator: &GenesisValidator| Seat {
-            key: validator.key,
-            organisation: validator.organisation.clone(),
-        };
-        Committee::new(Epoch(0), self.validators.iter().map(seat).collect())
+        let seat = |validator: &GenesisValidator| Seat::of(validator.key, &validator.organisation);
+        Committee {
+            ends: self.time.plus(self.params.stake.epoch_ms),
+            ..Committee::new(Epoch(0), self.validators.iter().map(seat).collect())
+        }
     }
 
     /// Every member: validators first, then the rest.
@@ -114,12 +141,37 @@ impl Genesis {
             return Err(GenesisError::Size { found: seats });
         }
         self.check_members()?;
+        self.check_stake()?;
         let admins = self.members.iter().filter(|member| member.has(Role::Admin)).count();
         let threshold = self.params.threshold;
         if threshold == 0 || threshold as usize > admins {
             return Err(GenesisError::Threshold { admins, threshold });
         }
         Ok(())
+    }
+
+    fn check_stake(&self) -> Result<(), GenesisError> {
+        if let Some(fault) = self.params.stake.fault() {
+            return Err(GenesisError::Stake(fault));
+        }
+        if !self.balances.is_sorted_by(|a, b| a.0 < b.0) {
+            return Err(GenesisError::Stake(
+                "balances stand in ascending order of keys, none twice",
+            ));
+        }
+        let members = self.all_members();
+        if !self.balances.iter().all(|(key, _)| members.iter().any(|member| member.key == *key)) {
+            return Err(GenesisError::Stake("a balance belongs to no member"));
+        }
+        if self.validators.iter().any(|validator| validator.stake < self.params.stake.stake_min) {
+            return Err(GenesisError::Stake("a validator has less than the minimum"));
+        }
+        let amounts = self.validators.iter().map(|validator| validator.stake);
+        let mut amounts = amounts.chain(self.balances.iter().map(|(_, amount)| *amount));
+        match amounts.try_fold(Stake(0), Stake::plus) {
+            Some(_) => Ok(()),
+            None => Err(GenesisError::Stake("all stake together is more than 64 bits hold")),
+        }
     }
 
     fn check_members(&self) -> Result<(), GenesisError> {

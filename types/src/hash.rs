@@ -55,6 +55,9 @@ pub enum Tag {
     FoldTurn,
     JournalFrame,
     TrustedCheckpoint,
+    LeaderOrder,
+    Checkpoint,
+    FoldResult,
 }
 
 impl Tag {
@@ -76,6 +79,9 @@ impl Tag {
             Tag::FoldTurn => "twinfold 1 fold turn",
             Tag::JournalFrame => "twinfold 1 journal frame",
             Tag::TrustedCheckpoint => "twinfold 1 trusted checkpoint",
+            Tag::LeaderOrder => "twinfold 1 leader order",
+            Tag::Checkpoint => "twinfold 1 checkpoint",
+            Tag::FoldResult => "twinfold 1 fold result",
         }
     }
 }

@@ -32,6 +32,7 @@ pub enum Purpose {
     StorageReceipt,
     FoldResult,
     Upload,
+    ConsensusKey,
 }
 
 /// The digest that a signer signs. Only [`statement`] makes one.

@@ -34,16 +34,13 @@ pub const SUBTREE_BYTES_MAX: usize = 1 << 20;
 /// a transaction makes at most a few times its own size.
 pub const SUBTREE_ANSWER_BYTES_MAX: usize = 4 << 20;
 
-/// A checkpoint from which a node may join unless its operator asks for an older one. Whoever signed
-/// it must still have something to lose: the keys of those who left long ago may sign anything.
-pub const JOIN_AGE_MS_MAX: u64 = 14 * 24 * 3_600 * 1_000;
 /// Blocks in one answer to a node that joins.
 pub const JOIN_BLOCKS_MAX: usize = 256;
 /// An answer with such blocks: as many as are below the limit of catching up, or one.
 pub const JOIN_ANSWER_BYTES_MAX: usize = SYNC_BYTES_MAX + 2 * BLOCK_BYTES_MAX;
-/// A checkpoint file for joining, or an anchor on the wire: a certificate of 100 seats, the edge
-/// of an audit log of any size, and the statements of every admin.
-pub const CHECKPOINT_FILE_BYTES_MAX: usize = 1 << 20;
+/// A checkpoint file for joining, or an anchor on the wire: a committee and a certificate for
+/// each epoch that has ended, up to 20 kB each, and the edge of an audit log of any size.
+pub const CHECKPOINT_FILE_BYTES_MAX: usize = 16 << 20;
 
 /// Seats in a committee: certificates are lists of signatures.
 pub const SEATS_MAX: usize = 100;
@@ -58,6 +55,31 @@ pub const PIPELINE_HEIGHTS: u64 = 4;
 pub const CHECKPOINT_INTERVAL_HEIGHTS: u64 = 16;
 /// How far a header's time may run ahead of a voter's clock.
 pub const DRIFT_MS_MAX: u64 = 2_000;
+
+/// Version of the rules of execution and agreement that this program follows; an epoch with a
+/// later one stops it.
+pub const PROTOCOL_VERSION: u32 = 1;
+/// Shortest epoch, in block time: an election is not free.
+pub const EPOCH_MS_MIN: u64 = 1_000;
+/// Longest unbonding time.
+pub const UNBONDING_MS_MAX: u64 = 366 * 24 * 3_600 * 1_000;
+/// Epochs whose undelegated stake is on its way at once: a slash reaches into each, and
+/// evidence about each is taken at most as long.
+pub const UNBONDING_EPOCHS_MAX: u64 = 4_096;
+/// Checkpoint heights of the running epoch, the newest, whose signatures are still taken: more
+/// than one leader's view orders, so that none can keep a seat's signatures out for good.
+pub const ATTESTED_HEIGHTS_MAX: u64 = 4_096;
+/// A seat is judged by the checkpoints it signed only when there were so many.
+pub const JUDGED_CHECKPOINTS_MIN: u32 = 4;
+/// Past epochs that are forgotten in one block; the rest go with the next epoch.
+pub const EPOCHS_FORGOTTEN_MAX: usize = 16;
+/// When the admins end an epoch early, it ends so many heights after the block that says so:
+/// nobody may vote so far ahead without having executed that block.
+pub const EPOCH_END_HEIGHTS: u64 = WATERMARK_HEIGHTS;
+/// While an epoch is to end at a height, empty blocks lead there, this far apart.
+pub const TICK_MS: u64 = 10;
+/// Undelegations that become free in one block; the rest follow in the next.
+pub const RELEASES_MAX: usize = 256;
 
 /// First time-out of a view.
 pub const VIEW_TIMEOUT_MS_FIRST: u64 = 1_000;
@@ -111,6 +133,8 @@ pub const ROUND_DEADLINE_MS_MAX: u64 = 30 * 24 * 3_600 * 1_000;
 pub const EXTENSIONS_MAX: u32 = 100;
 /// Length of names of members, organisations, tasks, models and tensors.
 pub const NAME_BYTES_MAX: usize = 128;
+/// A multiaddress that a validator declares: a name of 100 letters with its port fits.
+pub const ADDRESS_BYTES_MAX: usize = 128;
 /// Members of one chain: bounds genesis and the member list.
 pub const MEMBERS_MAX: usize = 10_000;
 /// A genesis file.
@@ -155,4 +179,5 @@ const _: () = {
     assert!(DRIFT_MS_MAX < TX_VALIDITY_MS_MAX);
     assert!(WATERMARK_HEIGHTS < BLOCKS_KEPT_MIN);
     assert!(JOIN_ANSWER_BYTES_MAX <= DECODE_BYTES_MAX);
+    assert!(ATTESTED_HEIGHTS_MAX * CHECKPOINT_INTERVAL_HEIGHTS > VIEW_HEIGHTS_MAX);
 };

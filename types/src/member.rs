@@ -1,7 +1,10 @@
 //! Who may do what: members, their roles, organisations, and the proposals by
 //! which m of n admins change them.
 
-use crate::{PublicKey, TimeMs, TxId, limits};
+use crate::{
+    PublicKey, TimeMs, TxId, limits,
+    stake::{Stake, StakeParams},
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -71,6 +74,21 @@ pub enum AdminAction {
     },
     /// Signatures a proposal needs from now on.
     SetThreshold(u32),
+    /// Makes stake and gives it to a member.
+    GrantStake {
+        member: PublicKey,
+        amount: Stake,
+    },
+    /// Rules of stake and election from now on; the length of an epoch from the next one on.
+    SetStakeParams(StakeParams),
+    /// Ends the epoch early: an election is held.
+    EndEpoch,
+    /// Keeps a validator out of every election, and ends the epoch early.
+    Expel(PublicKey),
+    /// Lets a validator that was guilty or expelled be elected again.
+    Readmit(PublicKey),
+    /// Version of the rules from the next epoch on: programs that do not know it stop there.
+    SetProtocol(u32),
 }
 
 /// An admin action on its way; it is carried out by the signature that makes m.

@@ -49,12 +49,29 @@ pub enum ConsensusMessage {
     Signed(Box<Signed>),
 }
 
-/// The newest of each kind that one seat was seen to sign in this epoch.
+/// The newest of each kind that one seat was seen to sign in an epoch.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signed {
+    /// In which the sender stands.
+    pub epoch: Epoch,
     pub vote: Option<Vote>,
     pub view_change: Option<ViewChangeHeader>,
     pub checkpoint: Option<CheckpointVote>,
+}
+
+impl ConsensusMessage {
+    /// The epoch whose committee can make sense of it, where it is of one.
+    pub fn epoch(&self) -> Option<Epoch> {
+        match self {
+            ConsensusMessage::PrePrepare { vote, .. } | ConsensusMessage::Vote(vote) => {
+                Some(vote.body.epoch)
+            }
+            ConsensusMessage::ViewChange(change) => Some(change.header.body.epoch),
+            ConsensusMessage::NewView(new_view) => Some(new_view.body.epoch),
+            ConsensusMessage::Checkpoint(vote) => Some(vote.checkpoint.epoch),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

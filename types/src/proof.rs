@@ -1,13 +1,15 @@
 //! Proofs and their verification, without I/O: what an auditor holds against
 //! nothing but the genesis file.
 //!
-//! The chain of trust: genesis names the committee; the committee's quorum signs
-//! a checkpoint (state root, audit root); the state root proves values, the audit
-//! root proves receipts; a receipt names a transaction; its signature names a key.
+//! The chain of trust: genesis names the first committee; each epoch's committee names the
+//! next one; a committee's quorum signs a checkpoint (state root, audit root); the state root
+//! proves values, the audit root proves receipts; a receipt names a transaction; its signature
+//! names a key.
 
 use crate::{
     Committee, Digest, Receipt, SignedTx, codec,
     genesis::Genesis,
+    handover::{Trail, TrailError},
     key::StrictEd25519,
     merkle,
     state_key::StateKey,
@@ -58,6 +60,8 @@ pub struct AuditProof {
 pub struct Bundle {
     pub format: u32,
     pub chain: Digest,
+    /// From the first committee to the checkpoint's.
+    pub trail: Trail,
     pub checkpoint: CheckpointCertificate,
     /// Transactions with their receipts' proofs.
     pub transactions: Vec<(SignedTx, AuditProof)>,
@@ -70,6 +74,8 @@ pub enum ProofError {
     WrongChain { bundle: Digest, genesis: Digest },
     #[error("format {0} is not known to this program")]
     Format(u32),
+    #[error("the way from genesis to the checkpoint's committee: {0}")]
+    Trail(#[from] TrailError),
     #[error("the checkpoint's certificate: {0}")]
     Checkpoint(#[from] CertificateError),
     #[error("the value of state key {key} is not under the checkpoint's state root: {reason}")]
@@ -118,7 +124,9 @@ impl Bundle {
         if self.chain != chain {
             return Err(ProofError::WrongChain { bundle: self.chain, genesis: chain });
         }
-        self.verify_under(&chain, &genesis.committee())
+        let first = genesis.committee().digest();
+        let committee = self.trail.follow(&chain, &first, &StrictEd25519)?;
+        self.verify_under(&chain, committee)
     }
 
     fn verify_under(&self, chain: &Digest, committee: &Committee) -> Result<(), ProofError> {

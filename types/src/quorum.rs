@@ -4,7 +4,7 @@
 //! at least 2(n−f)−n > f seats, one of them honest. A *weak quorum* is f+1 seats:
 //! one of them is honest.
 
-use crate::{Digest, Epoch, PublicKey, SeatIndex, hash::Tag};
+use crate::{Digest, Epoch, Header, Height, PublicKey, SeatIndex, TimeMs, hash::Tag, limits};
 use serde::{Deserialize, Serialize};
 
 /// Seats that may lie.
@@ -22,27 +22,56 @@ pub const fn weak_quorum(n: usize) -> usize {
     faults(n) + 1
 }
 
+/// Seats of one organisation in a committee of so many: it must not be able to stop the others.
+pub const fn organisation_seats_max(seats: usize) -> usize {
+    if faults(seats) == 0 { 1 } else { faults(seats) }
+}
+
 /// One seat: equal to every other, one vote.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Seat {
+    /// The member who holds it.
+    pub validator: PublicKey,
+    /// What it signs with in this epoch.
     pub key: PublicKey,
     pub organisation: String,
 }
 
-/// The seats of one epoch, in seat order. `order[view mod n]` leads a view.
+impl Seat {
+    /// Of a validator that signs with its member key.
+    pub fn of(validator: PublicKey, organisation: &str) -> Self {
+        Self { validator, key: validator, organisation: organisation.into() }
+    }
+}
+
+/// An epoch: its seats in seat order, where it begins and when it ends. `order[view mod n]`
+/// leads a view.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Committee {
     pub epoch: Epoch,
     pub seats: Vec<Seat>,
     pub order: Vec<SeatIndex>,
+    /// The last height of the epoch before; 0 for the first.
+    pub anchor: Height,
+    /// The first block of this time or later is the epoch's last, unless the admins end it before.
+    pub ends: TimeMs,
+    /// Version of the rules that its blocks follow.
+    pub protocol: u32,
 }
 
 impl Committee {
-    /// Seats in the given order, leaders in the same order.
+    /// The first epoch: seats in the given order, leaders in the same order, without an end.
     pub fn new(epoch: Epoch, seats: Vec<Seat>) -> Self {
         let order = (0..seats.len() as u16).map(SeatIndex).collect();
-        Self { epoch, seats, order }
+        let (anchor, ends) = (Height(0), TimeMs(u64::MAX));
+        Self { epoch, seats, order, anchor, ends, protocol: limits::PROTOCOL_VERSION }
+    }
+
+    /// Whether a block is the epoch's last by its time: none may stand on it in this epoch.
+    pub fn is_last(&self, header: &Header) -> bool {
+        header.time >= self.ends
     }
 
     pub fn size(&self) -> usize {
@@ -65,13 +94,20 @@ impl Committee {
         Digest::of(Tag::Committee, self)
     }
 
+    /// What a seat signs with.
     pub fn key(&self, seat: SeatIndex) -> Option<&PublicKey> {
         self.seats.get(seat.index()).map(|seat| &seat.key)
     }
 
-    pub fn seat_of(&self, key: &PublicKey) -> Option<SeatIndex> {
-        let index = self.seats.iter().position(|seat| seat.key == *key)?;
+    /// The seat that a member holds.
+    pub fn seat_of(&self, validator: &PublicKey) -> Option<SeatIndex> {
+        let index = self.seats.iter().position(|seat| seat.validator == *validator)?;
         Some(SeatIndex(index as u16))
+    }
+
+    /// The member who holds a seat.
+    pub fn validator(&self, seat: SeatIndex) -> Option<&PublicKey> {
+        self.seats.get(seat.index()).map(|seat| &seat.validator)
     }
 
     /// The leader of a view. The committee is never empty.

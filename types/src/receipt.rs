@@ -2,9 +2,11 @@
 //! the entries of the audit log. Codes are numbers; texts live here only.
 
 use crate::{
-    ClusterId, Height, PublicKey, TaskId, TimeMs, TxId,
+    ClusterId, Epoch, Height, PublicKey, Stake, TaskId, TimeMs, TxId,
+    evidence::Offence,
     model::{Level, ModelId},
     round::{RoundKey, VoidReason},
+    stake::Jail,
 };
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +69,20 @@ codes! {
     FoldMismatch = 52, "the fold result does not fit the round's list";
     ModelInvalid = 60, "the model's tensors or size are refused";
     ModelExists = 61, "the model is already published";
+    StakeTooLittle = 70, "there is not so much stake";
+    StakeTooMuch = 71, "there would be more stake than 64 bits hold";
+    CandidateUnknown = 72, "no such validator";
+    DeclarationInvalid = 73, "the commission is above 1,000 thousandths, the new key weak, taken or not its holder's, or an address empty or long";
+    NotJailed = 74, "the validator is not jailed";
+    JailedStill = 75, "the validator is jailed still: for longer, or until the admins let it out";
+    StakeParamsInvalid = 76, "the rules of stake contradict one another";
+    EpochEnding = 77, "the epoch is ending already";
+    EvidenceInvalid = 78, "the evidence does not hold";
+    EvidenceOld = 79, "the evidence is of an epoch that is too long past";
+    EvidenceKnown = 80, "the validator was punished for this already";
+    AttestationInvalid = 81, "the checkpoint is not one of this epoch, or a signature is wrong";
+    AttestationKnown = 82, "these signatures stand on the chain already";
+    ProtocolInvalid = 83, "the version of the rules is not above the running one";
 }
 
 /// A fact that execution established.
@@ -173,6 +189,70 @@ pub enum Event {
     ModelPublished {
         model: ModelId,
         name: String,
+    },
+    StakeGranted {
+        member: PublicKey,
+        amount: Stake,
+    },
+    StakeTransferred {
+        from: PublicKey,
+        to: PublicKey,
+        amount: Stake,
+    },
+    Delegated {
+        delegator: PublicKey,
+        validator: PublicKey,
+        amount: Stake,
+    },
+    Undelegated {
+        delegator: PublicKey,
+        validator: PublicKey,
+        amount: Stake,
+    },
+    /// Undelegated stake is free now.
+    StakeFreed {
+        delegator: PublicKey,
+        validator: PublicKey,
+        amount: Stake,
+    },
+    /// A candidate said what it wants, keeps and signs with.
+    CandidateDeclared {
+        validator: PublicKey,
+        ready: bool,
+    },
+    /// Its pool and its unbonding stake lost so much together.
+    Slashed {
+        validator: PublicKey,
+        epoch: Epoch,
+        offence: Offence,
+        burnt: Stake,
+    },
+    Jailed {
+        validator: PublicKey,
+        jail: Jail,
+    },
+    LetOut {
+        validator: PublicKey,
+    },
+    Rewarded {
+        validator: PublicKey,
+        amount: Stake,
+        /// Of that, what it keeps before its delegators share the rest.
+        commission: Stake,
+    },
+    StakeParamsSet,
+    ProtocolSet {
+        version: u32,
+    },
+    /// The admins end the epoch early, after this height.
+    EpochEnding {
+        at: Height,
+    },
+    /// The last block of an epoch elected the next one's committee.
+    EpochEnded {
+        epoch: Epoch,
+        joined: Vec<PublicKey>,
+        left: Vec<PublicKey>,
     },
 }
 

@@ -3,8 +3,10 @@
 //! that a range scan lists in natural order. The tree hashes the whole key.
 
 use crate::{
-    ClusterId, Digest, PublicKey, RoundNumber, TaskId, TimeMs, TxId, model::ModelId,
-    round::RoundKey,
+    ClusterId, Digest, Epoch, Height, PublicKey, RoundNumber, TaskId, TimeMs, TxId,
+    evidence::Offence,
+    model::ModelId,
+    round::{FoldJob, RoundKey},
 };
 
 /// A key of the state.
@@ -18,6 +20,11 @@ impl StateKey {
 
     pub fn into_bytes(self) -> Vec<u8> {
         self.0
+    }
+
+    /// A key that a scan of the state named.
+    pub fn of_row(bytes: Vec<u8>) -> Self {
+        Self(bytes)
     }
 
     fn new(prefix: Prefix, parts: &[&[u8]]) -> Self {
@@ -38,6 +45,20 @@ pub enum Prefix {
     TrainerCount = 5,
     Proposal = 6,
     ProposalLapse = 7,
+    Epoch = 8,
+    PastEpoch = 9,
+    EpochEnd = 10,
+    Protocol = 11,
+    Attested = 12,
+    Participation = 13,
+    Balance = 40,
+    StakeTotal = 41,
+    Candidate = 42,
+    Delegation = 43,
+    Unbonding = 44,
+    UnbondingShares = 45,
+    UnbondingDue = 46,
+    Punished = 47,
     Task = 16,
     TaskName = 17,
     Cluster = 18,
@@ -46,13 +67,14 @@ pub enum Prefix {
     Enrolment = 21,
     Deadline = 22,
     ClusterVersion = 23,
+    FoldResult = 24,
     Model = 32,
     PublishedName = 33,
     PublishedCount = 34,
 }
 
 impl Prefix {
-    const ALL: [Prefix; 18] = [
+    const ALL: [Prefix; 33] = [
         Prefix::Params,
         Prefix::Member,
         Prefix::MemberCount,
@@ -60,6 +82,20 @@ impl Prefix {
         Prefix::TrainerCount,
         Prefix::Proposal,
         Prefix::ProposalLapse,
+        Prefix::Epoch,
+        Prefix::PastEpoch,
+        Prefix::EpochEnd,
+        Prefix::Protocol,
+        Prefix::Attested,
+        Prefix::Participation,
+        Prefix::Balance,
+        Prefix::StakeTotal,
+        Prefix::Candidate,
+        Prefix::Delegation,
+        Prefix::Unbonding,
+        Prefix::UnbondingShares,
+        Prefix::UnbondingDue,
+        Prefix::Punished,
         Prefix::Task,
         Prefix::TaskName,
         Prefix::Cluster,
@@ -68,6 +104,7 @@ impl Prefix {
         Prefix::Enrolment,
         Prefix::Deadline,
         Prefix::ClusterVersion,
+        Prefix::FoldResult,
         Prefix::Model,
         Prefix::PublishedName,
         Prefix::PublishedCount,
@@ -158,6 +195,20 @@ pub fn cluster_version(task: &TaskId, cluster: ClusterId, version: u64) -> State
     StateKey::new(Prefix::ClusterVersion, &[&task.0.0, &cluster, &version])
 }
 
+/// `Digest` of the fold result that the ledger took for a job: what others signed is compared
+/// with it.
+pub fn fold_result(job: &FoldJob) -> StateKey {
+    match job {
+        FoldJob::Round(key) => {
+            let [task, cluster, round] = round_parts(key);
+            StateKey::new(Prefix::FoldResult, &[&[0], &task, &cluster, &round])
+        }
+        FoldJob::Merge { task, number } => {
+            StateKey::new(Prefix::FoldResult, &[&[1], &task.0.0, &number.to_be_bytes()])
+        }
+    }
+}
+
 /// `()`: a collecting round, by its deadline.
 pub fn deadline(at: TimeMs, key: &RoundKey) -> StateKey {
     let [task, cluster, round] = round_parts(key);
@@ -198,6 +249,143 @@ pub fn published_name(name: &str) -> StateKey {
 /// `u64`: published models so far, which is the next one's version.
 pub fn published_count() -> StateKey {
     StateKey::new(Prefix::PublishedCount, &[])
+}
+
+/// [`crate::Committee`] of the running epoch; after an epoch's last block, of the next.
+pub fn epoch() -> StateKey {
+    StateKey::new(Prefix::Epoch, &[])
+}
+
+/// `(Committee, TimeMs)`: an epoch that has ended, and the time of its last block. Kept while
+/// evidence about it is taken, the newest in any case.
+pub fn past_epoch(epoch: Epoch) -> StateKey {
+    StateKey::new(Prefix::PastEpoch, &[&epoch.0.to_be_bytes()])
+}
+
+/// Reads a key made by [`past_epoch`] back.
+pub fn parse_past_epoch(key: &[u8]) -> Option<Epoch> {
+    let epoch = key.strip_prefix(&[Prefix::PastEpoch as u8])?;
+    Some(Epoch(u64::from_be_bytes(epoch.try_into().ok()?)))
+}
+
+/// `Height`: where the admins end the running epoch.
+pub fn epoch_end() -> StateKey {
+    StateKey::new(Prefix::EpochEnd, &[])
+}
+
+/// `u32`: version of the rules from the next epoch on.
+pub fn protocol() -> StateKey {
+    StateKey::new(Prefix::Protocol, &[])
+}
+
+/// `(Digest, BTreeSet<SeatIndex>)`: digest of the checkpoint of a height of the running epoch,
+/// and the seats whose signatures on it stand on the chain. The newest heights only; what is
+/// left of an earlier epoch means nothing and goes by and by.
+pub fn attested(height: Height) -> StateKey {
+    StateKey::new(Prefix::Attested, &[&height.0.to_be_bytes()])
+}
+
+/// Reads a key made by [`attested`] back.
+pub fn parse_attested(key: &[u8]) -> Option<Height> {
+    let height = key.strip_prefix(&[Prefix::Attested as u8])?;
+    Some(Height(u64::from_be_bytes(height.try_into().ok()?)))
+}
+
+/// [`crate::stake::Participation`] of the running epoch, once a quorum's signatures stand on the chain.
+pub fn participation() -> StateKey {
+    StateKey::new(Prefix::Participation, &[])
+}
+
+/// `Stake`: what a member has free.
+pub fn balance(member: &PublicKey) -> StateKey {
+    StateKey::new(Prefix::Balance, &[&member.0])
+}
+
+/// `Stake`: all there is, free, bonded and unbonding.
+pub fn stake_total() -> StateKey {
+    StateKey::new(Prefix::StakeTotal, &[])
+}
+
+/// [`crate::stake::Candidate`].
+pub fn candidate(validator: &PublicKey) -> StateKey {
+    StateKey::new(Prefix::Candidate, &[&validator.0])
+}
+
+/// `u64`: shares of a candidate's pool that a member owns.
+pub fn delegation(delegator: &PublicKey, validator: &PublicKey) -> StateKey {
+    StateKey::new(Prefix::Delegation, &[&delegator.0, &validator.0])
+}
+
+/// All delegations of a member.
+pub fn delegations(delegator: &PublicKey) -> StateKey {
+    StateKey::new(Prefix::Delegation, &[&delegator.0])
+}
+
+/// Reads the validator from a key made by [`delegation`].
+pub fn parse_delegation(key: &[u8]) -> Option<PublicKey> {
+    let fields = key.strip_prefix(&[Prefix::Delegation as u8])?;
+    let (_, validator) = fields.split_first_chunk::<32>()?;
+    Some(PublicKey(validator.try_into().ok()?))
+}
+
+/// [`crate::stake::Unbonding`]: what was undelegated from a validator in an epoch.
+pub fn unbonding(validator: &PublicKey, epoch: Epoch) -> StateKey {
+    StateKey::new(Prefix::Unbonding, &[&validator.0, &epoch.0.to_be_bytes()])
+}
+
+/// All unbonding pools of a validator, in order of their epochs.
+pub fn unbondings(validator: &PublicKey) -> StateKey {
+    StateKey::new(Prefix::Unbonding, &[&validator.0])
+}
+
+/// Reads a key made by [`unbonding`] back.
+pub fn parse_unbonding(key: &[u8]) -> Option<(PublicKey, Epoch)> {
+    let fields = key.strip_prefix(&[Prefix::Unbonding as u8])?;
+    let (validator, epoch) = fields.split_first_chunk::<32>()?;
+    Some((PublicKey(*validator), Epoch(u64::from_be_bytes(epoch.try_into().ok()?))))
+}
+
+/// `u64`: shares of an unbonding pool that a member owns. Listed by pool.
+pub fn unbonding_shares(validator: &PublicKey, epoch: Epoch, delegator: &PublicKey) -> StateKey {
+    let epoch = epoch.0.to_be_bytes();
+    StateKey::new(Prefix::UnbondingShares, &[&validator.0, &epoch, &delegator.0])
+}
+
+/// Everyone's shares of an unbonding pool.
+pub fn unbonding_owners(validator: &PublicKey, epoch: Epoch) -> StateKey {
+    StateKey::new(Prefix::UnbondingShares, &[&validator.0, &epoch.0.to_be_bytes()])
+}
+
+/// Reads the delegator from a key made by [`unbonding_shares`].
+pub fn parse_unbonding_owner(key: &[u8]) -> Option<PublicKey> {
+    let fields = key.strip_prefix(&[Prefix::UnbondingShares as u8])?;
+    Some(PublicKey(fields.get(40..)?.try_into().ok()?))
+}
+
+/// `()`: an unbonding pool, by the time it is free.
+pub fn unbonding_due(at: TimeMs, validator: &PublicKey, epoch: Epoch) -> StateKey {
+    let (at, epoch) = (at.0.to_be_bytes(), epoch.0.to_be_bytes());
+    StateKey::new(Prefix::UnbondingDue, &[&at, &validator.0, &epoch])
+}
+
+/// Reads a key made by [`unbonding_due`] back.
+pub fn parse_unbonding_due(key: &[u8]) -> Option<(TimeMs, PublicKey, Epoch)> {
+    let fields = key.strip_prefix(&[Prefix::UnbondingDue as u8])?;
+    let (at, fields) = fields.split_first_chunk::<8>()?;
+    let (validator, epoch) = fields.split_first_chunk::<32>()?;
+    let epoch = Epoch(u64::from_be_bytes(epoch.try_into().ok()?));
+    Some((TimeMs(u64::from_be_bytes(*at)), PublicKey(*validator), epoch))
+}
+
+/// `()`: a validator was slashed for an offence in an epoch; once is enough.
+pub fn punished(epoch: Epoch, validator: &PublicKey, offence: Offence) -> StateKey {
+    let epoch = epoch.0.to_be_bytes();
+    StateKey::new(Prefix::Punished, &[&epoch, &validator.0, &[offence as u8]])
+}
+
+/// Everyone who was slashed for something in an epoch.
+pub fn punished_in(epoch: Epoch) -> StateKey {
+    StateKey::new(Prefix::Punished, &[&epoch.0.to_be_bytes()])
 }
 
 fn round_parts(key: &RoundKey) -> [Vec<u8>; 3] {

@@ -7,6 +7,7 @@
 use crate::{
     Committee, Digest, Header, Height, TimeMs, codec,
     genesis::FORMAT_VERSION,
+    handover::{Trail, TrailError},
     key::Verifier,
     vote::{CertificateError, CheckpointCertificate},
 };
@@ -17,6 +18,8 @@ pub struct TrustedCheckpoint {
     pub format: u32,
     /// Genesis digest.
     pub chain: Digest,
+    /// From genesis' committee to the one that signed.
+    pub trail: Trail,
     pub certificate: CheckpointCertificate,
     /// Of the checkpoint's block.
     pub header: Header,
@@ -30,6 +33,8 @@ pub enum TrustError {
     OtherChain { found: Digest, genesis: Digest },
     #[error("its header is that of block {found}, the checkpoint names {named}")]
     OtherBlock { found: Digest, named: Digest },
+    #[error("its hand-overs: {0}")]
+    Trail(#[from] TrailError),
     #[error("its certificate: {0}")]
     Certificate(#[from] CertificateError),
     #[error(
@@ -40,8 +45,13 @@ pub enum TrustError {
 }
 
 impl TrustedCheckpoint {
-    pub fn new(chain: Digest, certificate: CheckpointCertificate, header: Header) -> Self {
-        Self { format: FORMAT_VERSION, chain, certificate, header }
+    pub fn new(
+        chain: Digest,
+        trail: Trail,
+        certificate: CheckpointCertificate,
+        header: Header,
+    ) -> Self {
+        Self { format: FORMAT_VERSION, chain, trail, certificate, header }
     }
 
     pub fn height(&self) -> Height {
@@ -54,11 +64,11 @@ impl TrustedCheckpoint {
         Digest::of_bytes(crate::hash::Tag::TrustedCheckpoint, &certified)
     }
 
-    /// A quorum of the committee signed it, and the header is its block's.
+    /// A quorum of the committee that genesis' leads to signed it, and the header is its block's.
     pub fn verify(
         &self,
         genesis: &Digest,
-        committee: &Committee,
+        first: &Committee,
         verifier: &dyn Verifier,
     ) -> Result<(), TrustError> {
         if self.format != FORMAT_VERSION {
@@ -71,6 +81,7 @@ impl TrustedCheckpoint {
         if found != named {
             return Err(TrustError::OtherBlock { found, named });
         }
+        let committee = self.trail.follow(genesis, &first.digest(), verifier)?;
         Ok(self.certificate.verify(genesis, committee, verifier)?)
     }
 
@@ -101,13 +112,14 @@ mod tests {
     }
 
     fn committee() -> Committee {
-        let seat = |n| Seat { key: key(n).public_key(), organisation: "o".into() };
+        let seat = |n| Seat::of(key(n).public_key(), "o");
         Committee::new(Epoch(0), (0..4).map(seat).collect())
     }
 
     fn trusted() -> TrustedCheckpoint {
         let header = Header {
             chain: CHAIN,
+            protocol: crate::limits::PROTOCOL_VERSION,
             epoch: Epoch(0),
             height: Height(9),
             parent: Digest([2; 32]),
@@ -127,7 +139,8 @@ mod tests {
         let sign = |seat: u16| (SeatIndex(seat), key(seat as u8).sign(&statement));
         let certificate =
             CheckpointCertificate { checkpoint, signatures: (0..3).map(sign).collect() };
-        TrustedCheckpoint::new(CHAIN, certificate, header)
+        let trail = Trail { ended: vec![], committee: committee() };
+        TrustedCheckpoint::new(CHAIN, trail, certificate, header)
     }
 
     fn verify(trusted: &TrustedCheckpoint) -> Result<(), TrustError> {

@@ -2,8 +2,8 @@
 //! applied once. Identity is the digest of the body without the signature.
 
 use crate::{
-    AvailabilityCertificate, ClusterId, Digest, PublicKey, RoundNumber, SeatIndex, Signature,
-    TaskId, TimeMs,
+    AvailabilityCertificate, ClusterId, Digest, Evidence, PublicKey, RoundNumber, SeatIndex,
+    Signature, TaskId, TimeMs,
     codec::{self, CodecError},
     hash::Tag,
     key::{Purpose, Signer, Statement, Verifier, statement},
@@ -11,7 +11,9 @@ use crate::{
     member::{AdminAction, Member},
     model::TensorSpec,
     round::{FoldResult, Metrics},
+    stake::StakeAction,
     task::TaskSpec,
+    vote::CheckpointCertificate,
 };
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
@@ -51,6 +53,11 @@ pub enum Action {
     /// f+1 equal fold results of the committee: carried by any of its seats.
     Aggregate(Box<AggregateAction>),
     PublishModel(Box<PublishAction>),
+    Stake(StakeAction),
+    /// Anyone shows that a validator signed what excludes one another.
+    Accuse(Box<Evidence>),
+    /// A seat shows who signed a checkpoint of the running epoch: what participation is counted from.
+    Attest(Box<CheckpointCertificate>),
 }
 
 /// A model update: the payload is named, not carried.

@@ -130,8 +130,7 @@ pub fn read_genesis(path: &std::path::Path) -> Result<Genesis, ClientError> {
 }
 
 fn parse_genesis(text: &str) -> Result<Genesis, String> {
-    let genesis: Genesis =
-        serde_json::from_str(text).map_err(|error| format!("not a genesis file: {error}"))?;
+    let genesis = Genesis::from_json(text)?;
     genesis.check().map_err(|error| format!("not an acceptable genesis: {error}"))?;
     Ok(genesis)
 }

@@ -7,15 +7,16 @@ use super::{
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 use twinfold_types::{
-    BlobId, ClusterId, Digest, Height, TxId,
+    BlobId, ClusterId, Digest, Epoch, Height, PublicKey, TxId,
     api::{
-        BlockSummary, BlockView, Level, LineageView, ModelView, Page, RoundView, StatusView,
-        TaskView, TxStatus, ValidatorView,
+        BlockSummary, BlockView, EpochView, Level, LineageView, ModelView, Page, RoundView,
+        StakeView, StatusView, TaskView, TxStatus, ValidatorView,
     },
     codec, limits,
     member::{Member, Proposal},
     model::{self, ModelId, model_digest},
     proof::Bundle,
+    stake::StakeParams,
 };
 
 /// Pages of a listing that are read before a client gives up.
@@ -59,6 +60,20 @@ impl Client {
 
     pub fn validators(&self) -> Result<Vec<ValidatorView>, ClientError> {
         self.json("/v1/validators".into(), "a list of validators")
+    }
+
+    /// Epochs from this one on, oldest first; the running one is the last.
+    pub fn epochs(&self, from: Epoch, limit: usize) -> Result<Vec<EpochView>, ClientError> {
+        self.json(format!("/v1/epochs?from={from}&limit={limit}"), "a list of epochs")
+    }
+
+    pub fn stake(&self, member: &PublicKey) -> Result<StakeView, ClientError> {
+        self.json(format!("/v1/stake/{member}"), "a member's stake")
+    }
+
+    /// Rules of stake and election in force.
+    pub fn stake_params(&self) -> Result<StakeParams, ClientError> {
+        self.json("/v1/stake-params".into(), "the rules of stake")
     }
 
     /// Newest first, below `before` where given.

@@ -7,11 +7,12 @@ use std::{
     thread,
 };
 use twinfold_types::{
-    BlobId, SecretKey, TxId,
+    BlobId, SecretKey, Stake, TxId,
     api::{Level, TxStatus},
     genesis::{ChainParams, FORMAT_VERSION, GenesisValidator},
     key::Signer,
     member::{Member, Role},
+    stake::StakeParams,
 };
 
 const ID: TxId = TxId(Digest([7; 32]));
@@ -132,6 +133,7 @@ fn genesis(chain: &str) -> Genesis {
         peer: format!("peer{seat}"),
         address: "/ip4/127.0.0.1/tcp/1".into(),
         payload_address: "/ip4/127.0.0.1/tcp/2".into(),
+        stake: Stake(1_000),
     };
     let admin = Member {
         key: key(50),
@@ -144,9 +146,10 @@ fn genesis(chain: &str) -> Genesis {
         format: FORMAT_VERSION,
         chain: chain.into(),
         time: TimeMs(1),
-        params: ChainParams { threshold: 1, trainer_quota: 10 },
+        params: ChainParams { threshold: 1, trainer_quota: 10, stake: StakeParams::default() },
         validators: (0..4).map(validator).collect(),
         members: vec![admin],
+        balances: vec![],
         unsafe_size: false,
     }
 }

@@ -1,6 +1,6 @@
-//! `twinfold status`, `validators`, `block`, `tx`.
+//! `twinfold status`, `block`, `tx`.
 
-use super::{Context, accepted};
+use super::{Context, accepted, event_text::describe};
 use crate::{
     client::level_name,
     error::{CliError, Result},
@@ -64,26 +64,6 @@ fn human_status(status: &StatusView) -> String {
     pairs(&lines)
 }
 
-pub fn validators(context: &Context) -> Result<()> {
-    let validators = context.client()?.validators()?;
-    context.output.show(&validators, || {
-        table(
-            &["seat", "name", "organisation", "key", "connected", "leads"],
-            validators.iter().map(|validator| {
-                let mark = |yes: bool| if yes { "yes".to_string() } else { String::new() };
-                [
-                    validator.seat.to_string(),
-                    validator.name.clone(),
-                    validator.organisation.clone(),
-                    validator.key.short(),
-                    mark(validator.connected),
-                    mark(validator.leader),
-                ]
-            }),
-        )
-    })
-}
-
 pub fn block(context: &Context, args: &BlockArgs) -> Result<()> {
     let client = context.client()?;
     match args.height {
@@ -121,7 +101,7 @@ fn human_block(block: &BlockView) -> String {
     });
     let txs = table(&["transaction", "sender", "action", "result"], rows);
     let own = block.receipt.iter().flat_map(|receipt| &receipt.events);
-    let own: Vec<_> = own.map(|event| format!("  {}", super::events::describe(event))).collect();
+    let own: Vec<_> = own.map(|event| format!("  {}", describe(event))).collect();
     if own.is_empty() {
         return format!("{head}\n{txs}");
     }
@@ -169,7 +149,7 @@ fn show_tx(context: &Context, status: &TxStatus) -> Result<()> {
             let code = receipt.code;
             lines.push(("result", format!("{} ({})", code.text(), code.number())));
             for event in &receipt.events {
-                lines.push(("event", super::events::describe(event)));
+                lines.push(("event", describe(event)));
             }
         }
         pairs(&lines)

@@ -2,6 +2,7 @@
 
 use super::{Context, parse_key};
 use crate::{
+    client::Client,
     error::{CliError, Result},
     render::{pairs, table},
 };
@@ -44,10 +45,7 @@ pub fn run(context: &Context, command: MemberCommand) -> Result<()> {
             context.transact(Action::AddTrainer(member), &done)
         }
         MemberCommand::Remove { member } => {
-            let key = match parse_key(&member) {
-                Ok(key) => key,
-                Err(_) => find(&context.client()?.members()?, &member)?.key,
-            };
+            let key = key_of(&context.client()?, &member)?;
             context.transact(Action::RemoveTrainer(key), &format!("{member} is removed"))
         }
     }
@@ -65,6 +63,15 @@ pub fn new_member(
     match member.fault() {
         None => Ok(member),
         Some(fault) => Err(CliError::usage(fault, "see --help for what each flag takes")),
+    }
+}
+
+/// The key that a name or key on the command line means. A key is taken as it is: whether it
+/// is a member's is the chain's to say.
+pub fn key_of(client: &Client, text: &str) -> Result<PublicKey> {
+    match parse_key(text) {
+        Ok(key) => Ok(key),
+        Err(_) => Ok(find(&client.members()?, text)?.key),
     }
 }
 

@@ -1,16 +1,21 @@
 //! The commands: what each asks, does and prints.
 
+pub mod admin_action;
 pub mod chain;
 pub mod create_args;
+pub mod epoch;
+pub mod event_text;
 pub mod events;
 pub mod key;
 pub mod member;
 pub mod model;
 pub mod proof;
 pub mod proposal;
+pub mod stake;
 pub mod task;
 pub mod train;
 pub mod update;
+pub mod validators;
 
 use crate::{
     args::{Cli, Command, Global},
@@ -25,6 +30,7 @@ use twinfold_types::{
     Action, Code, PublicKey, SecretKey,
     api::{Level, TxStatus},
     genesis::Genesis,
+    stake::StakeAction,
 };
 use zeroize::Zeroizing;
 
@@ -41,7 +47,10 @@ pub fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Key(command) => key::run(&context, command),
         Command::Status => chain::status(&context),
-        Command::Validators => chain::validators(&context),
+        Command::Validators => validators::run(&context),
+        Command::Epoch(args) => epoch::epoch(&context, &args),
+        Command::Epochs(args) => epoch::epochs(&context, &args),
+        Command::Stake(command) => stake::run(&context, command),
         Command::Block(args) => chain::block(&context, &args),
         Command::Tx(args) => chain::tx(&context, &args),
         Command::Member(command) => member::run(&context, command),
@@ -162,5 +171,12 @@ pub fn action_name(action: &Action) -> &'static str {
         Action::Update(_) => "update",
         Action::Aggregate(_) => "aggregate",
         Action::PublishModel(_) => "publish model",
+        Action::Stake(StakeAction::Delegate { .. }) => "delegate",
+        Action::Stake(StakeAction::Undelegate { .. }) => "undelegate",
+        Action::Stake(StakeAction::Transfer { .. }) => "transfer stake",
+        Action::Stake(StakeAction::Declare(_)) => "declare",
+        Action::Stake(StakeAction::Release) => "release",
+        Action::Accuse(_) => "accuse",
+        Action::Attest(_) => "attest",
     }
 }

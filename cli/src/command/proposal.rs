@@ -2,18 +2,14 @@
 
 use super::{
     Context,
-    member::{new_member, roles},
-    parse_key,
+    admin_action::{NewProposal, admin_action, describe},
 };
 use crate::{
     error::{CliError, Result},
     render::{pairs, table, time},
 };
-use clap::{Subcommand, builder::PossibleValuesParser};
-use twinfold_types::{
-    Action, PublicKey, TxId,
-    member::{AdminAction, Proposal, Role},
-};
+use clap::Subcommand;
+use twinfold_types::{Action, PublicKey, TxId, member::Proposal};
 
 #[derive(Debug, Subcommand)]
 pub enum ProposalCommand {
@@ -28,62 +24,10 @@ pub enum ProposalCommand {
     Sign { id: TxId },
 }
 
-#[derive(Debug, Subcommand)]
-pub enum NewProposal {
-    /// Register a member
-    AddMember {
-        #[arg(long)]
-        name: String,
-        #[arg(long)]
-        organisation: String,
-        /// Role; repeat for several
-        #[arg(long, required = true, value_parser = role_parser())]
-        role: Vec<String>,
-        /// The member's public key
-        #[arg(long, value_name = "KEY", value_parser = parse_key)]
-        member_key: PublicKey,
-        /// libp2p peer id of the member's node (validators and auditors)
-        #[arg(long)]
-        peer: Option<String>,
-    },
-    /// Remove a member
-    RemoveMember {
-        #[arg(long, value_name = "KEY", value_parser = parse_key)]
-        member_key: PublicKey,
-    },
-    /// Set how many trainers an organisation may have
-    SetQuota {
-        #[arg(long)]
-        organisation: String,
-        #[arg(long)]
-        trainers: u32,
-    },
-    /// Set how many signatures a proposal needs
-    SetThreshold {
-        #[arg(long)]
-        signatures: u32,
-    },
-}
-
-fn role_parser() -> PossibleValuesParser {
-    PossibleValuesParser::new(["admin", "validator", "trainer", "operator", "auditor"])
-}
-
-fn role(text: &str) -> Result<Role> {
-    match text {
-        "admin" => Ok(Role::Admin),
-        "validator" => Ok(Role::Validator),
-        "trainer" => Ok(Role::Trainer),
-        "operator" => Ok(Role::Operator),
-        "auditor" => Ok(Role::Auditor),
-        other => Err(CliError::usage(format!("there is no role {other:?}"), "see --help")),
-    }
-}
-
 pub fn run(context: &Context, command: ProposalCommand) -> Result<()> {
     match command {
         ProposalCommand::New(new) => {
-            let action = admin_action(new)?;
+            let action = admin_action(context, new)?;
             let done = format!("proposed: {}", describe(&action));
             context.transact(Action::Propose(action), &done)
         }
@@ -101,39 +45,6 @@ pub fn run(context: &Context, command: ProposalCommand) -> Result<()> {
         }
         ProposalCommand::Sign { id } => {
             context.transact(Action::SignProposal(id), &format!("proposal {id} is signed"))
-        }
-    }
-}
-
-fn admin_action(new: NewProposal) -> Result<AdminAction> {
-    Ok(match new {
-        NewProposal::AddMember { name, organisation, role: names, member_key, peer } => {
-            let roles = names.iter().map(|name| role(name)).collect::<Result<_>>()?;
-            AdminAction::AddMember(new_member(name, organisation, roles, member_key, peer)?)
-        }
-        NewProposal::RemoveMember { member_key } => AdminAction::RemoveMember(member_key),
-        NewProposal::SetQuota { organisation, trainers } => {
-            AdminAction::SetQuota { organisation, trainers }
-        }
-        NewProposal::SetThreshold { signatures } => AdminAction::SetThreshold(signatures),
-    })
-}
-
-fn describe(action: &AdminAction) -> String {
-    match action {
-        AdminAction::AddMember(member) => format!(
-            "add {} of {} as {} with key {}",
-            member.name,
-            member.organisation,
-            roles(member),
-            member.key
-        ),
-        AdminAction::RemoveMember(key) => format!("remove {key}"),
-        AdminAction::SetQuota { organisation, trainers } => {
-            format!("let {organisation} have {trainers} trainers")
-        }
-        AdminAction::SetThreshold(signatures) => {
-            format!("let proposals need {signatures} signatures")
         }
     }
 }

@@ -1,18 +1,19 @@
 //! Scenes of the agreement, four seats and an observer, played by hand.
 
+mod epochs;
 mod net;
 mod silence;
 
 use net::{START, TestNet, checkpoint, everything, secret};
-use twinfold_consensus::{Effect, Event, Evidence, HaltReason, Record};
+use twinfold_consensus::{Effect, Event, HaltReason, Record};
 use twinfold_types::{
-    Digest, Epoch, Height, SeatIndex, TimeMs, View,
-    key::Signer,
-    limits::{DRIFT_MS_MAX, PIPELINE_HEIGHTS, VIEW_HEIGHTS_MAX},
+    Digest, Epoch, Evidence, Height, SeatIndex, TimeMs, View,
+    key::{Signer, StrictEd25519},
+    limits::{DRIFT_MS_MAX, PIPELINE_HEIGHTS, VIEW_HEIGHTS_MAX, WATERMARK_HEIGHTS},
     message::{CommittedBlocks, ConsensusMessage},
     vote::{
-        Certificate, CheckpointCertificate, NewView, NewViewBody, ViewChange, ViewChangeBody,
-        ViewChangeHeader, VoteBody, VoteKind,
+        Certificate, Checkpoint, CheckpointCertificate, NewView, NewViewBody, ViewChange,
+        ViewChangeBody, ViewChangeHeader, VoteBody, VoteKind,
     },
 };
 
@@ -65,6 +66,27 @@ fn an_observer_follows_and_signs_nothing() {
     net.work(true);
     assert_eq!(net.heights()[4], 1);
     assert!(net.nodes[4].log.iter().all(|record| matches!(record, Record::Certificate(_))));
+}
+
+#[test]
+fn votes_between_the_head_and_checkpoints_far_ahead_are_not_kept() {
+    let mut net = TestNet::new(4);
+    net.passes = |_, _, _| false;
+    for stable in [1_000, 2_000] {
+        let checkpoint = checkpoint(&net.first_block(START.plus(1)), Digest::ZERO);
+        let checkpoint = Checkpoint { height: Height(stable), ..checkpoint };
+        let statement = checkpoint.statement(&net.chain, &net.committee.digest());
+        let sign = |seat: u16| (SeatIndex(seat), secret(seat.into()).sign(&statement));
+        let signatures = (1..4).map(sign).collect();
+        let certificate = CheckpointCertificate { checkpoint, signatures };
+        net.deliver(1, 0, ConsensusMessage::Stable(Box::new(certificate)));
+        for height in 1..=stable + 100 {
+            let vote = net.vote(1, VoteKind::Prepare, 0, height, Digest::ZERO);
+            net.deliver(1, 0, ConsensusMessage::Vote(vote));
+        }
+    }
+    let slots = net.nodes[0].machine.holdings().slots as u64;
+    assert_eq!(slots, 2 * WATERMARK_HEIGHTS, "above the head, and above the newest checkpoint");
 }
 
 #[test]
@@ -253,7 +275,7 @@ fn a_node_whose_state_differs_from_a_stable_checkpoint_halts() {
     let blocks = CommittedBlocks { blocks: vec![block.clone()], certificate };
     net.deliver(0, 3, ConsensusMessage::Committed(Box::new(blocks)));
     let wrong = checkpoint(&block, Digest([9; 32]));
-    net.event(3, Event::Executed { checkpoint: wrong });
+    net.event(3, Event::Executed { checkpoint: wrong, ends_at: None });
     net.deliver(0, 3, ConsensusMessage::Stable(Box::new(stable)));
     assert!(matches!(net.nodes[3].halt, Some(HaltReason::Diverged { .. })));
 }
@@ -371,4 +393,23 @@ fn hostile_numbers_change_nothing_and_overflow_nowhere() {
     net.passes = everything;
     net.work(true);
     assert_eq!(net.heights(), [1; 5]);
+}
+
+#[test]
+fn who_forgets_its_commit_in_a_view_change_is_accused_of_it() {
+    let mut net = TestNet::new(4);
+    net.passes = no_commits;
+    net.work(true);
+    let digest = prepared_digest(&net.nodes[1].log);
+    // Seat 3 commits in view 0, and then moves on as if it had not.
+    let commit = net.vote(3, VoteKind::Commit, 0, 1, digest);
+    net.deliver(3, 1, ConsensusMessage::Vote(commit.clone()));
+    let body = ViewChangeBody { epoch: Epoch(0), view: View(1), claim: None };
+    let signature = secret(3).sign(&body.statement(&net.chain, &net.committee.digest()));
+    let header = ViewChangeHeader { body, seat: SeatIndex(3), signature };
+    let change = ViewChange { header: header.clone(), certificate: None };
+    net.deliver(3, 1, ConsensusMessage::ViewChange(Box::new(change)));
+    let evidence = Evidence::Claim(Box::new(commit), Box::new(header));
+    assert_eq!(evidence.check(&net.chain, &net.committee, &StrictEd25519), Ok(()));
+    assert_eq!(net.nodes[1].evidence, [evidence]);
 }

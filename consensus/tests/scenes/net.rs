@@ -3,13 +3,14 @@
 
 use std::{collections::VecDeque, sync::Arc};
 use twinfold_consensus::{
-    Config, Effect, Event, Evidence, HaltReason, Head, Machine, Record, Recovered,
+    Config, Effect, Event, HaltReason, Head, Machine, Record, Recovered, RecoveryError,
 };
 use twinfold_types::{
-    Block, Committee, Digest, Epoch, Height, PublicKey, SeatIndex, SecretKey, TimeMs, View,
+    Block, Committee, Digest, Epoch, Evidence, Height, PublicKey, SeatIndex, SecretKey, TimeMs,
+    View,
     hash::Tag,
     key::{Signer, StrictEd25519},
-    limits::VIEW_TIMEOUT_MS_MAX,
+    limits::{PROTOCOL_VERSION, VIEW_TIMEOUT_MS_MAX},
     message::{CommittedBlocks, ConsensusMessage},
     quorum::Seat,
     vote::{Certificate, Checkpoint, CheckpointCertificate, Vote, VoteBody, VoteKind},
@@ -22,6 +23,8 @@ pub struct TestNode {
     pub log: Vec<Record>,
     pub chain: Vec<(Block, Certificate)>,
     pub stable: Option<CheckpointCertificate>,
+    /// Stable checkpoints that ended epochs.
+    pub epoch_ends: Vec<CheckpointCertificate>,
     pub evidence: Vec<Evidence>,
     pub halt: Option<HaltReason>,
     /// Down: hears and says nothing.
@@ -35,6 +38,12 @@ pub struct TestNet {
     pub now: TimeMs,
     pub chain: Digest,
     pub committee: Committee,
+    /// Length of epochs from the second on; the first lasts until `committee.ends`.
+    pub epoch_ms: u64,
+    /// Where the admins end the first epoch.
+    pub ends_at: Option<Height>,
+    /// Version of the rules from the second epoch on.
+    pub protocol: u32,
     /// Messages that left a node, loop-backs not counted.
     pub sent: usize,
     /// Decides what arrives: (from, to, message).
@@ -44,6 +53,10 @@ pub struct TestNet {
 
 pub fn secret(index: usize) -> SecretKey {
     SecretKey::from_seed(&[index as u8 + 1; 32])
+}
+
+fn seat(index: usize) -> Seat {
+    Seat::of(secret(index).public_key(), &format!("organisation {index}"))
 }
 
 pub fn everything(_: usize, _: usize, _: &ConsensusMessage) -> bool {
@@ -56,27 +69,33 @@ pub type Disk = (Vec<Record>, Vec<(Block, Certificate)>, Option<CheckpointCertif
 impl TestNet {
     /// Seats, and one observer after them.
     pub fn new(seats: usize) -> Self {
-        let seat = |index| Seat {
-            key: secret(index).public_key(),
-            organisation: format!("organisation {index}"),
-        };
+        Self::with_first_epoch(seats, TimeMs(u64::MAX))
+    }
+
+    /// The same, with an end of the first epoch.
+    pub fn with_first_epoch(seats: usize, ends: TimeMs) -> Self {
         let committee = Committee::new(Epoch(0), (0..seats).map(seat).collect());
+        let committee = Committee { ends, ..committee };
         let mut net = Self {
             nodes: Vec::new(),
             now: START,
             chain: Digest::of_bytes(Tag::Genesis, b"scene"),
             committee,
+            epoch_ms: u64::MAX,
+            ends_at: None,
+            protocol: PROTOCOL_VERSION,
             sent: 0,
             passes: everything,
             queue: VecDeque::new(),
         };
         for index in 0..=seats {
-            let machine = net.machine(index, &[], None, Vec::new());
+            let machine = net.machine(index, &[], None, Vec::new()).unwrap();
             net.nodes.push(TestNode {
                 machine,
                 log: Vec::new(),
                 chain: Vec::new(),
                 stable: None,
+                epoch_ends: Vec::new(),
                 evidence: Vec::new(),
                 halt: None,
                 down: false,
@@ -92,13 +111,12 @@ impl TestNet {
         chain: &[(Block, Certificate)],
         stable: Option<CheckpointCertificate>,
         records: Vec<Record>,
-    ) -> Machine {
-        let seat = (index < self.committee.size()).then_some(SeatIndex(index as u16));
+    ) -> Result<Machine, RecoveryError> {
         let config = Config {
             chain: self.chain,
             genesis_time: START,
-            committee: self.committee.clone(),
-            seat,
+            committee: self.voting_committee(chain, stable.as_ref()),
+            own: self.key(index),
         };
         let head = chain.last().map_or(
             Head { height: Height(0), digest: self.chain, time: START },
@@ -109,7 +127,51 @@ impl TestNet {
             },
         );
         let recovered = Recovered { head, stable, records };
-        Machine::new(config, Arc::new(secret(index)), Arc::new(StrictEd25519), recovered).unwrap()
+        Machine::new(config, Arc::new(secret(index)), Arc::new(StrictEd25519), recovered)
+    }
+
+    /// The committee that follows an epoch's last block: the observer takes seat 0 in odd epochs.
+    fn committee_after(&self, epoch: Epoch, last: &Block) -> Committee {
+        let holder = if epoch.0 % 2 == 0 { self.nodes.len() - 1 } else { 0 };
+        let others = (1..self.committee.size()).map(seat);
+        let seats = std::iter::once(seat(holder)).chain(others).collect();
+        let (anchor, ends) = (last.header.height, last.header.time.plus(self.epoch_ms));
+        Committee { anchor, ends, protocol: self.protocol, ..Committee::new(epoch.next(), seats) }
+    }
+
+    /// The committee of a block's epoch, and the next one's where the block is the last.
+    fn committees(&self, chain: &[(Block, Certificate)]) -> (Committee, Option<Committee>) {
+        let (mut running, mut next) = (self.committee.clone(), None);
+        for (block, _) in chain {
+            running = next.take().unwrap_or(running);
+            let last = running.is_last(&block.header) || self.ends_at == Some(block.header.height);
+            next = last.then(|| self.committee_after(running.epoch, block));
+        }
+        (running, next)
+    }
+
+    fn voting_committee(
+        &self,
+        chain: &[(Block, Certificate)],
+        stable: Option<&CheckpointCertificate>,
+    ) -> Committee {
+        let (running, next) = self.committees(chain);
+        let handed_over =
+            |next: &Committee| stable.is_some_and(|stable| stable.checkpoint.height == next.anchor);
+        next.filter(handed_over).unwrap_or(running)
+    }
+
+    /// Takes a node into the next epoch once its ledger may.
+    fn open_epoch(&mut self, index: usize) {
+        let node = &self.nodes[index];
+        let committee = self.voting_committee(&node.chain, node.stable.as_ref());
+        if committee.epoch == node.machine.epoch().next()
+            && node.machine.executed() == committee.anchor
+        {
+            let signer = Arc::new(secret(index));
+            let effects = self.nodes[index].machine.open_epoch(self.now, committee, signer);
+            effects.into_iter().for_each(|effect| self.perform(index, effect));
+        }
     }
 
     /// Kills a node and starts it from its log and chain, the log compacted on request.
@@ -119,7 +181,7 @@ impl TestNet {
             node.log = node.machine.durable_records();
         }
         let (log, chain, stable) = (node.log.clone(), node.chain.clone(), node.stable.clone());
-        let machine = self.machine(index, &chain, stable, log);
+        let machine = self.machine(index, &chain, stable, log).unwrap();
         self.nodes[index].machine = machine;
         self.nodes[index].down = false;
         self.event(index, Event::Tick);
@@ -143,6 +205,24 @@ impl TestNet {
         (node.machine, node.log, node.chain, node.stable) = (machine, log, chain, stable);
         node.down = false;
         self.event(index, Event::Tick);
+    }
+
+    /// A machine of this node's on an empty ledger, with records of a log.
+    pub fn start_afresh(
+        &self,
+        index: usize,
+        records: Vec<Record>,
+    ) -> Result<Machine, RecoveryError> {
+        self.machine(index, &[], None, records)
+    }
+
+    /// A node's connections come up.
+    pub fn greet(&mut self, index: usize) {
+        for other in (0..self.nodes.len()).filter(|other| *other != index) {
+            let (peer, own) = (self.key(other), self.key(index));
+            self.event(index, Event::Connected { peer });
+            self.event(other, Event::Connected { peer: own });
+        }
     }
 
     pub fn key(&self, index: usize) -> PublicKey {
@@ -191,6 +271,7 @@ impl TestNet {
             for effect in effects {
                 self.perform(index, effect);
             }
+            self.open_epoch(index);
         }
     }
 
@@ -214,21 +295,34 @@ impl TestNet {
                 self.queue.push_back((index, Event::Work { pending: false }));
             }
             Effect::Commit { block, certificate } => {
-                let checkpoint = checkpoint(&block, Digest::ZERO);
+                let mut checkpoint = checkpoint(&block, Digest::ZERO);
                 node.chain.push((block, certificate));
-                self.queue.push_back((index, Event::Executed { checkpoint }));
+                let (_, next) = self.committees(&self.nodes[index].chain);
+                checkpoint.next_committee = next.map(|next| next.digest());
+                let ends_at = self.ends_at.filter(|_| checkpoint.epoch == Epoch(0));
+                self.queue.push_back((index, Event::Executed { checkpoint, ends_at }));
                 // One block at a time, unless a scene wants more.
                 self.queue.push_back((index, Event::Work { pending: false }));
             }
-            Effect::Stable(certificate) => node.stable = Some(certificate),
+            Effect::Stable(certificate) => {
+                if certificate.checkpoint.next_committee.is_some() {
+                    node.epoch_ends.push(certificate.clone());
+                }
+                node.stable = Some(certificate);
+            }
+            Effect::ServeEpochEnd { to, epoch } => {
+                let ended = node.epoch_ends.iter().find(|end| end.checkpoint.epoch == epoch);
+                if let Some(end) = ended.cloned() {
+                    let message = ConsensusMessage::Stable(Box::new(end));
+                    self.perform(index, Effect::Send { to, message });
+                }
+            }
             Effect::ServeCommitted { to, from } => {
-                let blocks: Vec<Block> = node
-                    .chain
-                    .iter()
-                    .skip(from.0 as usize - 1)
-                    .map(|(block, _)| block.clone())
-                    .collect();
-                let certificate = node.chain.last().unwrap().1.clone();
+                let wanted = &node.chain[from.0 as usize - 1..];
+                let epoch = wanted[0].0.header.epoch;
+                let of_epoch = wanted.iter().take_while(|(block, _)| block.header.epoch == epoch);
+                let (blocks, certificates): (Vec<_>, Vec<_>) = of_epoch.cloned().unzip();
+                let certificate = certificates.last().unwrap().clone();
                 let message =
                     ConsensusMessage::Committed(Box::new(CommittedBlocks { blocks, certificate }));
                 self.perform(index, Effect::Send { to, message });
@@ -275,6 +369,7 @@ impl TestNet {
     pub fn first_block(&self, time: TimeMs) -> Block {
         let header = twinfold_types::Header {
             chain: self.chain,
+            protocol: self.committee.protocol,
             epoch: Epoch(0),
             height: Height(1),
             parent: self.chain,
@@ -287,7 +382,7 @@ impl TestNet {
 
 pub fn checkpoint(block: &Block, state_root: Digest) -> Checkpoint {
     Checkpoint {
-        epoch: Epoch(0),
+        epoch: block.header.epoch,
         height: block.header.height,
         block: block.digest(),
         state_root,

@@ -1,5 +1,5 @@
 //! A validator that starts asks what it signed before; one whose log is an old copy stays
-//! silent until it can do no harm (P19).
+//! silent until it can do no harm (P20).
 
 use crate::net::{TestNet, everything};
 use twinfold_consensus::{Event, Record, Silent};

@@ -1,5 +1,6 @@
-//! Fold results: f+1 equal signatures of the committee, of which one is honest,
-//! make a round's or a merge's result a model version.
+//! Fold results: f+1 equal signatures of the running committee, or of the one before, of which
+//! one is honest, make a round's or a merge's result a model version. The result's digest is
+//! kept: a seat that signed another one can be shown to have been wrong.
 
 use crate::{
     execute::{Exec, Outcome, require},
@@ -7,6 +8,7 @@ use crate::{
 };
 use twinfold_types::{
     Code, Digest, Event,
+    hash::Tag,
     key::StrictEd25519,
     model::{self, Level, ModelRecord, ModelSource},
     round::{self as rounds, FoldJob, FoldResult, Round, RoundKey, RoundState, VoidReason},
@@ -26,25 +28,30 @@ pub fn aggregate(exec: &mut Exec<'_>, action: &AggregateAction) -> Outcome {
         FoldJob::Round(key) => {
             let round: Round = exec.state.expect(&state_key::round(&key))?;
             require(fits(&task, &round, result), Code::FoldMismatch)?;
-            check_signatures(exec, action)?;
+            take(exec, action)?;
             fold_round(exec, task, round, result)
         }
         FoldJob::Merge { .. } => {
             let digest = result.model.ok_or(Code::FoldMismatch)?;
             require(result.outcomes.is_empty(), Code::FoldMismatch)?;
-            check_signatures(exec, action)?;
+            take(exec, action)?;
             merged(exec, task, digest, result)
         }
     }
 }
 
-fn check_signatures(exec: &Exec<'_>, action: &AggregateAction) -> Outcome {
-    let committee = exec.env.committee;
-    let statement = action.result.statement(exec.env.chain, &committee.digest());
-    let needed = committee.weak_quorum();
-    let verified =
-        verify_signatures(&action.signatures, needed, &statement, committee, &StrictEd25519);
-    require(verified.is_ok(), Code::FoldSignatures)
+/// Checks the signatures and keeps what they say.
+fn take(exec: &mut Exec<'_>, action: &AggregateAction) -> Outcome {
+    let AggregateAction { result, signatures } = action;
+    let signed = exec.env.committees().any(|committee| {
+        let statement = result.statement(exec.env.chain, &committee.digest());
+        let needed = committee.weak_quorum();
+        verify_signatures(signatures, needed, &statement, committee, &StrictEd25519).is_ok()
+    });
+    require(signed, Code::FoldSignatures)?;
+    let digest = Digest::of(Tag::FoldResult, result);
+    exec.state.put(state_key::fold_result(&result.job), &digest);
+    Ok(())
 }
 
 /// Whether the result speaks of exactly this round's list.

@@ -4,6 +4,7 @@
 use crate::{
     error::LedgerError,
     execute::{Exec, Outcome, require},
+    stake,
 };
 use twinfold_types::{
     Code, Event, PublicKey,
@@ -41,6 +42,9 @@ pub fn add(exec: &mut Exec<'_>, member: &Member) -> Outcome {
         let taken = all(exec)?.iter().any(|other| other.peer.as_ref() == Some(peer));
         require(!taken, Code::InvalidMember)?;
     }
+    if member.has(Role::Validator) {
+        stake::candidate::add(exec, member)?;
+    }
     exec.state.put(state_key::member(&member.key), member);
     exec.state.put(state_key::member_count(), &(count + 1));
     if member.has(Role::Trainer) {
@@ -51,7 +55,8 @@ pub fn add(exec: &mut Exec<'_>, member: &Member) -> Outcome {
     Ok(())
 }
 
-/// Removes a member by the admins' decision.
+/// Removes a member by the admins' decision. Its stake stays where it is; what others bonded to
+/// it they can still take out.
 pub fn remove(exec: &mut Exec<'_>, key: &PublicKey) -> Outcome {
     let member: Option<Member> = exec.state.get(&state_key::member(key))?;
     let member = member.ok_or(Code::MemberUnknown)?;

@@ -9,6 +9,8 @@
 //! | `Update` | trainers |
 //! | `Aggregate` | members who hold a seat |
 //! | `PublishModel` | admins, operators, trainers |
+//! | `Stake`, `Accuse` | every member |
+//! | `Attest` | members who hold a seat |
 //!
 //! A key that is no member can do nothing. Checks go from cheap to dear:
 //! permission, then the state, then signatures; writes come last.
@@ -20,7 +22,10 @@ pub mod proposal;
 pub mod task;
 pub mod update;
 
-use crate::execute::{Exec, Outcome, require};
+use crate::{
+    execute::{Exec, Outcome, require},
+    stake,
+};
 use twinfold_types::{
     Action, AvailabilityCertificate, Code, TxId,
     key::StrictEd25519,
@@ -43,6 +48,9 @@ pub fn apply(exec: &mut Exec<'_>, body: &TxBody, id: &TxId) -> Outcome {
         Action::Update(update) => update::update(exec, id, &sender, update),
         Action::Aggregate(aggregate) => aggregate::aggregate(exec, aggregate),
         Action::PublishModel(publish) => model::publish(exec, id, &sender, publish),
+        Action::Stake(action) => stake::act(exec, &sender, action),
+        Action::Accuse(evidence) => stake::slashing::accuse(exec, evidence),
+        Action::Attest(shown) => stake::participation::attest(exec, shown),
     }
 }
 
@@ -53,16 +61,20 @@ fn may(exec: &Exec<'_>, sender: &Member, action: &Action) -> bool {
         Action::AddTrainer(_) | Action::RemoveTrainer(_) => one_of(&[Role::Operator]),
         Action::CreateTask(_) | Action::CloseTask(_) => one_of(&[Role::Admin, Role::Operator]),
         Action::Update(_) => one_of(&[Role::Trainer]),
-        Action::Aggregate(_) => exec.env.committee.seat_of(&sender.key).is_some(),
+        Action::Aggregate(_) | Action::Attest(_) => {
+            exec.env.committee.seat_of(&sender.key).is_some()
+        }
         Action::PublishModel(_) => one_of(&[Role::Admin, Role::Operator, Role::Trainer]),
+        Action::Stake(_) | Action::Accuse(_) => true,
     }
 }
 
-/// A quorum of the committee holds the payload whole.
+/// A quorum of the running committee, or of the one before, holds the payload whole.
 fn check_available(exec: &Exec<'_>, payload: &AvailabilityCertificate) -> Outcome {
-    let committee = exec.env.committee;
-    let coded_for_us = usize::from(payload.blob.n) == committee.size();
-    require(coded_for_us && payload.blob.is_supported(), Code::AvailabilityInvalid)?;
+    let committee = exec.env.committees().find(|committee| committee.epoch == payload.epoch);
+    let committee = committee.ok_or(Code::AvailabilityInvalid)?;
+    let coded_for_it = usize::from(payload.blob.n) == committee.size();
+    require(coded_for_it && payload.blob.is_supported(), Code::AvailabilityInvalid)?;
     let verified = payload.verify(exec.env.chain, committee, &StrictEd25519);
     require(verified.is_ok(), Code::AvailabilityInvalid)
 }

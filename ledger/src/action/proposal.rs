@@ -7,6 +7,7 @@ use super::member;
 use crate::{
     error::LedgerError,
     execute::{Exec, Outcome, require},
+    stake::admin,
 };
 use twinfold_types::{
     Code, Event, TxId,
@@ -122,6 +123,12 @@ fn carry_out(exec: &mut Exec<'_>, action: &AdminAction) -> Outcome {
             set_quota(exec, organisation, *trainers)
         }
         AdminAction::SetThreshold(threshold) => set_threshold(exec, *threshold),
+        AdminAction::GrantStake { member, amount } => admin::grant(exec, member, *amount),
+        AdminAction::SetStakeParams(params) => admin::set_params(exec, params),
+        AdminAction::EndEpoch => admin::end_epoch(exec),
+        AdminAction::Expel(validator) => admin::expel(exec, validator),
+        AdminAction::Readmit(validator) => admin::readmit(exec, validator),
+        AdminAction::SetProtocol(version) => admin::set_protocol(exec, *version),
     }
 }
 

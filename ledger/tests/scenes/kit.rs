@@ -5,15 +5,18 @@ use std::path::Path;
 use tempfile::TempDir;
 use twinfold_ledger::{Executed, Ledger, Reader};
 use twinfold_types::{
-    Action, AvailabilityCertificate, BlobId, Block, ClusterId, Code, Digest, Epoch, Event, Header,
-    PublicKey, Receipt, RoundNumber, SeatIndex, SecretKey, SignedTx, TaskId, TimeMs, TxId, View,
+    Action, AvailabilityCertificate, BlobId, Block, ClusterId, Code, Digest, Event, Header,
+    PublicKey, Receipt, RoundNumber, SeatIndex, SecretKey, SignedTx, Stake, TaskId, TimeMs, TxId,
+    View,
     blob::{StorageReceipt, StorageReceiptBody},
     block::body_digest,
     genesis::{ChainParams, FORMAT_VERSION, Genesis, GenesisValidator},
     key::Signer,
     member::{AdminAction, Member, Role},
     model::{TensorPolicy, TensorSpec},
+    quorum::Committee,
     round::{FoldJob, FoldResult, Metrics, Outcome, RoundKey},
+    stake::StakeParams,
     task::{
         AggregationRule, Cluster, Compression, LocalWork, Mode, Real, Schedule, TaskSpec, Training,
     },
@@ -52,6 +55,11 @@ pub fn member(number: u8, organisation: &str, roles: &[Role]) -> Member {
     }
 }
 
+/// Who signs with a key.
+pub fn secret_of(key: &PublicKey) -> SecretKey {
+    (0..=u8::MAX).map(secret).find(|secret| secret.public_key() == *key).expect("a known key")
+}
+
 pub fn genesis() -> Genesis {
     let validator = |number: u8| GenesisValidator {
         name: format!("site {number}"),
@@ -61,6 +69,7 @@ pub fn genesis() -> Genesis {
         peer: format!("peer {number}"),
         address: "/ip4/127.0.0.1/tcp/1".into(),
         payload_address: "/ip4/127.0.0.1/tcp/2".into(),
+        stake: Stake(1_000),
     };
     let mut members = vec![
         member(ADMIN, "organisation 1", &[Role::Admin]),
@@ -75,9 +84,10 @@ pub fn genesis() -> Genesis {
         format: FORMAT_VERSION,
         chain: "scenes".into(),
         time: TimeMs(START),
-        params: ChainParams { threshold: 2, trainer_quota: 6 },
+        params: ChainParams { threshold: 2, trainer_quota: 6, stake: StakeParams::default() },
         validators: (1..=4).map(validator).collect(),
         members,
+        balances: vec![],
         unsafe_size: false,
     }
 }
@@ -101,8 +111,21 @@ impl Chain {
         chain
     }
 
+    /// A chain whose genesis differs.
+    pub fn with(change: impl FnOnce(&mut Genesis)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut genesis = genesis();
+        change(&mut genesis);
+        let mut chain = Self::of(dir.path(), genesis);
+        chain._dir = Some(dir);
+        chain
+    }
+
     pub fn at(dir: &Path) -> Self {
-        let genesis = genesis();
+        Self::of(dir, genesis())
+    }
+
+    pub fn of(dir: &Path, genesis: Genesis) -> Self {
         let ledger = Ledger::open(dir, &genesis).unwrap();
         let (reader, chain) = (ledger.reader(), genesis.digest());
         Self { ledger, reader, genesis, chain, last: None, nonce: 0, _dir: None }
@@ -130,10 +153,11 @@ impl Chain {
 
     /// The block that would follow, at a time.
     pub fn draft(&self, time: u64, txs: Vec<SignedTx>) -> Block {
-        let head = self.reader.head();
+        let (head, committee) = (self.reader.head(), self.reader.committee());
         let header = Header {
             chain: self.chain,
-            epoch: Epoch(0),
+            protocol: committee.protocol,
+            epoch: committee.epoch,
             height: head.height.next(),
             parent: head.digest,
             time: TimeMs(time),
@@ -150,7 +174,12 @@ impl Chain {
 
     pub fn block_at(&mut self, time: u64, txs: Vec<SignedTx>) -> Vec<Receipt> {
         let block = self.draft(time, txs);
-        self.commit(&block).receipts
+        let executed = self.commit(&block);
+        // The next epoch begins when the checkpoint that ends this one is stable.
+        if executed.checkpoint.next_committee.is_some() {
+            self.certify();
+        }
+        executed.receipts
     }
 
     /// A block a second after the last one.
@@ -184,26 +213,22 @@ impl Chain {
     }
 
     pub fn availability(&self, length: u64, seats: u16) -> AvailabilityCertificate {
-        let blob = BlobId::of_whole_copies(length, Digest([7; 32]), 4);
+        let size = self.reader.committee().size();
+        let blob = BlobId::of_whole_copies(length, Digest([7; 32]), size);
         self.availability_of(blob, seats)
     }
 
     pub fn availability_of(&self, blob: BlobId, seats: u16) -> AvailabilityCertificate {
-        let committee = self.genesis.committee().digest();
+        let committee = self.reader.committee();
+        let (epoch, digest) = (committee.epoch, committee.digest());
         let receipt = |seat: u16| {
-            let body =
-                StorageReceiptBody { epoch: Epoch(0), blob: blob.digest(), seat: SeatIndex(seat) };
-            let statement = body.statement(&self.chain, &committee);
-            StorageReceipt {
-                seat: SeatIndex(seat),
-                signature: secret(seat as u8 + 1).sign(&statement),
-            }
+            let seat = SeatIndex(seat);
+            let body = StorageReceiptBody { epoch, blob: blob.digest(), seat };
+            let statement = body.statement(&self.chain, &digest);
+            let signature = seat_secret(&committee, seat).sign(&statement);
+            StorageReceipt { seat, signature }
         };
-        AvailabilityCertificate {
-            epoch: Epoch(0),
-            blob,
-            receipts: (0..seats).map(receipt).collect(),
-        }
+        AvailabilityCertificate { epoch, blob, receipts: (0..seats).map(receipt).collect() }
     }
 
     pub fn spec(&self) -> TaskSpec {
@@ -292,8 +317,12 @@ impl Chain {
     }
 
     pub fn signed(&self, result: FoldResult, seats: &[u16]) -> Action {
-        let statement = result.statement(&self.chain, &self.genesis.committee().digest());
-        let sign = |seat: &u16| (SeatIndex(*seat), secret(*seat as u8 + 1).sign(&statement));
+        let committee = self.reader.committee();
+        let statement = result.statement(&self.chain, &committee.digest());
+        let sign = |seat: &u16| {
+            let seat = SeatIndex(*seat);
+            (seat, seat_secret(&committee, seat).sign(&statement))
+        };
         let signatures = seats.iter().map(sign).collect();
         Action::Aggregate(Box::new(AggregateAction { result, signatures }))
     }
@@ -315,10 +344,26 @@ impl Chain {
     }
 
     pub fn stable(&self, checkpoint: twinfold_types::vote::Checkpoint) -> CheckpointCertificate {
-        let statement = checkpoint.statement(&self.chain, &self.genesis.committee().digest());
-        let sign = |seat: u16| (SeatIndex(seat), secret(seat as u8 + 1).sign(&statement));
-        CheckpointCertificate { checkpoint, signatures: (0..3).map(sign).collect() }
+        let committee = self.reader.past_committee(checkpoint.epoch).unwrap().unwrap();
+        let quorum: Vec<_> = committee.seat_indices().take(committee.quorum()).collect();
+        self.checkpoint_signed(checkpoint, &quorum)
     }
+
+    /// A checkpoint with the signatures of some seats of its epoch.
+    pub fn checkpoint_signed(
+        &self,
+        checkpoint: twinfold_types::vote::Checkpoint,
+        seats: &[SeatIndex],
+    ) -> CheckpointCertificate {
+        let committee = self.reader.past_committee(checkpoint.epoch).unwrap().unwrap();
+        let statement = checkpoint.statement(&self.chain, &committee.digest());
+        let sign = |seat: &SeatIndex| (*seat, seat_secret(&committee, *seat).sign(&statement));
+        CheckpointCertificate { checkpoint, signatures: seats.iter().map(sign).collect() }
+    }
+}
+
+pub fn seat_secret(committee: &Committee, seat: SeatIndex) -> SecretKey {
+    secret_of(committee.key(seat).expect("a seat"))
 }
 
 pub fn round_key(task: TaskId, cluster: u16, round: u64) -> RoundKey {
@@ -332,7 +377,7 @@ pub fn round_job(task: TaskId, cluster: u16, round: u64) -> FoldJob {
 pub fn certificate(block: &Block) -> Certificate {
     let body = VoteBody {
         kind: VoteKind::Commit,
-        epoch: Epoch(0),
+        epoch: block.header.epoch,
         view: View(0),
         height: block.header.height,
         digest: block.digest(),

@@ -1,16 +1,21 @@
-//! Scenes of the ledger: what each action does and refuses, the life of rounds,
-//! proofs, crashes and damaged folders.
+//! Scenes of the ledger: what each action does and refuses, the life of rounds, stake and
+//! epochs, proofs, crashes and damaged folders.
 
 mod asynchronous;
 mod blocks;
 mod crash;
 mod damage;
+mod election;
+mod epochs;
 mod golden;
 mod joining;
 mod kit;
+mod kit_stake;
 mod members;
 mod models;
 mod proofs;
 mod retention;
 mod rounds;
+mod slashing;
+mod stake;
 mod tasks;

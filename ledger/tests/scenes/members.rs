@@ -181,7 +181,8 @@ fn a_proposal_lapses_at_the_end_of_its_lifetime() {
     let expires = proposal(&chain, &id).expires;
     assert_eq!(chain.reader.next_deadline().unwrap(), Some(expires));
     let receipts = chain.block_at(expires.0, vec![]);
-    assert_eq!(receipts[0].events, [Event::ProposalLapsed { id }]);
+    // Long after, the block is an epoch's last as well: what it brings about stands together.
+    assert_eq!(receipts[0].events[0], Event::ProposalLapsed { id });
     assert_eq!((receipts[0].tx, receipts[0].index), (None, 0));
     assert_eq!(chain.code(ADMIN_TWO, Action::SignProposal(id)), Code::ProposalEnded);
     assert_eq!(chain.reader.next_deadline().unwrap(), None);

@@ -143,7 +143,9 @@ fn proofs_work_at_every_stable_height_with_and_without_changes_and_after_pruning
             proof.verify(&root).unwrap();
         }
     }
-    chain.reader.prove_tx(&id).unwrap().verify(&genesis()).unwrap();
+    let bundle = chain.reader.prove_tx(&id).unwrap();
+    bundle.verify(&genesis()).unwrap();
+    assert!(!bundle.trail.ended.is_empty(), "each lapse was an epoch's end as well");
 }
 
 #[test]

@@ -56,7 +56,8 @@ pub async fn checkpoint(State(api): State<Arc<Api>>) -> Result<Json<TrustedCheck
         let none = || LedgerError::NotCertified("the chain's first checkpoint".into());
         let certificate = reader.stable().ok_or_else(none)?;
         let block = reader.block(certificate.checkpoint.height)?.ok_or_else(none)?;
-        Ok(Json(TrustedCheckpoint::new(api.node.chain, certificate, block.header)))
+        let trail = reader.trail(certificate.checkpoint.epoch)?;
+        Ok(Json(TrustedCheckpoint::new(api.node.chain, trail, certificate, block.header)))
     })
     .await
 }
@@ -66,8 +67,8 @@ pub async fn checkpoint(State(api): State<Arc<Api>>) -> Result<Json<TrustedCheck
     (status = OK, description = "Validators in seat order", body = Vec<ValidatorView>),
     (status = "default", description = "A refusal", body = ErrorView),
 ))]
-pub async fn validators(State(api): State<Arc<Api>>) -> Json<Vec<ValidatorView>> {
-    Json(view::validators(&api.node))
+pub async fn validators(State(api): State<Arc<Api>>) -> Result<Json<Vec<ValidatorView>>, Refusal> {
+    api.read(|api| Ok(Json(view::validators(&api.node)?))).await
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

@@ -126,6 +126,7 @@ mod tests {
         let height = Height(7);
         let header = Header {
             chain: Digest::ZERO,
+            protocol: twinfold_types::limits::PROTOCOL_VERSION,
             epoch: Epoch(0),
             height,
             parent: Digest::ZERO,

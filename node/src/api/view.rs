@@ -11,8 +11,10 @@ use twinfold_types::{
         StatusView, TaskView, TxView, ValidatorView,
     },
     codec,
+    member::Member,
     model::{ModelId, ModelRecord, ModelSource},
     round::{Entry, Metrics, Round, RoundKey, RoundState},
+    state_key,
     task::{Cluster, Task, TaskStatus},
 };
 
@@ -32,7 +34,7 @@ pub fn status(node: &Node) -> StatusView {
         genesis: node.chain,
         version: env!("CARGO_PKG_VERSION").into(),
         node: node.own,
-        seat: node.seat,
+        seat: node.seat(),
         epoch: node.reader.committee().epoch,
         view: agreement.view,
         leader: agreement.leader,
@@ -64,20 +66,38 @@ fn peers(node: &Node) -> Vec<PeerView> {
     node.peers.all().into_iter().map(view).collect()
 }
 
-pub fn validators(node: &Node) -> Vec<ValidatorView> {
+/// Seats in their order.
+pub fn validators(node: &Node) -> Result<Vec<ValidatorView>> {
+    let committee = node.reader.committee();
+    let participation = node.reader.participation()?;
     let (connected, leader) = (node.links.connected(), node.agreement.borrow().leader);
-    let genesis = |key| node.genesis.validators.iter().find(|validator| validator.key == key);
-    let seats = (0u16..).map(SeatIndex).zip(&node.reader.committee().seats);
-    let view = |(index, seat): (SeatIndex, &twinfold_types::quorum::Seat)| ValidatorView {
-        seat: index,
-        name: genesis(seat.key).map(|validator| validator.name.clone()).unwrap_or_default(),
-        organisation: seat.organisation.clone(),
-        key: seat.key,
-        peer: genesis(seat.key).map(|validator| validator.peer.clone()).unwrap_or_default(),
-        connected: seat.key == node.own || connected.contains(&seat.key),
-        leader: index == leader,
-    };
-    seats.map(view).collect()
+    let mut views = Vec::new();
+    for (index, seat) in (0u16..).map(SeatIndex).zip(&committee.seats) {
+        let member: Option<Member> = node.reader.get(&state_key::member(&seat.validator))?;
+        let candidate = node.reader.candidate(&seat.validator)?;
+        let own = node.reader.delegations(&seat.validator)?;
+        let own = own.iter().find(|own| own.validator == seat.validator).map(|own| own.worth);
+        views.push(ValidatorView {
+            seat: Some(index),
+            rank: None,
+            name: member.as_ref().map(|member| member.name.clone()).unwrap_or_default(),
+            organisation: seat.organisation.clone(),
+            validator: seat.validator,
+            key: seat.key,
+            stake: candidate.as_ref().map(|one| one.pool.stake).unwrap_or_default(),
+            own_stake: own.unwrap_or_default(),
+            commission_permille: candidate.as_ref().map_or(0, |one| one.commission_permille),
+            ready: candidate.as_ref().is_some_and(|one| one.ready),
+            jail: candidate.as_ref().and_then(|one| one.jail),
+            checkpoints: Some(participation.checkpoints),
+            signed: participation.signed.get(index.index()).copied(),
+            peer: member.and_then(|member| member.peer).unwrap_or_default(),
+            connected: seat.validator == node.own || connected.contains(&seat.validator),
+            leader: index == leader,
+            addresses: candidate.and_then(|one| one.addresses),
+        });
+    }
+    Ok(views)
 }
 
 pub fn block_summary(block: &Block) -> BlockSummary {
@@ -139,6 +159,9 @@ pub fn action_name(action: &Action) -> &'static str {
         Action::Update(_) => "update",
         Action::Aggregate(_) => "aggregate",
         Action::PublishModel(_) => "publish_model",
+        Action::Stake(_) => "stake",
+        Action::Accuse(_) => "accuse",
+        Action::Attest(_) => "attest",
     }
 }
 

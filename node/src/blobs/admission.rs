@@ -5,6 +5,7 @@ use crate::network::Peer;
 use twinfold_types::{
     BlobId, SeatIndex, Signature,
     blob::{StorageReceipt, StorageReceiptBody, UploadBody},
+    key::Signer,
     limits,
     member::{Member, Role},
     state_key,
@@ -68,10 +69,10 @@ impl Inner {
 
     /// This seat's receipt for a payload that is stored and synced here.
     pub(super) fn own_receipt(&self, blob: &BlobId) -> Option<StorageReceipt> {
-        let seat = self.seat?;
         let committee = self.reader.committee();
+        let (seat, key) = self.keys.of_seat(&committee)?;
         let body = StorageReceiptBody { epoch: committee.epoch, blob: blob.digest(), seat };
-        let signature = self.key.sign(&body.statement(&self.chain, &committee.digest()));
+        let signature = key.sign(&body.statement(&self.chain, &committee.digest()));
         Some(StorageReceipt { seat, signature })
     }
 
@@ -87,7 +88,8 @@ impl Inner {
         let body = StorageReceiptBody { epoch: committee.epoch, blob: blob.digest(), seat };
         let statement = body.statement(&self.chain, &committee.digest());
         let theirs = committee.seat_of(&peer.member) == Some(seat);
-        if !theirs || !peer.member.verify(&statement, &signature) {
+        let key = committee.key(seat).filter(|_| theirs);
+        if !key.is_some_and(|key| key.verify(&statement, &signature)) {
             return Err(BlobError::Mismatch(format!("{} sent a false storage receipt", peer.name)));
         }
         Ok(StorageReceipt { seat, signature })

@@ -9,7 +9,10 @@ use super::{
     serve,
     wire::{Answer, PROTOCOL, Request, SILENCE_MAX, receive, send, transfer_time, unexpected},
 };
-use crate::network::{NetworkError, Peer, Peers, Plane};
+use crate::{
+    network::{NetworkError, Peer, Peers, Plane},
+    seat_keys::SeatKeys,
+};
 use futures::AsyncWriteExt;
 use libp2p::PeerId;
 use std::{
@@ -26,12 +29,8 @@ use tokio::{
 };
 use twinfold_ledger::Reader;
 use twinfold_types::{
-    AvailabilityCertificate, BlobDigest, BlobId, Digest, Height, PublicKey, SeatIndex,
-    blob::StorageReceipt,
-    key::{Signer, StrictEd25519},
-    limits,
-    model::model_digest,
-    subtree::Subtree,
+    AvailabilityCertificate, BlobDigest, BlobId, Digest, Height, PublicKey, blob::StorageReceipt,
+    key::StrictEd25519, limits, model::model_digest, subtree::Subtree,
 };
 
 pub use super::wire::UploadProof;
@@ -46,8 +45,7 @@ pub struct Exchange {
 
 pub(super) struct Inner {
     pub(super) chain: Digest,
-    pub(super) key: Arc<dyn Signer>,
-    pub(super) seat: Option<SeatIndex>,
+    pub(super) keys: Arc<SeatKeys>,
     pub(super) peers: Peers,
     caller: Caller,
     connected: watch::Receiver<BTreeSet<PeerId>>,
@@ -63,8 +61,7 @@ pub(super) struct Inner {
 
 pub struct ExchangeConfig {
     pub chain: Digest,
-    pub key: Arc<dyn Signer>,
-    pub seat: Option<SeatIndex>,
+    pub keys: Arc<SeatKeys>,
     pub peers: Peers,
     pub reader: Reader,
     pub blobs: Arc<BlobStore>,
@@ -73,7 +70,7 @@ pub struct ExchangeConfig {
 
 impl Exchange {
     pub fn start(plane: &Plane, config: ExchangeConfig) -> Result<Self, NetworkError> {
-        let ExchangeConfig { chain, key, seat, peers, reader, blobs, models } = config;
+        let ExchangeConfig { chain, keys, peers, reader, blobs, models } = config;
         let incoming = plane
             .control
             .clone()
@@ -81,8 +78,7 @@ impl Exchange {
             .map_err(|error| NetworkError::Transport(error.to_string()))?;
         let inner = Arc::new(Inner {
             chain,
-            key,
-            seat,
+            keys,
             peers,
             caller: Caller::new(plane, chain),
             connected: plane.connected.clone(),
@@ -144,7 +140,7 @@ impl Exchange {
         pushes.detach_all();
         receipts.sort_by_key(|receipt| receipt.seat);
         let certificate = AvailabilityCertificate { epoch: committee.epoch, blob: *blob, receipts };
-        certificate.verify(&inner.chain, committee, &StrictEd25519)?;
+        certificate.verify(&inner.chain, &committee, &StrictEd25519)?;
         Ok(certificate)
     }
 
@@ -177,8 +173,7 @@ impl Exchange {
         for peer in self.inner.validators() {
             match self.inner.fetch(&peer, Request::Fetch { blob: *digest }, limit).await {
                 Ok(content) => {
-                    let n = self.inner.reader.committee().size();
-                    if BlobId::whole_copies(&content, n).digest() == *digest {
+                    if BlobId::is_whole_copy(&content, digest) {
                         return Ok(content);
                     }
                     tracing::warn!(peer = %peer.name, %digest, "sent another payload than asked for");

@@ -73,6 +73,7 @@ mod tests {
         let block = |height: u64| {
             let header = Header {
                 chain: Digest::ZERO,
+                protocol: limits::PROTOCOL_VERSION,
                 epoch: Epoch(0),
                 height: Height(height),
                 parent,

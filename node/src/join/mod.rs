@@ -26,7 +26,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 use twinfold_ledger::{Anchor, Joining};
 use twinfold_types::{
-    Committee, Digest, Height,
+    Height,
     genesis::Genesis,
     key::{Signer, StrictEd25519},
     limits,
@@ -83,7 +83,8 @@ fn trusted(join: &Join, genesis: &Genesis) -> color_eyre::Result<TrustedCheckpoi
     let trusted = read_checkpoint(path)?;
     let named = || format!("the checkpoint {}", path.display());
     trusted.verify(&genesis.digest(), &genesis.committee(), &StrictEd25519).wrap_err_with(named)?;
-    let limit = if join.allow_old { u64::MAX } else { limits::JOIN_AGE_MS_MAX };
+    // Whoever has left by then has been paid out.
+    let limit = if join.allow_old { u64::MAX } else { genesis.params.stake.unbonding_ms };
     trusted
         .check_age(crate::clock::now(), limit)
         .wrap_err_with(named)
@@ -132,7 +133,7 @@ async fn fetch(
     genesis: &Genesis,
 ) -> color_eyre::Result<Height> {
     let anchor = loop {
-        let anchor = newest(sources, trusted, &genesis.digest(), &genesis.committee()).await;
+        let anchor = newest(sources, trusted, genesis).await;
         sources.progress.aim(anchor.height());
         let state = anchor.certificate.checkpoint.state_root;
         if state::fetch(sources, &joining, anchor.height(), state).await?
@@ -151,16 +152,11 @@ async fn fetch(
 }
 
 /// The newest anchor that any peer has, not older than what is trusted. Waits for one.
-async fn newest(
-    sources: &Sources,
-    trusted: &TrustedCheckpoint,
-    chain: &Digest,
-    committee: &Committee,
-) -> Anchor {
+async fn newest(sources: &Sources, trusted: &TrustedCheckpoint, genesis: &Genesis) -> Anchor {
     loop {
         sources.progress.phase("looking for the newest checkpoint");
         let mut newest: Option<Anchor> = None;
-        for anchor in sources.anchors(chain, committee).await {
+        for anchor in sources.anchors(trusted, genesis).await {
             if newest.as_ref().is_none_or(|newest| newest.height() < anchor.height()) {
                 newest = Some(anchor);
             }

@@ -18,7 +18,8 @@ use std::{
 use tokio::sync::watch;
 use twinfold_ledger::Anchor;
 use twinfold_types::{
-    Committee, Digest, PublicKey, codec, genesis::Genesis, key::StrictEd25519, limits,
+    Committee, PublicKey, codec, genesis::Genesis, handover::Trail, key::StrictEd25519, limits,
+    trust::TrustedCheckpoint,
 };
 
 pub struct Sources {
@@ -116,25 +117,38 @@ impl Sources {
         self.progress.avoided(&peer.name);
     }
 
-    /// What every peer has to begin from, as far as a quorum certifies it.
-    pub async fn anchors(&self, chain: &Digest, committee: &Committee) -> Vec<Anchor> {
+    /// What every peer has to begin from, as far as a quorum certifies it whose committee comes
+    /// from the trusted one.
+    pub async fn anchors(&self, trusted: &TrustedCheckpoint, genesis: &Genesis) -> Vec<Anchor> {
+        let (chain, first) = (genesis.digest(), genesis.committee().digest());
         let limit = limits::CHECKPOINT_FILE_BYTES_MAX;
         let check = |bytes: &[u8]| {
             let anchor: Anchor = codec::decode(bytes, limit).map_err(|error| error.to_string())?;
-            let certificate = &anchor.certificate;
-            certificate
-                .verify(chain, committee, &StrictEd25519)
-                .map_err(|error| format!("a checkpoint: {error}"))?;
+            let committee = anchor.trail.follow(&chain, &first, &StrictEd25519);
+            let committee = committee.map_err(|error| format!("hand-overs: {error}"))?;
+            let certified = anchor.certificate.verify(&chain, committee, &StrictEd25519);
+            certified.map_err(|error| format!("a checkpoint: {error}"))?;
+            if !passes_through(&anchor.trail, &trusted.trail.committee) {
+                // Not false by itself: it may only be older.
+                return Ok(None);
+            }
             match anchor.is_edge_whole() {
-                true => Ok(anchor),
+                true => Ok(Some(anchor)),
                 false => Err("an audit log's edge that its checkpoint does not name".into()),
             }
         };
         let mut anchors = Vec::new();
         for peer in self.usable() {
             let answer = self.ask_one(&peer, &Request::FetchAnchor, limit, &check).await;
-            anchors.extend(answer.map(|(_, anchor)| anchor));
+            anchors.extend(answer.and_then(|(_, anchor)| anchor));
         }
         anchors
     }
+}
+
+/// Whether a committee is one of those that the hand-overs lead through.
+fn passes_through(trail: &Trail, committee: &Committee) -> bool {
+    let ended = trail.ended.iter().map(|handover| &handover.committee);
+    let mut all = ended.chain([&trail.committee]);
+    all.any(|passed| passed.digest() == committee.digest())
 }

@@ -31,8 +31,8 @@ pub struct PlaneConfig {
     pub name: &'static str,
     pub listen: Multiaddr,
     pub peers: Peers,
-    /// Whether others know this node's address and may dial it.
-    pub is_validator: bool,
+    /// Whether genesis tells others this node's address.
+    pub is_dialled: bool,
     /// Picks this plane's address of a peer.
     pub address: fn(&(Multiaddr, Multiaddr)) -> Multiaddr,
 }
@@ -145,7 +145,7 @@ fn dial_missing(swarm: &mut Swarm<Behaviour>, config: &PlaneConfig) {
     let own = *swarm.local_peer_id();
     for peer in config.peers.all() {
         let Some(addresses) = &peer.addresses else { continue };
-        let theirs_to_dial = config.is_validator && peer.id < own;
+        let theirs_to_dial = config.is_dialled && peer.id < own;
         if theirs_to_dial || swarm.is_connected(&peer.id) {
             continue;
         }

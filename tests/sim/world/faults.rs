@@ -1,9 +1,19 @@
 //! What goes wrong, and when it stops.
 
 use super::{Action, World};
+use crate::{lie::Lie, setup};
 use twinfold_consensus_planted::Event;
 
 const HEALED_DELAY_MS_MAX: u64 = 50;
+/// A member that forgets has more crashes than others.
+const AMNESIA_CRASHES: usize = 4;
+
+/// How the process ends in its next turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doom {
+    Crash,
+    SyncFails,
+}
 
 impl World {
     pub(super) fn schedule_work(&mut self) {
@@ -27,9 +37,16 @@ impl World {
         let end = self.plan.faults_ms;
         for _ in 0..self.plan.crashes {
             let node = self.dice.index(self.nodes.len());
-            let (time, pause) = (self.dice.between(0, end), self.dice.between(200, 8_000));
-            self.at(time, Action::Crash { node });
-            self.at(time + pause, Action::Restart { node });
+            self.schedule_crash(node);
+        }
+        for node in 0..self.nodes.len() {
+            if self.nodes[node].lie() == Some(Lie::Amnesia) {
+                (0..AMNESIA_CRASHES).for_each(|_| self.schedule_crash(node));
+            }
+        }
+        for _ in 0..self.plan.sync_failures {
+            let (node, time) = (self.dice.index(self.nodes.len()), self.dice.between(0, end));
+            self.at(time, Action::FailSync { node });
         }
         for _ in 0..self.plan.kills_of_all {
             let time = self.dice.between(0, end);
@@ -41,24 +58,53 @@ impl World {
         }
         for _ in 0..self.plan.partitions {
             let (time, length) = (self.dice.between(0, end), self.dice.between(1_000, 10_000));
-            let groups = self.dice.number();
+            let groups = self.dice.pick(&[1, 1, 2]);
             self.at(time, Action::Partition { groups });
             self.at(time + length, Action::Partition { groups: 0 });
         }
     }
 
+    fn schedule_crash(&mut self, node: usize) {
+        let (time, pause) =
+            (self.dice.between(0, self.plan.faults_ms), self.dice.between(200, 8_000));
+        self.at(time, Action::Crash { node });
+        self.at(time + pause, Action::Restart { node });
+    }
+
     /// Half of the crashes hit in the middle of a turn.
     pub(super) fn crash_soon(&mut self, node: usize) {
         if self.nodes[node].turn.is_none() && self.dice.chance(50) {
-            self.doomed.insert(node);
+            self.doomed.insert(node, Doom::Crash);
         } else {
             self.crash(node);
         }
     }
 
+    /// What the turn has written so far may reach the disk or not.
     pub(super) fn crash(&mut self, node: usize) {
         self.note(|| format!("crash {node}"));
+        if let Some((records, effects)) = self.nodes[node].turn.take()
+            && !records.is_empty()
+            && !self.plan.has(crate::lie::WorldFault::RecordsLost)
+        {
+            match self.nodes[node].disk.tear(&records, &mut self.dice) {
+                Ok(true) => self.watch_sync(node, &records, &effects),
+                Ok(false) => {}
+                Err(failure) => self.fail(format!("torn: node {node}: {failure}")),
+            }
+        }
+        if self.nodes[node].lie() == Some(Lie::Amnesia) {
+            let chain_too = self.dice.chance(50);
+            self.nodes[node].disk.forget(chain_too);
+        }
         self.nodes[node].crash();
+    }
+
+    /// The process ends itself, and is started again later.
+    pub(super) fn sync_fails(&mut self, node: usize) {
+        self.crash(node);
+        let pause = self.dice.between(200, 8_000);
+        self.at(pause, Action::Restart { node });
     }
 
     pub(super) fn restart(&mut self, node: usize) {
@@ -66,12 +112,16 @@ impl World {
             return;
         }
         self.doomed.remove(&node);
+        self.nodes[node].skew_ms = setup::draw_skew(&self.plan, &mut self.dice);
         if let Err(failure) = self.nodes[node].start() {
-            return self.fail(format!("single vote: {failure}"));
+            if self.nodes[node].is_honest() {
+                self.fail(format!("single vote: {failure}"));
+            }
+            return;
         }
         let head = self.nodes[node].disk.head();
         self.note(|| format!("start {node} at height {}", head.height));
-        self.exactly_once.started(node, head.height);
+        self.checks.exactly_once.started(node, head.height);
         for peer in 0..self.nodes.len() {
             let delay = self.delay();
             self.at(delay, Action::Connect { a: node, b: peer });
@@ -80,8 +130,11 @@ impl World {
     }
 
     pub(super) fn partition(&mut self, groups: u64) {
-        self.note(|| format!("partition {groups:b}"));
-        self.groups = groups;
+        self.note(|| format!("partition into {}", groups + 1));
+        self.sides = match groups {
+            0 => Vec::new(),
+            _ => self.nodes.iter().map(|_| self.dice.between(0, groups)).collect(),
+        };
         self.connect_all();
     }
 
@@ -99,21 +152,21 @@ impl World {
             return;
         }
         for (node, peer) in [(a, b), (b, a)] {
-            let peer = self.nodes[peer].signer.public_key();
+            let peer = self.nodes[peer].key();
             self.nodes[node].inbox.push(Event::Connected { peer });
             self.start_turn(node);
         }
     }
 
     pub(super) fn is_open(&self, a: usize, b: usize) -> bool {
-        let side = |node: usize| self.groups >> node & 1;
+        let side = |node: usize| self.sides.get(node);
         self.nodes[a].is_up() && self.nodes[b].is_up() && side(a) == side(b)
     }
 
     pub(super) fn heal(&mut self) {
         self.note(|| "heal".into());
         self.healed = true;
-        self.groups = 0;
+        self.sides.clear();
         self.doomed.clear();
         for node in 0..self.nodes.len() {
             self.restart(node);

@@ -1,25 +1,19 @@
 //! The simulated world: virtual time, a network that fails, and the nodes in it.
 
+mod checks;
 mod faults;
 mod network;
+mod state;
 mod turns;
 mod watch;
 
-use crate::{
-    dice::Dice,
-    invariants::{
-        agreement::Agreement, base_first::BaseFirst, counted::Counted, durability::Durability,
-        exactly_once::ExactlyOnce, heals, one_base::OneBase, single_vote::SingleVote,
-        synced::Synced, unbroken::Unbroken,
-    },
-    node::Node,
-    plan::Plan,
-    setup,
+use crate::{dice::Dice, invariants::heals, node::Node, plan::Plan, setup, world::checks::Checks};
+use faults::Doom;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
 };
-use std::collections::{BTreeMap, BTreeSet};
-use twinfold_types::{
-    Height, PublicKey, SignedTx, View, message::ConsensusMessage, vote::VoteBody,
-};
+use twinfold_types::{Height, PublicKey, SignedTx, message::ConsensusMessage};
 
 /// Milliseconds since the Unix epoch when a run starts.
 pub const START_MS: u64 = 1_750_000_000_000;
@@ -28,13 +22,14 @@ const SETTLE_MS: u64 = 40_000;
 const SILENCE_MS: u64 = 5_000;
 
 enum Action {
-    Deliver { from: usize, to: usize, message: Box<ConsensusMessage> },
+    Deliver { from: usize, to: usize, message: Arc<ConsensusMessage> },
     Connect { a: usize, b: usize },
     Wake { node: usize, life: u64 },
     Synced { node: usize, life: u64 },
     Execute { node: usize, life: u64 },
     Submit { node: usize, tx: usize },
     Crash { node: usize },
+    FailSync { node: usize },
     Restart { node: usize },
     Partition { groups: u64 },
 }
@@ -46,44 +41,48 @@ pub struct World {
     queue: BTreeMap<(u64, u64), Action>,
     queued: u64,
     nodes: Vec<Node>,
-    index_of: BTreeMap<PublicKey, usize>,
+    /// Twins share a key.
+    index_of: BTreeMap<PublicKey, Vec<usize>>,
     txs: Vec<SignedTx>,
-    /// Bit i: the side of node i; messages do not cross.
-    groups: u64,
+    /// The side of each node: messages do not cross. Empty without a partition.
+    sides: Vec<u64>,
     healed: bool,
-    /// Nodes that crash in the middle of their next turn.
-    doomed: BTreeSet<usize>,
-    /// What equivocators have voted for already.
-    echoed: BTreeSet<(usize, VoteBody)>,
+    /// Nodes that end in the middle of their next turn, or when its sync fails.
+    doomed: BTreeMap<usize, Doom>,
     sent: u64,
     trace: bool,
-    agreement: Agreement,
-    single_vote: SingleVote,
-    durability: Durability,
-    exactly_once: ExactlyOnce,
-    synced: Synced,
-    counted: Counted,
-    one_base: OneBase,
-    base_first: BaseFirst,
-    unbroken: Unbroken,
+    checks: Checks,
+    /// Stable heights for which the whole state was looked at.
+    looked_at: BTreeSet<Height>,
     /// The promises that count; all if there are none.
     promises: &'static [&'static str],
     failure: Option<String>,
 }
 
 /// What a run came to.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Summary {
     pub height: u64,
     pub view: u64,
     pub sent: u64,
 }
 
+impl Summary {
+    pub fn add(&mut self, other: Summary) {
+        self.height += other.height;
+        self.view += other.view;
+        self.sent += other.sent;
+    }
+}
+
 impl World {
     pub fn new(plan: Plan, trace: bool) -> Self {
         let nodes = setup::nodes(&plan);
-        let index_of = nodes.iter().map(|node| (node.signer.public_key(), node.index)).collect();
-        let txs = setup::transactions(&plan, &nodes[0].config.chain);
+        let mut index_of = BTreeMap::<PublicKey, Vec<usize>>::new();
+        for node in &nodes {
+            index_of.entry(node.key()).or_default().push(node.index);
+        }
+        let txs = setup::transactions(&plan, &setup::chain());
         let mut world = Self {
             dice: Dice::new(plan.seed ^ 0x7477_696e),
             plan,
@@ -93,21 +92,13 @@ impl World {
             nodes,
             index_of,
             txs,
-            groups: 0,
+            sides: Vec::new(),
             healed: false,
-            doomed: BTreeSet::new(),
-            echoed: BTreeSet::new(),
+            doomed: BTreeMap::new(),
             sent: 0,
             trace,
-            agreement: Agreement::default(),
-            single_vote: SingleVote::default(),
-            durability: Durability::default(),
-            exactly_once: ExactlyOnce::default(),
-            synced: Synced::default(),
-            counted: Counted::default(),
-            one_base: OneBase::default(),
-            base_first: BaseFirst::default(),
-            unbroken: Unbroken::default(),
+            checks: Checks::default(),
+            looked_at: BTreeSet::new(),
             promises: &[],
             failure: None,
         };
@@ -140,9 +131,7 @@ impl World {
         heals::views_passed(self.plan.seats, view, self.highest_view(), rotations)?;
         let summary =
             Summary { height: self.highest_height(), view: self.highest_view().0, sent: self.sent };
-        for node in self.nodes.iter().filter(|node| node.is_honest()) {
-            self.durability.survives_in(node.index, node.disk.digests())?;
-        }
+        self.look_at_the_end()?;
         self.falls_silent()?;
         Ok(summary)
     }
@@ -180,16 +169,6 @@ impl World {
         Ok(done(self))
     }
 
-    /// Everything is executed, and everyone is at the same height: a last block without
-    /// transactions may be on its way after that.
-    fn is_done(&self) -> bool {
-        let top = self.highest_height();
-        let mut honest = self.nodes.iter().filter(|node| node.is_honest());
-        honest.all(|node| {
-            node.disk.executed_txs() == self.txs.len() && node.disk.head().height.0 == top
-        })
-    }
-
     fn at(&mut self, delay_ms: u64, action: Action) {
         self.queued += 1;
         self.queue.insert((self.now_ms + delay_ms, self.queued), action);
@@ -197,7 +176,7 @@ impl World {
 
     fn perform(&mut self, action: Action) {
         match action {
-            Action::Deliver { from, to, message } => self.deliver(from, to, *message),
+            Action::Deliver { from, to, message } => self.deliver(from, to, message),
             Action::Connect { a, b } => self.connect(a, b),
             Action::Wake { node, life }
             | Action::Execute { node, life }
@@ -208,11 +187,18 @@ impl World {
             Action::Execute { node, .. } => self.execute(node),
             Action::Submit { node, tx } => {
                 let tx = self.txs[tx].clone();
-                self.nodes[node].pool.push((tx.id(), tx));
-                self.start_turn(node);
+                let id = tx.id();
+                if !self.nodes[node].disk.has_executed(&id) {
+                    self.nodes[node].pool.add(id, tx);
+                    self.start_turn(node);
+                }
             }
-            Action::Crash { .. } | Action::Partition { .. } if self.healed => {}
+            Action::Crash { .. } | Action::FailSync { .. } | Action::Partition { .. }
+                if self.healed => {}
             Action::Crash { node } => self.crash_soon(node),
+            Action::FailSync { node } => {
+                self.doomed.insert(node, Doom::SyncFails);
+            }
             Action::Restart { node } => self.restart(node),
             Action::Partition { groups } => self.partition(groups),
         }
@@ -222,56 +208,4 @@ impl World {
 /// Whether a failure breaks one of the promises that count.
 pub fn is_watched(promises: &[&str], failure: &str) -> bool {
     promises.is_empty() || promises.iter().any(|promise| failure.starts_with(promise))
-}
-
-/// Watching.
-impl World {
-    fn check(&mut self, result: Result<(), String>) {
-        if let Err(failure) = result {
-            self.fail(failure);
-        }
-    }
-
-    fn fail(&mut self, failure: String) {
-        if is_watched(self.promises, &failure) {
-            self.failure.get_or_insert(failure);
-        }
-    }
-
-    fn note(&self, text: impl FnOnce() -> String) {
-        if self.trace {
-            println!("{:>7} {}", self.now_ms - START_MS, text());
-        }
-    }
-
-    fn highest_view(&self) -> View {
-        let machines = self.nodes.iter().filter_map(|node| node.machine.as_ref());
-        machines.map(|machine| machine.view()).max().unwrap_or_default()
-    }
-
-    fn highest_height(&self) -> u64 {
-        let honest = self.nodes.iter().filter(|node| node.is_honest());
-        honest.map(|node| node.disk.head().height).max().unwrap_or(Height(0)).0
-    }
-
-    fn describe(&self) -> String {
-        let states = self.nodes.iter().map(|node| {
-            let machine = node.machine.as_ref().map(|machine| {
-                format!(
-                    "view {}/{} committed {} stable {:?}",
-                    machine.installed_view(),
-                    machine.view(),
-                    machine.committed().height,
-                    machine.stable().map(|stable| stable.checkpoint.height),
-                )
-            });
-            format!(
-                "node {} {:?} {machine:?} waiting {}",
-                node.index,
-                node.lie,
-                node.waiting().len()
-            )
-        });
-        states.collect::<Vec<_>>().join("; ")
-    }
 }

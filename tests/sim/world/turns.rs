@@ -1,11 +1,14 @@
 //! Turns of the nodes, and what their effects do.
 
-use super::{Action, World};
-use crate::plan::WorldFault;
+use super::{Action, World, faults::Doom};
+use crate::lie::WorldFault;
 use twinfold_consensus_planted::{Effect, Event};
-use twinfold_types::{Block, message::ConsensusMessage, vote::Certificate};
+use twinfold_types::{
+    Block,
+    message::ConsensusMessage,
+    vote::{Certificate, CheckpointCertificate},
+};
 
-const SYNC_MS_MAX: u64 = 8;
 const EXECUTE_MS_MAX: u64 = 30;
 
 impl World {
@@ -14,32 +17,38 @@ impl World {
             return;
         }
         self.nodes[node].take_turn(self.now_ms);
-        if self.has(WorldFault::SpokenBeforeSync) {
+        if self.plan.has(WorldFault::SpokenBeforeSync) {
             let effects =
                 self.nodes[node].turn.as_mut().map(|(_, effects)| std::mem::take(effects));
             self.let_out(node, effects.unwrap_or_default());
         }
-        if self.doomed.remove(&node) {
+        if self.doomed.get(&node) == Some(&Doom::Crash) {
+            self.doomed.remove(&node);
             return self.crash(node);
         }
         let life = self.nodes[node].life;
-        let delay = self.dice.between(0, SYNC_MS_MAX);
+        let delay = self.dice.between(0, self.nodes[node].sync_ms_max);
         self.at(delay, Action::Synced { node, life });
     }
 
     pub(super) fn finish_turn(&mut self, node: usize) {
+        let fails = self.nodes[node].turn.as_ref().is_some_and(|(records, _)| !records.is_empty());
+        if fails && self.doomed.remove(&node).is_some() && !self.goes_on(node) {
+            return;
+        }
         let Some((records, effects)) = self.nodes[node].turn.take() else { return };
         self.watch_turn(node, &records, &effects);
-        self.watch_sync(node, &records);
-        if !self.has(WorldFault::RecordsLost) {
+        self.watch_sync(node, &records, &effects);
+        let kept = !self.plan.has(WorldFault::RecordsLost);
+        if kept {
             self.nodes[node].disk.log.extend(records);
-            let compact = self.dice.chance(2);
-            if let Some(machine) = self.nodes[node].machine.as_ref().filter(|_| compact) {
-                self.nodes[node].disk.log = machine.durable_records();
-            }
         }
         self.let_out(node, effects);
-        let builds = self.nodes[node].build.is_some() && !self.nodes[node].waiting().is_empty();
+        let compact = self.dice.chance(1) || self.nodes[node].disk.wants_compaction();
+        if let Some(machine) = self.nodes[node].machine.as_ref().filter(|_| kept && compact) {
+            self.nodes[node].disk.log = machine.durable_records();
+        }
+        let builds = self.nodes[node].would_build();
         // A timer that went off during the turn was not heard.
         let clock = self.nodes[node].clock(self.now_ms);
         let due = self.nodes[node].wake.is_some_and(|wake| wake <= clock);
@@ -49,17 +58,31 @@ impl World {
         }
     }
 
+    /// The sync of a turn fails: the process ends. One with a mistake goes on.
+    fn goes_on(&mut self, node: usize) -> bool {
+        if !self.plan.has(WorldFault::FailedSyncIgnored) {
+            self.sync_fails(node);
+            return false;
+        }
+        if let Some((records, effects)) = &mut self.nodes[node].turn {
+            records.clear();
+            let effects = std::mem::take(effects);
+            self.let_out(node, effects);
+        }
+        true
+    }
+
     pub(super) fn let_out(&mut self, node: usize, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Persist(_) | Effect::Returned(_) => {}
+                Effect::Persist(_) | Effect::Returned(_) | Effect::ServeEpochEnd { .. } => {}
                 Effect::Broadcast(message) => self.broadcast(node, message),
                 Effect::Send { to, message } => self.send_to_key(node, to, message),
                 Effect::Build { view, parent, parent_time, .. } => {
                     self.nodes[node].build = Some((view, parent, parent_time));
                 }
                 Effect::Commit { block, certificate } => self.commit(node, block, certificate),
-                Effect::Stable(certificate) => self.nodes[node].disk.stable = Some(certificate),
+                Effect::Stable(certificate) => self.stable(node, certificate),
                 Effect::ServeCommitted { to, from } => {
                     if let Some(blocks) = self.nodes[node].disk.committed(from) {
                         self.send_to_key(node, to, ConsensusMessage::Committed(Box::new(blocks)));
@@ -77,7 +100,10 @@ impl World {
                     self.at(time.0.saturating_sub(clock.0), Action::Wake { node, life });
                 }
                 Effect::Evidence(evidence) => self.check_evidence(&evidence),
-                Effect::Halt(reason) => self.fail(format!("node {node} halts: {reason}")),
+                Effect::Halt(reason) if self.nodes[node].is_honest() => {
+                    self.fail(format!("node {node} halts: {reason}"));
+                }
+                Effect::Halt(_) => {}
             }
         }
     }
@@ -87,10 +113,19 @@ impl World {
             let (height, digest) = (block.header.height, block.digest());
             format!("{node} commits {height} {digest:?} by view {}", certificate.body.view)
         });
-        self.watch_commit(node, &block);
+        self.watch_commit(node, &block, &certificate);
+        block.txs.iter().for_each(|tx| self.nodes[node].pool.ordered(&tx.id()));
         self.nodes[node].to_execute.push_back((block, certificate));
         if self.nodes[node].to_execute.len() == 1 {
             self.execute_later(node);
+        }
+    }
+
+    fn stable(&mut self, node: usize, certificate: CheckpointCertificate) {
+        let height = certificate.checkpoint.height;
+        self.nodes[node].disk.stable = Some(certificate);
+        if self.nodes[node].is_honest() {
+            self.look_at_checkpoint(height);
         }
     }
 
@@ -102,8 +137,10 @@ impl World {
 
     pub(super) fn execute(&mut self, node: usize) {
         let Some((block, certificate)) = self.nodes[node].to_execute.pop_front() else { return };
+        block.txs.iter().for_each(|tx| self.nodes[node].pool.executed(&tx.id()));
         let checkpoint = self.nodes[node].disk.execute(block, certificate);
-        self.nodes[node].inbox.push(Event::Executed { checkpoint });
+        self.watch_execution(node, &checkpoint);
+        self.nodes[node].inbox.push(Event::Executed { checkpoint, ends_at: None });
         if !self.nodes[node].to_execute.is_empty() {
             self.execute_later(node);
         }

@@ -1,18 +1,18 @@
 //! What honest nodes sign, sync, say and commit, held against the invariants.
 
-use super::World;
-use crate::{invariants::bounded, plan::WorldFault};
-use twinfold_consensus_planted::{Effect, Evidence, Record};
+use super::{World, is_watched};
+use crate::invariants::{attribution, bounded};
+use twinfold_consensus_planted::{Effect, Record};
 use twinfold_types::{
-    Block, Height, SeatIndex,
+    Block, Evidence, Height, SeatIndex,
     message::ConsensusMessage,
-    vote::{Certificate, Vote},
+    vote::{Certificate, Checkpoint, Vote},
 };
 
 impl World {
     /// What an honest seat is called; none for liars and observers.
     fn honest_seat(&self, node: usize) -> Option<SeatIndex> {
-        self.nodes[node].config.seat.filter(|_| self.nodes[node].is_honest())
+        self.nodes[node].seat().filter(|_| self.nodes[node].is_honest())
     }
 
     /// A turn ends: nothing of it is synced yet.
@@ -28,25 +28,66 @@ impl World {
         });
         let certificates: Vec<&Certificate> = recorded.chain(committed).collect();
         for certificate in certificates {
-            let result = self.counted.made(seat, certificate);
+            let result = self.checks.counted.made(seat, certificate);
             self.check(result);
         }
+        self.watch_holdings(node);
     }
 
-    /// Its records are synced.
-    pub(super) fn watch_sync(&mut self, node: usize, records: &[Record]) {
-        let Some(seat) = self.honest_seat(node) else { return };
+    fn watch_clock(&mut self, node: usize, records: &[Record]) {
+        let clock = self.nodes[node].clock(self.now_ms);
         for record in records {
             match record {
-                Record::Vote(vote) => self.counted.synced(seat, vote.body),
-                Record::Block(block) => self.unbroken.exists(block),
-                Record::NewView(new_view) => {
-                    let result = self.one_base.installed(node, new_view);
+                Record::Block(block) => self.checks.clocks.exists(block),
+                Record::Vote(vote) => {
+                    let base = self.checks.one_base.base(node, vote.body.view);
+                    let result = self.checks.clocks.signed(vote, base, clock);
                     self.check(result);
                 }
                 _ => {}
             }
         }
+    }
+
+    fn watch_holdings(&mut self, node: usize) {
+        let Some(machine) = &self.nodes[node].machine else { return };
+        let behind = machine.committed().height.0 - machine.executed().0;
+        let result = bounded::holds(node, self.plan.seats, behind, &machine.holdings());
+        self.check(result);
+    }
+
+    /// Its records are synced, or found on the disk after a crash.
+    pub(super) fn watch_sync(&mut self, node: usize, records: &[Record], effects: &[Effect]) {
+        let Some(seat) = self.honest_seat(node) else { return };
+        for effect in effects {
+            if let Effect::Commit { block, .. } = effect {
+                let height = block.header.height;
+                self.checks.base_first.committed(seat, height);
+                self.checks.unbroken.committed(seat, height, block.digest());
+            }
+        }
+        for record in records {
+            match record {
+                Record::Vote(vote) => self.watch_signed(node, vote),
+                Record::Block(block) => self.checks.unbroken.exists(block),
+                Record::NewView(new_view) => {
+                    let result = self.checks.one_base.installed(node, new_view);
+                    self.check(result);
+                }
+                _ => {}
+            }
+        }
+        self.watch_clock(node, records);
+    }
+
+    /// A vote is on an honest node's disk, in the order of its log.
+    fn watch_signed(&mut self, node: usize, vote: &Vote) {
+        let base = self.checks.one_base.base(node, vote.body.view);
+        self.checks.counted.synced(vote.seat, vote.body);
+        self.checks.certified.synced(vote.seat, vote.body);
+        let results =
+            [self.checks.base_first.signed(vote, base), self.checks.unbroken.signed(vote, base)];
+        results.into_iter().for_each(|result| self.check(result));
     }
 
     /// A node says something.
@@ -63,7 +104,7 @@ impl World {
                 self.watch_vote(node, vote);
             }
             ConsensusMessage::ViewChange(change) if seat == Some(change.header.seat) => {
-                let result = self.single_vote.changed(change);
+                let result = self.checks.single_vote.changed(change);
                 self.check(result);
             }
             _ => {}
@@ -72,48 +113,57 @@ impl World {
 
     fn watch_vote(&mut self, node: usize, vote: &Vote) {
         let disk = &self.nodes[node].disk;
-        let base = self.one_base.base(node, vote.body.view);
+        let base = self.checks.one_base.base(node, vote.body.view);
         let stable = disk.stable.as_ref().map_or(Height(0), |stable| stable.checkpoint.height);
         let in_ledger = disk.block(vote.body.height, &vote.body.digest).is_some();
         let results = [
-            self.single_vote.spoke(vote),
-            self.synced.spoke(vote, &disk.log, in_ledger),
+            self.checks.single_vote.spoke(vote),
+            self.checks.synced.spoke(vote, &disk.log, in_ledger),
             bounded::spoke(vote, stable, base),
-            self.base_first.spoke(vote, base),
-            self.unbroken.spoke(vote, base),
         ];
         for result in results {
             self.check(result);
         }
     }
 
-    pub(super) fn watch_commit(&mut self, node: usize, block: &Block) {
+    pub(super) fn watch_commit(&mut self, node: usize, block: &Block, certificate: &Certificate) {
         let (height, digest) = (block.header.height, block.digest());
-        if let Some(seat) = self.honest_seat(node) {
-            self.base_first.committed(seat, height);
-            self.unbroken.committed(seat, height, digest);
-        }
         if self.nodes[node].is_honest() {
-            let agreement = self.agreement.committed(node, height, digest);
-            let once = self.exactly_once.committed(node, height);
-            self.durability.acknowledged(height, digest);
-            self.check(agreement);
-            self.check(once);
+            let nodes = &self.nodes;
+            let is_honest = |seat: SeatIndex| nodes[seat.index()].is_honest();
+            let results = [
+                self.checks.agreement.committed(node, height, digest),
+                self.checks.exactly_once.committed(node, height),
+                self.checks.clocks.committed(node, block),
+                self.checks.certified.committed(certificate, self.plan.seats, is_honest),
+            ];
+            self.checks.durability.acknowledged(height, digest);
+            results.into_iter().for_each(|result| self.check(result));
+        }
+    }
+
+    pub(super) fn watch_execution(&mut self, node: usize, checkpoint: &Checkpoint) {
+        if self.nodes[node].is_honest() {
+            let result = self.checks.determinism.executed(node, checkpoint);
+            self.check(result);
         }
     }
 
     pub(super) fn check_evidence(&mut self, evidence: &Evidence) {
-        let seat = match evidence {
-            Evidence::Votes(vote, _) => vote.seat,
-            Evidence::ViewChanges(header, _) => header.seat,
-            Evidence::Checkpoints(vote, _) => vote.seat,
-        };
-        if self.nodes[seat.index()].is_honest() {
-            self.fail(format!("evidence names the honest seat {seat}: {evidence:?}"));
+        let is_honest = |seat: SeatIndex| self.nodes[seat.index()].is_honest();
+        let result = attribution::accused(evidence, is_honest);
+        self.check(result);
+    }
+
+    pub(super) fn check(&mut self, result: Result<(), String>) {
+        if let Err(failure) = result {
+            self.fail(failure);
         }
     }
 
-    pub(super) fn has(&self, fault: WorldFault) -> bool {
-        self.plan.mistake == Some(crate::plan::Mistake::World(fault))
+    pub(super) fn fail(&mut self, failure: String) {
+        if is_watched(self.promises, &failure) {
+            self.failure.get_or_insert(failure);
+        }
     }
 }

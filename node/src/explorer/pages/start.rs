@@ -52,7 +52,7 @@ pub fn start(api: &Api) -> Answer {
     let status = view::status(&api.node);
     render(&Start {
         height_time: time(status.time),
-        validators: view::validators(&api.node),
+        validators: view::validators(&api.node)?,
         blocks: view::blocks(reader, None, BLOCKS)?.into_iter().map(block_row).collect(),
         tasks: cards?,
         tasks_more,

@@ -1,0 +1,167 @@
+//! Each event in words.
+
+use super::validators::jail_text;
+use crate::render::{amount, time};
+use twinfold_types::{Event, PublicKey, evidence::Offence, round::RoundKey};
+
+fn round(key: &RoundKey) -> String {
+    format!("round {} of cluster {} of task {}", key.round, key.cluster, key.task.0.short())
+}
+
+/// An event in words; one arm each, so that a new event is not forgotten here.
+pub fn describe(event: &Event) -> String {
+    match event {
+        Event::MemberAdded { key } => format!("member {} added", key.short()),
+        Event::MemberRemoved { key } => format!("member {} removed", key.short()),
+        Event::QuotaSet { organisation, trainers } => {
+            format!("{organisation} may have {trainers} trainers")
+        }
+        Event::ThresholdSet { threshold } => format!("proposals need {threshold} signatures"),
+        Event::ProposalOpened { id } => format!("proposal {} opened", id.0.short()),
+        Event::ProposalSigned { id, by, signatures } => {
+            format!("proposal {} signed by {} ({signatures} in all)", id.0.short(), by.short())
+        }
+        Event::ProposalPassed { id } => format!("proposal {} passed", id.0.short()),
+        Event::ProposalFailed { id, code } => {
+            format!("proposal {} failed: {}", id.0.short(), code.text())
+        }
+        Event::ProposalLapsed { id } => format!("proposal {} lapsed", id.0.short()),
+        Event::TaskCreated { task } => format!("task {} created", task.0.short()),
+        Event::TaskFinished { task } => format!("task {} finished", task.0.short()),
+        Event::TaskClosed { task } => format!("task {} closed", task.0.short()),
+        Event::RoundOpened { key } => format!("{} opened", round(key)),
+        Event::RoundStarted { key, deadline } => {
+            format!("{} started, until {}", round(key), time(*deadline))
+        }
+        Event::UpdateOrdered { key, index, trainer } => {
+            format!("update {index} by {} ordered in {}", trainer.short(), round(key))
+        }
+        Event::RoundExtended { key, deadline, extensions } => {
+            format!("{} extended ({extensions}) until {}", round(key), time(*deadline))
+        }
+        Event::RoundSealed { key, entries } => format!("{} sealed with {entries}", round(key)),
+        Event::RoundVoid { key, reason } => format!("{} void: {reason:?}", round(key)),
+        Event::RoundAggregated { key, model, folded, refused, .. } => {
+            let model = model.0.short();
+            format!("{} aggregated: model {model}, {folded} folded, {refused} refused", round(key))
+        }
+        Event::WeightCapped { task, cluster } => {
+            format!("weight of cluster {cluster} of task {} is at its cap", task.0.short())
+        }
+        Event::MergeDue { task, number } => {
+            format!("merge {number} of task {} due", task.0.short())
+        }
+        Event::Merged { task, number, model, .. } => {
+            format!("merge {number} of task {}: model {}", task.0.short(), model.0.short())
+        }
+        Event::ModelVersion { model, level, version, .. } => {
+            format!(
+                "model {} is version {version} of {}",
+                model.0.short(),
+                super::model::level_text(*level)
+            )
+        }
+        Event::ModelPublished { model, name } => {
+            format!("model {} published as {name}", model.0.short())
+        }
+        Event::StakeGranted { member, amount: some } => {
+            format!("{} stake made for {}", amount(*some), member.short())
+        }
+        Event::StakeTransferred { from, to, amount: some } => {
+            format!("{} gave {} stake to {}", from.short(), amount(*some), to.short())
+        }
+        Event::Delegated { delegator, validator, amount: some } => {
+            format!("{} delegated {} to {}", delegator.short(), amount(*some), validator.short())
+        }
+        Event::Undelegated { delegator, validator, amount: some } => {
+            format!("{} takes {} back from {}", delegator.short(), amount(*some), validator.short())
+        }
+        Event::StakeFreed { delegator, validator, amount: some } => format!(
+            "{} of {}, taken back from {}, is free",
+            amount(*some),
+            delegator.short(),
+            validator.short()
+        ),
+        Event::CandidateDeclared { validator, ready: true } => {
+            format!("validator {} is ready for a seat", validator.short())
+        }
+        Event::CandidateDeclared { validator, ready: false } => {
+            format!("validator {} wants no seat", validator.short())
+        }
+        Event::Slashed { validator, epoch, offence, burnt } => format!(
+            "validator {} slashed by {} for {} in epoch {epoch}",
+            validator.short(),
+            amount(*burnt),
+            offence_text(*offence)
+        ),
+        Event::Jailed { validator, jail } => {
+            format!("validator {} jailed, {}", validator.short(), jail_text(jail))
+        }
+        Event::LetOut { validator } => {
+            format!("validator {} may be elected again", validator.short())
+        }
+        Event::Rewarded { validator, amount: some, commission } => format!(
+            "validator {} rewarded with {}, of which it keeps {}",
+            validator.short(),
+            amount(*some),
+            amount(*commission)
+        ),
+        Event::StakeParamsSet => "rules of stake changed".into(),
+        Event::ProtocolSet { version } => {
+            format!("version {version} of the rules from the next epoch on")
+        }
+        Event::EpochEnding { at } => format!("the admins end the epoch after height {at}"),
+        Event::EpochEnded { epoch, joined, left } => {
+            format!("epoch {epoch} ended; joined: {}; left: {}", keys(joined), keys(left))
+        }
+    }
+}
+
+/// What a validator was found guilty of.
+fn offence_text(offence: Offence) -> &'static str {
+    match offence {
+        Offence::Equivocation => "signing two things of which only one can be",
+        Offence::WrongResult => "signing a wrong fold result",
+    }
+}
+
+fn keys(keys: &[PublicKey]) -> String {
+    match keys {
+        [] => "nobody".into(),
+        keys => keys.iter().map(PublicKey::short).collect::<Vec<_>>().join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use twinfold_types::{Epoch, Height, Stake, stake::Jail};
+
+    #[test]
+    fn events_of_stake_and_epochs_are_sentences() {
+        let (validator, some) = (PublicKey([7; 32]), Stake(2_500));
+        let said = [
+            (Event::StakeGranted { member: validator, amount: some }, "2_500 stake made"),
+            (Event::CandidateDeclared { validator, ready: false }, "wants no seat"),
+            (
+                Event::Slashed {
+                    validator,
+                    epoch: Epoch(3),
+                    offence: Offence::Equivocation,
+                    burnt: some,
+                },
+                "slashed by 2_500 for signing two things",
+            ),
+            (Event::Jailed { validator, jail: Jail::Expelled }, "jailed, expelled"),
+            (Event::EpochEnding { at: Height(9) }, "after height 9"),
+            (
+                Event::EpochEnded { epoch: Epoch(3), joined: vec![validator], left: vec![] },
+                "joined: 07070707; left: nobody",
+            ),
+        ];
+        for (event, words) in said {
+            let text = describe(&event);
+            assert!(text.contains(words), "{text}");
+        }
+    }
+}

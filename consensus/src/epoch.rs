@@ -1,0 +1,163 @@
+//! From one committee to the next (P19): where an epoch ends, what waits for the next one, and the
+//! step into it.
+
+use crate::{
+    Effect, HaltReason, Head, Machine,
+    attest::Attested,
+    bodies::Bodies,
+    checkpoint::Checkpoints,
+    early::Early,
+    signed::Newest,
+    view_change::{Installed, ViewChanges},
+};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+use twinfold_types::{
+    Committee, Epoch, Height, PublicKey, SignedTx, TimeMs, View, key::Signer,
+    limits::PROTOCOL_VERSION, message::ConsensusMessage,
+};
+
+/// Messages of the next epoch kept for each peer until it is opened here.
+const AHEAD_PER_PEER_MAX: usize = 16;
+/// Peers for whom that is done.
+const AHEAD_PEERS_MAX: usize = 256;
+
+/// What peers say in the next epoch already. Nothing in it is verified before the epoch is open; a
+/// few messages a peer, and one proposal of each, are all it can hold (P18).
+#[derive(Default)]
+pub(crate) struct Ahead {
+    messages: BTreeMap<PublicKey, VecDeque<ConsensusMessage>>,
+}
+
+impl Ahead {
+    fn add(&mut self, from: PublicKey, message: ConsensusMessage) {
+        if self.messages.len() >= AHEAD_PEERS_MAX && !self.messages.contains_key(&from) {
+            return;
+        }
+        let kept = self.messages.entry(from).or_default();
+        let is_proposal =
+            |message: &ConsensusMessage| matches!(message, ConsensusMessage::PrePrepare { .. });
+        if is_proposal(&message) && kept.iter().any(is_proposal) {
+            return;
+        }
+        if kept.len() == AHEAD_PER_PEER_MAX {
+            kept.pop_front();
+        }
+        kept.push_back(message);
+    }
+
+    fn take(&mut self) -> impl Iterator<Item = (PublicKey, ConsensusMessage)> + use<> {
+        let messages = std::mem::take(&mut self.messages).into_iter();
+        messages.flat_map(|(from, kept)| kept.into_iter().map(move |message| (from, message)))
+    }
+}
+
+/// Where the epoch ends.
+impl Machine {
+    /// Whether a block of this epoch is its last: by its time, or because the admins said so
+    /// long enough before.
+    pub(crate) fn is_last(&self, height: Height, time: TimeMs) -> bool {
+        height > self.committee.anchor
+            && (time >= self.committee.ends || self.ends_at == Some(height))
+    }
+
+    /// Whether the epoch's last block is committed: nothing can be ordered before the next one.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_last(self.head.height, self.head.time)
+    }
+
+    /// Height after which the admins end the epoch, while it is not reached: empty blocks may
+    /// lead there.
+    pub fn ends_at(&self) -> Option<Height> {
+        self.ends_at.filter(|height| *height > self.tip().height)
+    }
+
+    /// Whether the message belongs to the next epoch; then it is kept for it.
+    pub(crate) fn keep_for_next_epoch(
+        &mut self,
+        from: PublicKey,
+        message: &ConsensusMessage,
+    ) -> bool {
+        let ahead = message.epoch() == Some(self.epoch().next());
+        if ahead {
+            self.ahead.add(from, message.clone());
+        }
+        ahead
+    }
+}
+
+/// The step into the next epoch.
+impl Machine {
+    /// Goes on under the next committee. The ledger has synced the stable checkpoint of the
+    /// epoch's last height, which names that committee; whoever must not sign any more has no
+    /// seat in it. The signer has the key that the new seat signs with, if this node holds one.
+    pub fn open_epoch(
+        &mut self,
+        now: TimeMs,
+        committee: Committee,
+        signer: Arc<dyn Signer>,
+    ) -> Vec<Effect> {
+        let named = self.checkpoints.stable().and_then(|stable| stable.checkpoint.next_committee);
+        let follows = committee.epoch == self.epoch().next()
+            && committee.anchor == self.head.height
+            && self.executed == self.head.height
+            && named == Some(committee.digest());
+        if self.halted.is_some() || !follows {
+            return Vec::new();
+        }
+        self.now = now;
+        if committee.protocol > PROTOCOL_VERSION {
+            let (epoch, wanted) = (committee.epoch, committee.protocol);
+            self.halt(HaltReason::Protocol { epoch, wanted, ours: PROTOCOL_VERSION });
+            return std::mem::take(&mut self.effects);
+        }
+        let dropped: Vec<SignedTx> = self.bodies.drain();
+        if !dropped.is_empty() {
+            self.effects.push(Effect::Returned(dropped));
+        }
+        self.begin(committee, signer);
+        for (from, message) in self.ahead.take() {
+            self.on_message(from, message);
+        }
+        self.advance();
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Nothing of the epoch before remains but the chain and what was learnt of the network.
+    fn begin(&mut self, committee: Committee, signer: Arc<dyn Signer>) {
+        let seat = committee.seat_of(&self.own);
+        self.seat = seat.filter(|seat| committee.key(*seat) == Some(&signer.public_key()));
+        self.rules = self.rules.resized(committee.size());
+        self.committee_digest = committee.digest();
+        #[cfg(feature = "planted")]
+        self.before.replace(self.committee.clone());
+        self.committee = committee;
+        self.signer = signer;
+        self.view = View(0);
+        self.installed = Installed::default();
+        self.ends_at = None;
+        self.highest = None;
+        self.decided = None;
+        self.asked = None;
+        self.slots.clear();
+        self.unexecuted.clear();
+        self.early = Early::default();
+        self.view_changes = ViewChanges::default();
+        self.bodies = Bodies::default();
+        self.checkpoints = Checkpoints::new(self.checkpoints.stable().cloned());
+        self.attested = Attested::default();
+        self.newest = Newest::default();
+        self.ask_again();
+        self.pace.restart();
+    }
+
+    pub fn epoch(&self) -> Epoch {
+        self.committee.epoch
+    }
+
+    pub(crate) fn is_head_last(&self, head: &Head) -> bool {
+        self.is_last(head.height, head.time)
+    }
+}

@@ -1,0 +1,164 @@
+//! An epoch's last block: the first whose time reaches the committee's end, or the height that
+//! the admins set. After its transactions the epoch is judged, rewarded and closed, and the
+//! next committee is elected from the state as it is then.
+
+use super::{
+    candidate, election,
+    election::{Contender, Standing},
+    params, participation, put_candidate, reward, unbonding,
+};
+use crate::{
+    error::LedgerError,
+    execute::{Exec, Fail},
+};
+use twinfold_types::{
+    Committee, Epoch, Event, Height, TimeMs, limits,
+    member::{Member, Role},
+    quorum::Seat,
+    stake::{Candidate, Jail, Participation, StakeParams},
+    state_key::{self, Prefix, StateKey},
+};
+
+/// Closes the epoch where this block is its last, and says who sits next.
+pub fn close_if_last(exec: &mut Exec<'_>) -> Result<Option<Committee>, LedgerError> {
+    let at: Option<Height> = exec.state.get(&state_key::epoch_end())?;
+    let by_time = exec.env.time >= exec.env.committee.ends;
+    if !by_time && at != Some(exec.env.height) {
+        return Ok(None);
+    }
+    close(exec).map(Some)
+}
+
+fn close(exec: &mut Exec<'_>) -> Result<Committee, LedgerError> {
+    let counts = participation::counts(exec)?;
+    jail_silent(exec, &counts)?;
+    pay(exec, &counts)?;
+    let next = elect(exec)?;
+    start_clocks(exec)?;
+    pass_on(exec, &next)?;
+    Ok(next)
+}
+
+/// What a reward may not do (more stake than fits) is left out before: nothing is refused.
+fn pay(exec: &mut Exec<'_>, counts: &Participation) -> Result<(), LedgerError> {
+    reward::pay(exec, counts).map_err(|fail| match fail {
+        Fail::Ledger(error) => error,
+        Fail::Refused(code) => {
+            exec.state.base().damaged(format!("a reward was refused: {}", code.text()))
+        }
+    })
+}
+
+/// Jails silent seats, the most silent first, as long as enough candidates for all seats stay.
+fn jail_silent(exec: &mut Exec<'_>, counts: &Participation) -> Result<(), LedgerError> {
+    let params = params(exec)?;
+    let committee = exec.env.committee;
+    let seats = committee.size().min(usize::from(params.seats));
+    let fit = contenders(exec, &params)?;
+    let fit = fit.iter().filter(|one| one.standing == Standing::Fit).count();
+    let mut spare = fit.saturating_sub(seats);
+    let until = Epoch(committee.epoch.0 + 1 + u64::from(params.jail_epochs));
+    for seat in participation::silent(counts) {
+        let Some(validator) = committee.validator(seat) else { continue };
+        let Some(found) = super::candidate(exec, validator)? else { continue };
+        let counted = standing(exec, &found, &params)?.1 == Standing::Fit;
+        if counted && spare == 0 {
+            continue;
+        }
+        spare -= usize::from(counted);
+        candidate::jail(exec, found, Jail::Silent { until });
+    }
+    Ok(())
+}
+
+fn elect(exec: &mut Exec<'_>) -> Result<Committee, LedgerError> {
+    let (params, old) = (params(exec)?, exec.env.committee);
+    let contenders = contenders(exec, &params)?;
+    let seats = election::elect(&old.seats, &contenders, usize::from(params.seats));
+    let epoch = old.epoch.next();
+    let protocol: Option<u32> = exec.state.get(&state_key::protocol())?;
+    Ok(Committee {
+        epoch,
+        order: election::leaders(exec.env.chain, epoch, &seats),
+        seats,
+        anchor: exec.env.height,
+        ends: exec.env.time.plus(params.epoch_ms),
+        protocol: protocol.unwrap_or(old.protocol),
+    })
+}
+
+fn contenders(exec: &Exec<'_>, params: &StakeParams) -> Result<Vec<Contender>, LedgerError> {
+    let all = candidate::all(exec)?;
+    let contender = |one: &Candidate| {
+        let (organisation, standing) = standing(exec, one, params)?;
+        let seat = Seat { validator: one.validator, key: one.key, organisation };
+        Ok(Contender { seat, stake: one.pool.stake, standing })
+    };
+    all.iter().map(contender).collect()
+}
+
+/// A candidate's organisation, and how far it may be elected.
+fn standing(
+    exec: &Exec<'_>,
+    one: &Candidate,
+    params: &StakeParams,
+) -> Result<(String, Standing), LedgerError> {
+    let member: Option<Member> = exec.state.get(&state_key::member(&one.validator))?;
+    let Some(member) = member.filter(|member| member.has(Role::Validator)) else {
+        return Ok((String::new(), Standing::Barred));
+    };
+    let standing = match one.jail {
+        Some(Jail::Guilty | Jail::Expelled) => Standing::Barred,
+        _ if !one.ready || one.pool.stake < params.stake_min => Standing::Unfit,
+        Some(Jail::Silent { .. }) => Standing::Silent,
+        None => Standing::Fit,
+    };
+    Ok((member.organisation, standing))
+}
+
+/// Stake undelegated in this epoch begins to wait. What candidates declared comes into force;
+/// candidates that are gone, with nothing bonded to them, are forgotten.
+fn start_clocks(exec: &mut Exec<'_>) -> Result<(), LedgerError> {
+    let free_at = exec.env.time.plus(params(exec)?.unbonding_ms);
+    for mut one in candidate::all(exec)? {
+        unbonding::start_clock(exec, &one.validator, free_at)?;
+        let member = exec.state.has(&state_key::member(&one.validator))?;
+        if !member && one.pool.shares == 0 {
+            exec.state.delete(state_key::candidate(&one.validator));
+        } else if one.commission_permille != one.commission_next_permille {
+            one.commission_permille = one.commission_next_permille;
+            put_candidate(exec, &one);
+        }
+    }
+    Ok(())
+}
+
+/// The old committee steps back, the new one steps in.
+fn pass_on(exec: &mut Exec<'_>, next: &Committee) -> Result<(), LedgerError> {
+    let (old, time) = (exec.env.committee, exec.env.time);
+    forget(exec, time)?;
+    exec.state.put(state_key::past_epoch(old.epoch), &(old, time));
+    exec.state.put(state_key::epoch(), next);
+    exec.state.delete(state_key::epoch_end());
+    exec.state.delete(state_key::participation());
+    let (joined, left) = election::changes(old, next);
+    exec.event(Event::EpochEnded { epoch: old.epoch, joined, left });
+    Ok(())
+}
+
+/// Forgets past epochs about which no evidence is taken any more, and who was punished there.
+fn forget(exec: &mut Exec<'_>, now: TimeMs) -> Result<(), LedgerError> {
+    let evidence_ms = params(exec)?.evidence_ms;
+    for row in exec.state.keys(&Prefix::PastEpoch.scan(), limits::EPOCHS_FORGOTTEN_MAX)? {
+        let key = StateKey::of_row(row);
+        let (past, ended): (Committee, TimeMs) = exec.state.expect(&key)?;
+        if now <= ended.plus(evidence_ms) {
+            break;
+        }
+        for punished in exec.state.keys(&state_key::punished_in(past.epoch), usize::MAX)? {
+            exec.state.delete(StateKey::of_row(punished));
+        }
+        exec.state.delete(key);
+    }
+    Ok(())
+}

@@ -1,0 +1,59 @@
+//! Transactions that reached a node and stand in no executed block.
+
+use std::collections::{BTreeMap, BTreeSet};
+use twinfold_types::{SignedTx, TxId};
+
+#[derive(Default)]
+pub struct Pool {
+    arrived: u64,
+    /// In the order of arrival.
+    txs: BTreeMap<u64, SignedTx>,
+    places: BTreeMap<TxId, u64>,
+    /// Those in no block that this node prepared, proposed or committed.
+    waiting: BTreeSet<u64>,
+}
+
+impl Pool {
+    pub fn add(&mut self, id: TxId, tx: SignedTx) {
+        if self.places.contains_key(&id) {
+            return;
+        }
+        self.arrived += 1;
+        self.places.insert(id, self.arrived);
+        self.txs.insert(self.arrived, tx);
+        self.waiting.insert(self.arrived);
+    }
+
+    pub fn ordered(&mut self, id: &TxId) {
+        if let Some(place) = self.places.get(id) {
+            self.waiting.remove(place);
+        }
+    }
+
+    /// The block that held it was dropped.
+    pub fn returned(&mut self, id: &TxId) {
+        if let Some(place) = self.places.get(id) {
+            self.waiting.insert(*place);
+        }
+    }
+
+    pub fn executed(&mut self, id: &TxId) {
+        if let Some(place) = self.places.remove(id) {
+            self.waiting.remove(&place);
+            self.txs.remove(&place);
+        }
+    }
+
+    /// After a crash nobody remembers what was in a block.
+    pub fn restarted(&mut self) {
+        self.waiting = self.txs.keys().copied().collect();
+    }
+
+    pub fn waiting(&self) -> impl Iterator<Item = &SignedTx> {
+        self.waiting.iter().filter_map(|place| self.txs.get(place))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+}
