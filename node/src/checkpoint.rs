@@ -2,20 +2,15 @@
 //! node's operator, checked against the genesis file. The fingerprint on the other channel is
 //! for comparing with what other nodes say.
 
-use crate::{args::Checkpoint, doctor, genesis_file};
+use crate::{args::Checkpoint, ask, genesis_file};
 use color_eyre::eyre::WrapErr;
 use std::io::Write;
-use twinfold_types::{key::StrictEd25519, limits, trust::TrustedCheckpoint};
+use twinfold_types::{key::StrictEd25519, trust::TrustedCheckpoint};
 
 pub fn run(args: &Checkpoint) -> color_eyre::Result<()> {
     let genesis = genesis_file::read(&args.genesis)?;
-    let agent = doctor::agent(args.ca.as_deref())?;
-    let url = format!("{}/v1/checkpoint", args.node.trim_end_matches('/'));
-    let mut answer = agent.get(url).call()?;
-    let limit = limits::CHECKPOINT_FILE_BYTES_MAX as u64;
-    let bytes = answer.body_mut().with_config().limit(limit).read_to_vec()?;
-    let trusted: TrustedCheckpoint =
-        serde_json::from_slice(&bytes).wrap_err("the answer is no checkpoint")?;
+    let agent = ask::agent(args.ca.as_deref())?;
+    let trusted: TrustedCheckpoint = ask::get(&agent, &args.node, "/v1/checkpoint")?;
     trusted
         .verify(&genesis.digest(), &genesis.committee(), &StrictEd25519)
         .wrap_err("the node's checkpoint is not to be trusted")?;

@@ -58,6 +58,7 @@ impl From<FromExecutor> for Input {
 }
 
 /// One step of a turn.
+#[expect(clippy::large_enum_variant, reason = "nearly all are events")]
 pub enum Input {
     Event(Event),
     NextEpoch(Arc<Committee>),

@@ -4,10 +4,12 @@
 pub mod accuser;
 pub mod api;
 pub mod args;
+pub mod ask;
 pub mod blobs;
 pub mod checkpoint;
 pub mod clock;
 pub mod config;
+pub mod declare;
 pub mod diagnosis;
 pub mod diverge;
 pub mod doctor;
@@ -29,6 +31,7 @@ pub mod pruning;
 pub mod rotation;
 pub mod router;
 pub mod seat_keys;
+pub mod stake_rules;
 pub mod start;
 pub mod verified;
 

@@ -10,8 +10,8 @@ use twinfold_types::{
     Action, Block, Committee, Digest, Epoch, Header, SecretKey, SignedTx, TimeMs, View,
     block::body_digest,
     genesis::Genesis,
-    limits,
     key::{Signer, Statement},
+    limits,
     tx::TxBody,
     vote::{Certificate, CheckpointCertificate, VoteBody, VoteKind},
 };

@@ -132,7 +132,7 @@ impl TestNet {
 
     /// The committee that follows an epoch's last block: the observer takes seat 0 in odd epochs.
     fn committee_after(&self, epoch: Epoch, last: &Block) -> Committee {
-        let holder = if epoch.0 % 2 == 0 { self.nodes.len() - 1 } else { 0 };
+        let holder = if epoch.0.is_multiple_of(2) { self.nodes.len() - 1 } else { 0 };
         let others = (1..self.committee.size()).map(seat);
         let seats = std::iter::once(seat(holder)).chain(others).collect();
         let (anchor, ends) = (last.header.height, last.header.time.plus(self.epoch_ms));
@@ -200,7 +200,8 @@ impl TestNet {
 
     /// Starts a node from a copy of its disk, as a driver would.
     pub fn restore(&mut self, index: usize, (log, chain, stable): Disk) {
-        let machine = self.machine(index, &chain, stable.clone(), log.clone()).asking_first();
+        let machine =
+            self.machine(index, &chain, stable.clone(), log.clone()).unwrap().asking_first();
         let node = &mut self.nodes[index];
         (node.machine, node.log, node.chain, node.stable) = (machine, log, chain, stable);
         node.down = false;

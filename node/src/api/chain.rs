@@ -1,4 +1,4 @@
-//! The node's status, the genesis file, validators and blocks.
+//! The node's status, the genesis file and blocks.
 
 use super::{
     Api, Refusal,
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use twinfold_ledger::LedgerError;
 use twinfold_types::{
     Height,
-    api::{BlockSummary, BlockView, DiagnosisView, ErrorView, StatusView, ValidatorView},
+    api::{BlockSummary, BlockView, DiagnosisView, ErrorView, StatusView},
     trust::TrustedCheckpoint,
 };
 use utoipa::IntoParams;
@@ -60,15 +60,6 @@ pub async fn checkpoint(State(api): State<Arc<Api>>) -> Result<Json<TrustedCheck
         Ok(Json(TrustedCheckpoint::new(api.node.chain, trail, certificate, block.header)))
     })
     .await
-}
-
-/// The committee's seats.
-#[utoipa::path(get, path = "/v1/validators", tag = "chain", responses(
-    (status = OK, description = "Validators in seat order", body = Vec<ValidatorView>),
-    (status = "default", description = "A refusal", body = ErrorView),
-))]
-pub async fn validators(State(api): State<Arc<Api>>) -> Result<Json<Vec<ValidatorView>>, Refusal> {
-    api.read(|api| Ok(Json(view::validators(&api.node)?))).await
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

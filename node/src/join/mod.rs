@@ -119,7 +119,7 @@ async fn start_plane(
         name: "payloads",
         listen: parse_address(&config.network.payload_listen)?,
         peers: peers.clone(),
-        is_validator: false,
+        is_dialled: false,
         address: |addresses| addresses.1.clone(),
     };
     Ok((Plane::start(plane, &keys.peer).await?, peers))
