@@ -18,6 +18,8 @@ pub const PASSPHRASE_VARIABLE: &str = "TWINFOLD_PASSPHRASE";
 const KEY_FILE_BYTES_MAX: u64 = 16 << 10;
 const PASSPHRASE_BYTES_MAX: u64 = 4 << 10;
 const SUFFIX: &str = ".key.json";
+/// A node's folder holds keys too: with `--dir` its operator signs as the node's member.
+const NODE_SUFFIX: &str = ".key";
 
 #[derive(Debug, thiserror::Error)]
 pub enum KeystoreError {
@@ -67,7 +69,9 @@ impl Keystore {
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
-        self.folder.join(format!("{name}{SUFFIX}"))
+        let own = self.folder.join(format!("{name}{SUFFIX}"));
+        let of_node = self.folder.join(format!("{name}{NODE_SUFFIX}"));
+        if !own.exists() && of_node.exists() { of_node } else { own }
     }
 
     /// Draws a key and stores it; `plain` leaves it unencrypted.
@@ -292,6 +296,17 @@ mod tests {
         assert!(matches!(keystore.create("a", true), Err(KeystoreError::Exists { .. })));
         assert!(matches!(keystore.create("../a", true), Err(KeystoreError::Name(_))));
         assert!(matches!(keystore.open("c"), Err(KeystoreError::Unknown { .. })));
+    }
+
+    #[test]
+    fn the_key_of_a_nodes_folder_is_found_under_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let keystore = keystore(dir.path(), "p");
+        let public = keystore.create("edge", false).unwrap().public;
+        let folder = dir.path().join("keys");
+        std::fs::rename(folder.join("edge.key.json"), folder.join("consensus.key")).unwrap();
+        assert_eq!(keystore.open("consensus").unwrap().public_key(), public);
+        assert_eq!(keystore.names().unwrap(), Vec::<String>::new(), "it must be asked for");
     }
 
     #[test]

@@ -226,14 +226,15 @@ impl Route<'_> {
 
     fn find(&self, pending: &Pending) -> Result<Option<Place>> {
         let trainer = self.key.public_key();
-        let committee = self.client.chain()?.committee.size();
-        let blob = BlobId::whole_copies(&pending.payload, committee);
+        // A blob keeps the number of seats that it was stored for.
+        let is_ours =
+            |blob: &BlobId| BlobId::whole_copies(&pending.payload, usize::from(blob.n)) == *blob;
         let name = self.task.to_string();
         for view in self.client.rounds(&name, self.cluster, None, ROUNDS_SEARCHED)? {
             let entries = (0u32..).zip(&view.entries);
             let mine = entries
                 .into_iter()
-                .find(|(_, entry)| entry.trainer == trainer && entry.blob == blob);
+                .find(|(_, entry)| entry.trainer == trainer && is_ours(&entry.blob));
             if let Some((index, entry)) = mine {
                 let round = view.round.key.round;
                 return Ok(Some(Place { tx: entry.tx, round, index, height: entry.height }));

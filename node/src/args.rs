@@ -1,7 +1,9 @@
 //! The command line of `twinfold-node`.
 
+use crate::stake_rules::{StakeRules, VALIDATOR_STAKE_DEFAULT, parse_stake, parse_time};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
+use twinfold_types::Stake;
 
 /// A node of a Twinfold chain: orders signed model updates with its committee, folds
 /// them into models, and serves both over HTTP.
@@ -18,6 +20,9 @@ pub enum Command {
     Init(Init),
     /// Run the node until SIGTERM or Ctrl-C.
     Start(Start),
+    /// Say on the chain whether this validator wants a seat, what it keeps of rewards, and
+    /// where others dial it. It counts from the next election on.
+    Declare(Declare),
     /// Ask running nodes why the network stands still, or whether it does.
     Doctor(Doctor),
     /// Make, extend, show or check the genesis file that all operators share.
@@ -47,12 +52,52 @@ pub struct Init {
     /// Multiaddress for payloads, as other nodes dial it.
     #[arg(long, default_value = "/ip4/127.0.0.1/tcp/7782")]
     pub payload_address: String,
+    /// Stake that it has bonded to itself from the first block on, where it is in genesis.
+    #[arg(long, value_name = "N", value_parser = parse_stake, default_value_t = VALIDATOR_STAKE_DEFAULT)]
+    pub stake: Stake,
     /// File with the passphrase that encrypts the keys.
     #[arg(long, env = "TWINFOLD_PASSPHRASE_FILE", conflicts_with = "plain_keys")]
     pub passphrase_file: Option<PathBuf>,
     /// Store the keys unencrypted, readable by the owner only.
     #[arg(long)]
     pub plain_keys: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Declare {
+    /// Configuration file, as `init` writes it: its keys sign, its node is asked.
+    #[arg(long, env = "TWINFOLD_NODE_CONFIG")]
+    pub config: PathBuf,
+    /// It has caught up and wants a seat.
+    #[arg(long, conflicts_with = "leave")]
+    pub ready: bool,
+    /// It wants no seat: it leaves at the next election that can replace it.
+    #[arg(long)]
+    pub leave: bool,
+    /// Thousandths of its rewards that it keeps before its delegators share the rest.
+    #[arg(long, value_name = "PERMILLE", value_parser = clap::value_parser!(u16).range(0..=1_000))]
+    pub commission: Option<u16>,
+    /// Multiaddress for votes and blocks, as other nodes dial it.
+    #[arg(long, value_name = "MULTIADDR", requires = "payload_address")]
+    pub address: Option<String>,
+    /// Multiaddress for payloads, as other nodes dial it.
+    #[arg(long, value_name = "MULTIADDR", requires = "address")]
+    pub payload_address: Option<String>,
+    /// File with the passphrase of the keys.
+    #[arg(long, env = "TWINFOLD_PASSPHRASE_FILE")]
+    pub passphrase_file: Option<PathBuf>,
+    /// URL of the node to send it through [default: the configuration's own].
+    #[arg(long, value_name = "URL")]
+    pub node: Option<String>,
+    /// Certificate of the node's API or of its issuer (PEM), where it is none that the world knows.
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// How long to wait until the chain has carried it out.
+    #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = "60s")]
+    pub timeout: std::time::Duration,
+    /// Print the receipt as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -111,6 +156,8 @@ pub enum GenesisCommand {
         /// Allow fewer than four validators: such a network tolerates no fault.
         #[arg(long)]
         allow_unsafe_size: bool,
+        #[command(flatten)]
+        rules: Box<StakeRules>,
     },
     /// Add a validator (the `validator.json` that its `init` wrote) or another member.
     Add {
@@ -122,6 +169,10 @@ pub enum GenesisCommand {
         /// role is admin, operator, trainer or auditor.
         #[arg(long, required_unless_present = "validator")]
         member: Option<String>,
+        /// Stake from the first block on: a validator's is bonded to itself [default: what its
+        /// entry says], another member's is free [default: 0].
+        #[arg(long, value_name = "N", value_parser = parse_stake)]
+        stake: Option<Stake>,
     },
     /// Show the members and the fingerprint.
     Show { file: PathBuf },

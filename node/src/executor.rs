@@ -109,6 +109,12 @@ impl Membership {
                     self.planes.iter().for_each(|plane| plane.allow(peer.id));
                 }
             }
+            LedgerEvent::CandidateDeclared { validator, .. } => {
+                let Ok(Some(candidate)) = reader.candidate(validator) else { return };
+                if let Err(error) = self.peers.learn(&candidate) {
+                    tracing::warn!(%error, "a validator declared an address that is none");
+                }
+            }
             LedgerEvent::MemberRemoved { key } => {
                 if let Some(id) = self.peers.remove(key) {
                     self.planes.iter().for_each(|plane| plane.disallow(id));

@@ -1,18 +1,21 @@
 //! `twinfold-node genesis`: the file that all operators share.
 
-use crate::{args::GenesisCommand, clock, init::write_new, journal::write_whole};
+use crate::{
+    args::GenesisCommand, clock, init::write_new, journal::write_whole,
+    stake_rules::VALIDATOR_STAKE_DEFAULT,
+};
 use color_eyre::eyre::{WrapErr, bail, eyre};
 use std::{collections::BTreeSet, path::Path};
 use twinfold_types::{
+    Stake,
     genesis::{ChainParams, FORMAT_VERSION, Genesis, GenesisValidator},
     limits,
     member::{Member, Role},
-    stake::StakeParams,
 };
 
 pub fn run(command: &GenesisCommand) -> color_eyre::Result<()> {
     match command {
-        GenesisCommand::New { file, chain, threshold, trainer_quota, allow_unsafe_size } => {
+        GenesisCommand::New { file, chain, threshold, trainer_quota, allow_unsafe_size, rules } => {
             let genesis = Genesis {
                 format: FORMAT_VERSION,
                 chain: chain.clone(),
@@ -20,7 +23,7 @@ pub fn run(command: &GenesisCommand) -> color_eyre::Result<()> {
                 params: ChainParams {
                     threshold: *threshold,
                     trainer_quota: *trainer_quota,
-                    stake: StakeParams::default(),
+                    stake: rules.params()?,
                 },
                 validators: vec![],
                 members: vec![],
@@ -30,11 +33,11 @@ pub fn run(command: &GenesisCommand) -> color_eyre::Result<()> {
             write_new(file, &to_json(&genesis)?)?;
             println!("{}: add validators and members with `genesis add`", file.display());
         }
-        GenesisCommand::Add { file, validator, member } => {
+        GenesisCommand::Add { file, validator, member, stake } => {
             let mut genesis = parse(file)?;
             match (validator, member) {
-                (Some(path), _) => add_validator(&mut genesis, read_validator(path)?),
-                (None, Some(text)) => genesis.members.push(parse_member(text)?),
+                (Some(path), _) => add_validator(&mut genesis, read_validator(path)?, *stake),
+                (None, Some(text)) => add_member(&mut genesis, parse_member(text)?, *stake),
                 (None, None) => bail!("nothing to add: give --validator or --member"),
             }
             write_whole(file, to_json(&genesis)?.as_bytes())
@@ -49,6 +52,25 @@ pub fn run(command: &GenesisCommand) -> color_eyre::Result<()> {
         }
     }
     Ok(())
+}
+
+/// A first committee that is larger than elections make it would shrink at once.
+fn add_validator(genesis: &mut Genesis, mut validator: GenesisValidator, stake: Option<Stake>) {
+    validator.stake = stake.unwrap_or(validator.stake);
+    genesis.validators.push(validator);
+    let seats = genesis.validators.len().min(limits::SEATS_MAX) as u16;
+    if seats > genesis.params.stake.seats {
+        genesis.params.stake.seats = seats;
+        println!("elections fill {seats} seats from now on, as many as there are validators");
+    }
+}
+
+fn add_member(genesis: &mut Genesis, member: Member, stake: Option<Stake>) {
+    if let Some(stake) = stake.filter(|stake| *stake > Stake(0)) {
+        genesis.balances.push((member.key, stake));
+        genesis.balances.sort_unstable_by_key(|(key, _)| *key);
+    }
+    genesis.members.push(member);
 }
 
 /// Reads and checks a finished genesis file.
@@ -66,7 +88,7 @@ fn parse(path: &Path) -> color_eyre::Result<Genesis> {
         bail!("{} has {size} bytes; a genesis file has at most 4 MiB", path.display());
     }
     let text = std::fs::read_to_string(path).wrap_err_with(at)?;
-    serde_json::from_str(&text).wrap_err_with(at)
+    Genesis::from_json(&text).map_err(|error| eyre!(error)).wrap_err_with(at)
 }
 
 fn to_json(genesis: &Genesis) -> color_eyre::Result<String> {
@@ -75,14 +97,14 @@ fn to_json(genesis: &Genesis) -> color_eyre::Result<String> {
 
 fn read_validator(path: &Path) -> color_eyre::Result<GenesisValidator> {
     let at = || format!("cannot read the validator's entry {}", path.display());
-    serde_json::from_str(&std::fs::read_to_string(path).wrap_err_with(at)?).wrap_err_with(at)
-}
-
-/// Adds a validator, and a seat for it: elections fill as many as there are at first.
-fn add_validator(genesis: &mut Genesis, validator: GenesisValidator) {
-    genesis.validators.push(validator);
-    let seats = &mut genesis.params.stake.seats;
-    *seats = (*seats).max(genesis.validators.len().min(limits::SEATS_MAX) as u16);
+    let text = std::fs::read_to_string(path).wrap_err_with(at)?;
+    let mut entry: serde_json::Value = serde_json::from_str(&text).wrap_err_with(at)?;
+    // Entries that an earlier `init` wrote say nothing of stake.
+    if let Some(fields) = entry.as_object_mut() {
+        let usual = || VALIDATOR_STAKE_DEFAULT.0.into();
+        fields.entry("stake").or_insert_with(usual);
+    }
+    serde_json::from_value(entry).wrap_err_with(at)
 }
 
 /// NAME:ORGANISATION:ROLE[+ROLE]:PUBLIC-KEY[:PEER-ID]
@@ -126,13 +148,31 @@ fn show(genesis: &Genesis) {
     for (seat, validator) in genesis.validators.iter().enumerate() {
         let (name, organisation) = (&validator.name, &validator.organisation);
         println!(
-            "  seat {seat}  {name} ({organisation})  {}  {}",
-            validator.key, validator.address
+            "  seat {seat}  {name} ({organisation})  {}  {}  stake {}",
+            validator.key, validator.address, validator.stake
         );
     }
+    let rules = &genesis.params.stake;
+    println!(
+        "elections    {} seats, every {} ms, for candidates with {} stake or more",
+        rules.seats, rules.epoch_ms, rules.stake_min
+    );
+    println!(
+        "stake        {} ms unbonding, evidence taken for {} ms, {} reward an epoch, slashes of \
+         {} and {} thousandths, jail for {} epochs",
+        rules.unbonding_ms,
+        rules.evidence_ms,
+        rules.reward,
+        rules.slash_equivocation_permille,
+        rules.slash_result_permille,
+        rules.jail_epochs
+    );
     println!("members      {}", genesis.members.len());
     for member in &genesis.members {
-        println!("  {} ({})  {:?}  {}", member.name, member.organisation, member.roles, member.key);
+        let free = genesis.balances.iter().find(|(key, _)| *key == member.key);
+        let free = free.map(|(_, stake)| format!("  stake {stake}")).unwrap_or_default();
+        let Member { name, organisation, roles, key, .. } = member;
+        println!("  {name} ({organisation})  {roles:?}  {key}{free}");
     }
     if let Err(error) = genesis.check() {
         println!("not usable yet: {error}");
@@ -142,6 +182,7 @@ fn show(genesis: &Genesis) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stake_rules::StakeRules;
     use twinfold_types::{SecretKey, key::Signer};
 
     #[test]
@@ -153,5 +194,67 @@ mod tests {
         assert!(error.to_string().contains("boss"));
         assert!(parse_member("ann:clinic:admin:12").is_err());
         assert!(parse_member("ann").is_err());
+    }
+
+    fn genesis(rules: &StakeRules) -> Genesis {
+        let stake = rules.params().unwrap();
+        Genesis {
+            format: FORMAT_VERSION,
+            chain: "clinics".into(),
+            time: twinfold_types::TimeMs(1),
+            params: ChainParams { threshold: 1, trainer_quota: 1, stake },
+            validators: vec![],
+            members: vec![],
+            balances: vec![],
+            unsafe_size: false,
+        }
+    }
+
+    fn entry(seed: u8) -> GenesisValidator {
+        let key = |seed| SecretKey::from_seed(&[seed; 32]).public_key();
+        GenesisValidator {
+            name: format!("site-{seed}"),
+            organisation: format!("clinic-{seed}"),
+            key: key(seed),
+            audit_key: key(seed + 100),
+            peer: format!("peer-{seed}"),
+            address: "/ip4/127.0.0.1/tcp/1".into(),
+            payload_address: "/ip4/127.0.0.1/tcp/2".into(),
+            stake: VALIDATOR_STAKE_DEFAULT,
+        }
+    }
+
+    #[test]
+    fn seats_follow_the_validators_and_each_brings_its_stake() {
+        let mut genesis = genesis(&StakeRules::default());
+        for seed in 1..=5 {
+            add_validator(&mut genesis, entry(seed), (seed == 5).then_some(Stake(7)));
+        }
+        let key = |seed: u8| SecretKey::from_seed(&[seed; 32]).public_key().to_string();
+        for (seed, stake) in [(30, Some(Stake(9))), (20, Some(Stake(8))), (40, None)] {
+            let text = format!("m{seed}:clinic:admin:{}", key(seed));
+            add_member(&mut genesis, parse_member(&text).unwrap(), stake);
+        }
+        genesis.check().unwrap();
+        assert_eq!(genesis.params.stake.seats, 5);
+        assert_eq!(genesis.validators[0].stake, VALIDATOR_STAKE_DEFAULT);
+        assert_eq!(genesis.validators[4].stake, Stake(7));
+        assert_eq!(genesis.balances.len(), 2);
+    }
+
+    #[test]
+    fn an_entry_without_stake_gets_the_usual_and_a_genesis_of_another_format_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("validator.json");
+        let mut value = serde_json::to_value(entry(1)).unwrap();
+        value.as_object_mut().unwrap().remove("stake");
+        std::fs::write(&path, value.to_string()).unwrap();
+        assert_eq!(read_validator(&path).unwrap(), entry(1));
+
+        let path = dir.path().join("genesis.json");
+        std::fs::write(&path, r#"{"format": 1, "chain": "old"}"#).unwrap();
+        let error = format!("{:#}", read(&path).unwrap_err());
+        assert!(error.contains("format 1") && error.contains("reads format 2"), "{error}");
+        assert!(error.contains("genesis new"), "{error}");
     }
 }

@@ -9,7 +9,7 @@ use crate::{
 };
 use color_eyre::eyre::{WrapErr, bail};
 use std::path::Path;
-use twinfold_types::{Stake, genesis::GenesisValidator, key::Signer};
+use twinfold_types::{genesis::GenesisValidator, key::Signer};
 
 pub fn run(args: &Init) -> color_eyre::Result<()> {
     prepare(&args.dir)?;
@@ -31,7 +31,7 @@ pub fn run(args: &Init) -> color_eyre::Result<()> {
         peer: keypair(&keys.peer)?.public().to_peer_id().to_string(),
         address: args.address.clone(),
         payload_address: args.payload_address.clone(),
-        stake: Stake(1_000),
+        stake: args.stake,
     };
     write_new(&args.dir.join("validator.json"), &(serde_json::to_string_pretty(&entry)? + "\n"))?;
     let config =

@@ -4,9 +4,11 @@
 pub mod accuser;
 pub mod api;
 pub mod args;
+pub mod ask;
 pub mod blobs;
 pub mod clock;
 pub mod config;
+pub mod declare;
 pub mod diagnosis;
 pub mod diverge;
 pub mod doctor;
@@ -26,6 +28,7 @@ pub mod pool;
 pub mod rotation;
 pub mod router;
 pub mod seat_keys;
+pub mod stake_rules;
 pub mod start;
 pub mod verified;
 

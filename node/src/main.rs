@@ -2,7 +2,7 @@ use clap::Parser;
 use std::process::ExitCode;
 use twinfold_node::{
     args::{Cli, Command},
-    doctor, genesis_file, init, start,
+    declare, doctor, genesis_file, init, start,
 };
 
 fn main() -> ExitCode {
@@ -16,6 +16,7 @@ fn main() -> ExitCode {
         Command::Init(args) => init::run(&args),
         Command::Genesis(command) => genesis_file::run(&command),
         Command::Start(args) => start::run(args),
+        Command::Declare(args) => declare::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Version => {
             println!("twinfold-node {}", env!("CARGO_PKG_VERSION"));

@@ -259,6 +259,11 @@ async fn open(config: &Config, keys: NodeKeys, genesis: Genesis) -> color_eyre::
             tracing::warn!(member = %member.name, %error, "this member's node is not let in");
         }
     }
+    for candidate in reader.candidates()? {
+        if let Err(error) = peers.learn(&candidate) {
+            tracing::warn!(%error, "a validator declared an address that is none");
+        }
+    }
     let dialled = genesis.committee().seat_of(&own).is_some();
     let planes = start_planes(config, &keys, &peers, dialled).await?;
     let (inbound_sender, inbound) = mpsc::channel(INBOUND_QUEUED);

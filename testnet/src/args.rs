@@ -3,8 +3,9 @@
 
 use clap::{Parser, ValueEnum};
 use color_eyre::eyre::{Result, bail, ensure};
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 use twinfold_cli::{
+    args::parse_duration,
     data::Partition,
     task::{CompressChoice, ModeChoice},
 };
@@ -52,6 +53,10 @@ pub struct Args {
     /// come, weighted down by staleness.
     #[arg(long, value_enum, default_value_t = Mode::Sync)]
     pub mode: Mode,
+    /// Length of an epoch in block time, such as 10s: committees are elected anew while the
+    /// network learns [default: a day]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub epoch: Option<Duration>,
     /// Folder for everything the network writes; must be empty or absent
     /// [default: a temporary one]
     #[arg(long)]
@@ -130,6 +135,12 @@ impl Args {
             limits::PARTICIPANTS_MAX
         );
         ensure!(self.rounds >= 1, "--rounds 0: at least one");
+        let epoch_min = Duration::from_millis(limits::EPOCH_MS_MIN);
+        ensure!(
+            self.epoch.is_none_or(|epoch| epoch >= epoch_min),
+            "--epoch: an epoch lasts at least {} ms",
+            limits::EPOCH_MS_MIN
+        );
         Ok(())
     }
 
@@ -178,6 +189,13 @@ mod tests {
     fn fewer_than_four_validators_must_be_asked_for() {
         assert!(refused("--nodes 3").contains("--allow-unsafe-size"));
         args("--nodes 3 --allow-unsafe-size").unwrap().check().unwrap();
+    }
+
+    #[test]
+    fn epochs_may_be_short_but_not_too_short() {
+        args("--epoch 10s").unwrap().check().unwrap();
+        assert!(refused("--epoch 10ms").contains("at least 1000 ms"));
+        assert!(refused("--epoch soon").contains("30s"));
     }
 
     #[test]

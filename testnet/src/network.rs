@@ -19,7 +19,17 @@ use twinfold_types::{api::StatusView, member::Member, member::Role};
 /// Name of the configuration that `init` writes.
 const CONFIG: &str = "config.toml";
 
+/// What the genesis file says beside who is in it.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    /// Length of an epoch; as usual when none is given.
+    pub epoch: Option<Duration>,
+    /// Free stake of each admin and operator.
+    pub member_stake: u64,
+}
+
 pub struct Network {
+    pub rules: Rules,
     programs: Programs,
     folder: Folder,
     processes: Processes,
@@ -57,7 +67,7 @@ impl Network {
         for (index, ports) in ports.chunks_exact(3).enumerate() {
             nodes.push(init_node(&programs, &folder, index + 1, ports)?);
         }
-        Ok(Self { programs, folder, processes, genesis, nodes })
+        Ok(Self { rules: Rules::default(), programs, folder, processes, genesis, nodes })
     }
 
     /// Writes the genesis file, gives each node its copy, and returns the fingerprint.
@@ -66,6 +76,9 @@ impl Network {
         new.arg(&self.genesis).args(["--chain", "testnet"]);
         if unsafe_size {
             new.arg("--allow-unsafe-size");
+        }
+        if let Some(epoch) = self.rules.epoch {
+            new.args(["--epoch", &format!("{}ms", epoch.as_millis())]);
         }
         output_of(&mut new)?;
         for node in &self.nodes {
@@ -76,6 +89,9 @@ impl Network {
         for member in members {
             let mut add = self.genesis_command("add");
             add.arg(&self.genesis).arg("--member").arg(member_text(member));
+            if member.has(Role::Admin) || member.has(Role::Operator) {
+                add.args(["--stake", &self.rules.member_stake.to_string()]);
+            }
             output_of(&mut add)?;
         }
         output_of(self.genesis_command("check").arg(&self.genesis))?;

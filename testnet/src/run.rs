@@ -6,7 +6,7 @@ use crate::{
     data, faults,
     folder::Folder,
     learning::{self, Learning},
-    network::{Network, same_root},
+    network::{Network, Rules, same_root},
     processes::Processes,
     programs::Programs,
     report::{self, Summary},
@@ -28,6 +28,8 @@ const READY_PATIENCE: Duration = Duration::from_secs(60);
 /// to catch up first.
 const ROOT_PATIENCE: Duration = Duration::from_secs(60);
 const TRAINERS_PATIENCE: Duration = Duration::from_secs(10);
+/// What the demonstration's admin and operator may delegate: a tenth of a validator's own stake.
+const MEMBER_STAKE: u64 = 100_000;
 
 pub fn main(args: Args) -> ExitCode {
     if let Err(error) = args.check() {
@@ -112,6 +114,7 @@ fn play(
         data::prepare(args.data.as_deref(), &folder.make("data")?, args.seed, args.trainers)?;
     progress.set_message("making keys and genesis");
     let mut network = Network::form(programs, folder.clone(), processes.clone(), args.nodes)?;
+    network.rules = Rules { epoch: args.epoch, member_stake: MEMBER_STAKE };
     let (keys, members) = trainers::make_keys(&network, args.trainers)?;
     let fingerprint = network.write_genesis(&members, args.nodes < 4)?;
     let started = Instant::now();

@@ -11,7 +11,7 @@ use color_eyre::eyre::{Result, ensure};
 use std::time::{Duration, Instant};
 use twinfold_cli::client::Client;
 use twinfold_types::{
-    ClusterId, TaskId,
+    ClusterId, Epoch, TaskId,
     api::{RoundView, StatusView},
     model::{Level, ModelId},
     round::{Outcome, RoundState},
@@ -51,6 +51,7 @@ impl Watch<'_> {
     pub fn follow(&mut self, table: &Table) -> Result<Totals> {
         let mut totals = Totals::default();
         table.header()?;
+        let mut epoch = self.epoch();
         for round in 0..self.rounds {
             if self.kill > 0 && round == self.rounds / 2 {
                 let (task, kill) = (self.task, self.kill);
@@ -66,6 +67,12 @@ impl Watch<'_> {
             totals.bytes_sent += row.bytes_sent;
             totals.bytes_dense += row.bytes_dense;
             self.progress.suspend(|| table.row(&row))?;
+            let running = self.epoch();
+            if running > epoch {
+                let text = format!("epoch {running} has begun");
+                self.progress.suspend(|| table.note(&text))?;
+                epoch = running;
+            }
         }
         self.progress.set_message("the last merge");
         self.until(|watch| {
@@ -73,6 +80,12 @@ impl Watch<'_> {
         })?;
         self.progress.finish_and_clear();
         Ok(totals)
+    }
+
+    /// The newest epoch that a validator is in.
+    fn epoch(&mut self) -> Epoch {
+        let statuses = self.network.statuses();
+        statuses.iter().map(|(_, status)| status.epoch).max().unwrap_or_default()
     }
 
     fn task(&self) -> String {

@@ -182,6 +182,8 @@ view! {
         own_stake: Stake,
         /// Thousandths of its rewards that it keeps before its delegators share the rest.
         commission_permille: u16,
+        /// The same from the next election on.
+        commission_next_permille: u16,
         /// Whether it wants a seat from the next election on.
         ready: bool,
         /// Why it will not be elected, if so.

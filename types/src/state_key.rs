@@ -383,6 +383,19 @@ pub fn punished(epoch: Epoch, validator: &PublicKey, offence: Offence) -> StateK
     StateKey::new(Prefix::Punished, &[&epoch, &validator.0, &[offence as u8]])
 }
 
+/// Reads a key made by [`punished`] back.
+pub fn parse_punished(key: &[u8]) -> Option<(Epoch, PublicKey, Offence)> {
+    let fields = key.strip_prefix(&[Prefix::Punished as u8])?;
+    let (epoch, fields) = fields.split_first_chunk::<8>()?;
+    let (validator, offence) = fields.split_first_chunk::<32>()?;
+    let offence = match offence {
+        [0] => Offence::Equivocation,
+        [1] => Offence::WrongResult,
+        _ => return None,
+    };
+    Some((Epoch(u64::from_be_bytes(*epoch)), PublicKey(*validator), offence))
+}
+
 /// Everyone who was slashed for something in an epoch.
 pub fn punished_in(epoch: Epoch) -> StateKey {
     StateKey::new(Prefix::Punished, &[&epoch.0.to_be_bytes()])
@@ -410,6 +423,15 @@ mod tests {
         let bytes = deadline(TimeMs(77), &key).into_bytes();
         assert_eq!(parse_deadline(&bytes), Some((TimeMs(77), key)));
         assert_eq!(parse_deadline(&bytes[1..]), None);
+    }
+
+    #[test]
+    fn a_punished_key_reads_back() {
+        let (epoch, validator) = (Epoch(7), PublicKey([3; 32]));
+        for offence in [Offence::Equivocation, Offence::WrongResult] {
+            let key = punished(epoch, &validator, offence);
+            assert_eq!(parse_punished(key.bytes()), Some((epoch, validator, offence)));
+        }
     }
 
     #[test]

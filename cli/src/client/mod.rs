@@ -2,6 +2,7 @@
 //! checked: payloads and models against their digests, certificates against the
 //! committee, the chain against a genesis file where one is given.
 
+mod committee;
 mod error;
 mod events;
 mod http;
@@ -20,7 +21,7 @@ use crate::files;
 use http::{Http, Request};
 use std::{
     path::PathBuf,
-    sync::OnceLock,
+    sync::{Mutex, OnceLock},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use twinfold_types::{Committee, Digest, TimeMs, genesis::Genesis, limits};
@@ -45,6 +46,8 @@ pub struct Client {
     http: Http,
     pinned: Option<Genesis>,
     chain: OnceLock<Chain>,
+    /// The newest committee that was followed from genesis.
+    committee: Mutex<Option<Committee>>,
 }
 
 /// What a client knows of the chain it speaks to.
@@ -52,7 +55,6 @@ pub struct Client {
 pub struct Chain {
     pub genesis: Genesis,
     pub digest: Digest,
-    pub committee: Committee,
 }
 
 impl Client {
@@ -68,7 +70,7 @@ impl Client {
             None => None,
         };
         let http = Http::new(options.nodes, ca.as_deref(), options.patience)?;
-        Ok(Self { http, pinned, chain: OnceLock::new() })
+        Ok(Self { http, pinned, chain: OnceLock::new(), committee: Mutex::default() })
     }
 
     pub fn nodes(&self) -> &[String] {
@@ -93,8 +95,8 @@ impl Client {
             }
             None => self.fetch_genesis()?,
         };
-        let (digest, committee) = (genesis.digest(), genesis.committee());
-        Ok(self.chain.get_or_init(|| Chain { genesis, digest, committee }))
+        let digest = genesis.digest();
+        Ok(self.chain.get_or_init(|| Chain { genesis, digest }))
     }
 
     fn fetch_genesis(&self) -> Result<Genesis, ClientError> {

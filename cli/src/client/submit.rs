@@ -10,7 +10,7 @@ use super::{
 };
 use std::time::{Duration, Instant};
 use twinfold_types::{
-    Action, AvailabilityCertificate, BlobId, SecretKey, SignedTx, TimeMs,
+    Action, AvailabilityCertificate, BlobId, Committee, SecretKey, SignedTx, TimeMs,
     api::{HEADER_KEY, HEADER_SIGNATURE, HEADER_TIME, Level, TxStatus},
     blob::UploadBody,
     codec,
@@ -96,14 +96,35 @@ impl Client {
         self.send_tx(&tx, level, timeout)
     }
 
-    /// Stores a payload with the committee; the certificate that comes back is checked.
+    /// Stores a payload with the committee; the certificate that comes back is checked. A
+    /// payload is stored for the running committee: where another epoch has begun meanwhile,
+    /// it is offered again to that one.
     pub fn upload(
         &self,
         key: &SecretKey,
         bytes: &[u8],
     ) -> Result<AvailabilityCertificate, ClientError> {
+        let committee = self.committee()?;
+        match self.upload_to(&committee, key, bytes) {
+            Err(error) if !matches!(error, ClientError::Unreachable(_)) => {
+                let newer = self.committee_from(self.status()?.epoch)?;
+                match newer.epoch > committee.epoch {
+                    true => self.upload_to(&newer, key, bytes),
+                    false => Err(error),
+                }
+            }
+            done => done,
+        }
+    }
+
+    fn upload_to(
+        &self,
+        committee: &Committee,
+        key: &SecretKey,
+        bytes: &[u8],
+    ) -> Result<AvailabilityCertificate, ClientError> {
         let chain = self.chain()?;
-        let blob = BlobId::whole_copies(bytes, chain.committee.size());
+        let blob = BlobId::whole_copies(bytes, committee.size());
         let body = UploadBody { blob: blob.digest(), time_ms: now().0 };
         let signature = key.sign(&body.statement(&chain.digest));
         let mut request = Request::post("/v1/blobs", bytes, "an availability certificate");
@@ -120,7 +141,7 @@ impl Client {
                 return Err("it certifies another payload".into());
             }
             certificate
-                .verify(&chain.digest, &chain.committee, &StrictEd25519)
+                .verify(&chain.digest, committee, &StrictEd25519)
                 .map_err(|error| error.to_string())?;
             Ok(certificate)
         })

@@ -18,7 +18,7 @@ use twinfold_types::{
 const ID: TxId = TxId(Digest([7; 32]));
 
 /// Answers every request on its port with the same status and body.
-fn server(status: u16, body: &[u8]) -> String {
+pub fn server(status: u16, body: &[u8]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let body = body.to_vec();
@@ -123,7 +123,7 @@ fn a_node_of_another_chain_than_the_genesis_file_is_refused() {
     assert_eq!(error.exit_code(), crate::error::exit::NOT_PROVED);
 }
 
-fn genesis(chain: &str) -> Genesis {
+pub fn genesis(chain: &str) -> Genesis {
     let key = |seed: u8| SecretKey::from_seed(&[seed; 32]).public_key();
     let validator = |seat: u8| GenesisValidator {
         name: format!("v{seat}"),

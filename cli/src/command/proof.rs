@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 use twinfold_types::{
-    Digest, Height, PublicKey, TxId, codec, limits,
+    Digest, Epoch, Height, PublicKey, TxId, codec, limits,
     model::{ModelId, ModelRecord},
     proof::Bundle,
     state_key::Prefix,
@@ -38,6 +38,9 @@ pub enum ProofCommand {
 struct Report {
     chain: Digest,
     checkpoint: Height,
+    /// Epoch of the checkpoint, and the hand-overs from genesis to it, each verified.
+    epoch: Epoch,
+    hand_overs: usize,
     state_root: Digest,
     signatures: usize,
     transactions: Vec<ProvedTx>,
@@ -133,6 +136,8 @@ fn report(bundle: &Bundle) -> Report {
     Report {
         chain: bundle.chain,
         checkpoint: checkpoint.height,
+        epoch: checkpoint.epoch,
+        hand_overs: bundle.trail.ended.len(),
         state_root: checkpoint.state_root,
         signatures: bundle.checkpoint.signatures.len(),
         transactions: transactions.collect(),
@@ -160,7 +165,13 @@ fn human(report: &Report) -> String {
     let mut text = pairs(&[
         ("chain", report.chain.to_string()),
         ("checkpoint", format!("height {}", report.checkpoint)),
-        ("signed by", format!("{} seats", report.signatures)),
+        (
+            "signed by",
+            format!(
+                "{} seats of epoch {}, {} hand-overs from genesis",
+                report.signatures, report.epoch, report.hand_overs
+            ),
+        ),
         ("state root", report.state_root.to_string()),
         ("state values", report.states.to_string()),
     ]);

@@ -91,6 +91,7 @@ mod tests {
             stake: Stake(1_500_000),
             own_stake: Stake(1_000_000),
             commission_permille: 25,
+            commission_next_permille: 25,
             ready: true,
             jail: None,
             checkpoints: Some(13),

@@ -1,4 +1,4 @@
-//! The node's status, the genesis file, validators and blocks.
+//! The node's status, the genesis file and blocks.
 
 use super::{
     Api, Refusal,
@@ -11,7 +11,7 @@ use serde::Deserialize;
 use std::sync::Arc;
 use twinfold_types::{
     Height,
-    api::{BlockSummary, BlockView, DiagnosisView, ErrorView, StatusView, ValidatorView},
+    api::{BlockSummary, BlockView, DiagnosisView, ErrorView, StatusView},
 };
 use utoipa::IntoParams;
 
@@ -40,15 +40,6 @@ pub async fn diagnosis(State(api): State<Arc<Api>>) -> Json<DiagnosisView> {
 ))]
 pub async fn genesis(State(api): State<Arc<Api>>) -> Response {
     json_bytes(api.genesis.clone())
-}
-
-/// The committee's seats.
-#[utoipa::path(get, path = "/v1/validators", tag = "chain", responses(
-    (status = OK, description = "Validators in seat order", body = Vec<ValidatorView>),
-    (status = "default", description = "A refusal", body = ErrorView),
-))]
-pub async fn validators(State(api): State<Arc<Api>>) -> Result<Json<Vec<ValidatorView>>, Refusal> {
-    api.read(|api| Ok(Json(view::validators(&api.node)?))).await
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

@@ -19,6 +19,8 @@ mod rate;
 mod ready;
 mod refusal;
 mod server;
+mod stake;
+pub mod stake_view;
 mod tasks;
 mod transfer;
 mod txs;
@@ -76,7 +78,7 @@ pub struct Api {
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     tags(
-        (name = "chain", description = "Blocks, transactions, validators"),
+        (name = "chain", description = "Blocks, transactions, validators, epochs and stake"),
         (name = "learning", description = "Tasks, rounds, models and their payloads"),
         (name = "proofs", description = "What is checked offline against the genesis file"),
         (name = "events", description = "Server-sent events"),
@@ -136,7 +138,10 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(chain::status))
         .routes(routes!(chain::diagnosis))
         .routes(routes!(chain::genesis))
-        .routes(routes!(chain::validators))
+        .routes(routes!(stake::validators))
+        .routes(routes!(stake::epochs))
+        .routes(routes!(stake::of_member))
+        .routes(routes!(stake::params))
         .routes(routes!(chain::blocks))
         .routes(routes!(chain::block))
         .routes(routes!(txs::submit))
@@ -228,7 +233,15 @@ mod tests {
     #[test]
     fn the_document_has_every_path_and_no_schema_twice_under_one_name() {
         let document = documented().into_openapi();
-        for path in ["/v1/status", "/v1/txs/{id}", "/v1/events", "/v1/models/{id}/lineage"] {
+        for path in [
+            "/v1/epochs",
+            "/v1/stake/{member}",
+            "/v1/stake-params",
+            "/v1/status",
+            "/v1/txs/{id}",
+            "/v1/events",
+            "/v1/models/{id}/lineage",
+        ] {
             assert!(document.paths.paths.contains_key(path), "{path}");
         }
         let schemas = document.components.unwrap().schemas;

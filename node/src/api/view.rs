@@ -5,16 +5,15 @@ use crate::{metrics::relayed_bytes, node::Node};
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use twinfold_ledger::{LedgerError, Reader, TaskWithClusters};
 use twinfold_types::{
-    Action, Block, Height, SeatIndex, TaskId,
+    Action, Block, Height, TaskId,
     api::{
         BlockSummary, BlockView, ClusterView, LineageView, ModelView, PeerView, RoundView,
-        StatusView, TaskView, TxView, ValidatorView,
+        StatusView, TaskView, TxView,
     },
     codec,
-    member::Member,
     model::{ModelId, ModelRecord, ModelSource},
     round::{Entry, Metrics, Round, RoundKey, RoundState},
-    state_key,
+    stake::StakeAction,
     task::{Cluster, Task, TaskStatus},
 };
 
@@ -62,40 +61,6 @@ fn peers(node: &Node) -> Vec<PeerView> {
         name: peer.name,
     };
     node.peers.all().into_iter().map(view).collect()
-}
-
-/// Seats in their order.
-pub fn validators(node: &Node) -> Result<Vec<ValidatorView>> {
-    let committee = node.reader.committee();
-    let participation = node.reader.participation()?;
-    let (connected, leader) = (node.links.connected(), node.agreement.borrow().leader);
-    let mut views = Vec::new();
-    for (index, seat) in (0u16..).map(SeatIndex).zip(&committee.seats) {
-        let member: Option<Member> = node.reader.get(&state_key::member(&seat.validator))?;
-        let candidate = node.reader.candidate(&seat.validator)?;
-        let own = node.reader.delegations(&seat.validator)?;
-        let own = own.iter().find(|own| own.validator == seat.validator).map(|own| own.worth);
-        views.push(ValidatorView {
-            seat: Some(index),
-            rank: None,
-            name: member.as_ref().map(|member| member.name.clone()).unwrap_or_default(),
-            organisation: seat.organisation.clone(),
-            validator: seat.validator,
-            key: seat.key,
-            stake: candidate.as_ref().map(|one| one.pool.stake).unwrap_or_default(),
-            own_stake: own.unwrap_or_default(),
-            commission_permille: candidate.as_ref().map_or(0, |one| one.commission_permille),
-            ready: candidate.as_ref().is_some_and(|one| one.ready),
-            jail: candidate.as_ref().and_then(|one| one.jail),
-            checkpoints: Some(participation.checkpoints),
-            signed: participation.signed.get(index.index()).copied(),
-            peer: member.and_then(|member| member.peer).unwrap_or_default(),
-            connected: seat.validator == node.own || connected.contains(&seat.validator),
-            leader: index == leader,
-            addresses: candidate.and_then(|one| one.addresses),
-        });
-    }
-    Ok(views)
 }
 
 pub fn block_summary(block: &Block) -> BlockSummary {
@@ -153,7 +118,11 @@ pub fn action_name(action: &Action) -> &'static str {
         Action::Update(_) => "update",
         Action::Aggregate(_) => "aggregate",
         Action::PublishModel(_) => "publish_model",
-        Action::Stake(_) => "stake",
+        Action::Stake(StakeAction::Delegate { .. }) => "delegate",
+        Action::Stake(StakeAction::Undelegate { .. }) => "undelegate",
+        Action::Stake(StakeAction::Transfer { .. }) => "transfer_stake",
+        Action::Stake(StakeAction::Declare(_)) => "declare",
+        Action::Stake(StakeAction::Release) => "release",
         Action::Accuse(_) => "accuse",
         Action::Attest(_) => "attest",
     }

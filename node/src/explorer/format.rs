@@ -1,6 +1,6 @@
 //! Numbers and times as people read them.
 
-use twinfold_types::TimeMs;
+use twinfold_types::{Stake, TimeMs};
 
 /// `2026-11-23 15:04:05 UTC`.
 pub fn time(time: TimeMs) -> String {
@@ -37,6 +37,13 @@ pub fn bytes(bytes: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
+/// Digits in groups of three, by thin spaces.
+pub fn stake(stake: Stake) -> String {
+    let digits = stake.0.to_string();
+    let groups = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy);
+    groups.collect::<Vec<_>>().join("\u{2009}")
+}
+
 pub fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
 }
@@ -60,6 +67,12 @@ mod tests {
         assert_eq!(shown(4_107_542_400), "2100-03-01 00:00:00 UTC");
         // The largest block time must not panic.
         time(TimeMs(u64::MAX));
+    }
+
+    #[test]
+    fn stake_is_grouped() {
+        let shown = [0, 999, 1_000_000].map(|some| stake(Stake(some)));
+        assert_eq!(shown, ["0", "999", "1\u{2009}000\u{2009}000"]);
     }
 
     #[test]

@@ -10,11 +10,12 @@ pub use curve::Curves;
 use crate::api::{Api, Refusal};
 use axum::{
     Router,
-    extract::{Path, State},
+    extract::{Path, Query, State},
     http::header,
     response::{Html, IntoResponse, Response},
     routing::get,
 };
+use serde::Deserialize;
 use std::sync::Arc;
 
 const STYLE: &str = include_str!("../../templates/style.css");
@@ -23,6 +24,7 @@ const STYLE: &str = include_str!("../../templates/style.css");
 pub fn routes() -> Router<Arc<Api>> {
     Router::new()
         .route("/", get(start))
+        .route("/epochs", get(epochs))
         .route("/block/{height}", get(block))
         .route("/task/{task}", get(task))
         .route("/model/{id}", get(model))
@@ -44,6 +46,15 @@ impl IntoResponse for Page {
 
 async fn start(State(api): State<Arc<Api>>) -> Page {
     Page(api.read_heavy(pages::start).await)
+}
+
+#[derive(Deserialize)]
+struct EpochsQuery {
+    from: Option<u64>,
+}
+
+async fn epochs(State(api): State<Arc<Api>>, Query(query): Query<EpochsQuery>) -> Page {
+    Page(api.read_heavy(move |api| pages::epochs(api, query.from)).await)
 }
 
 async fn block(State(api): State<Arc<Api>>, Path(height): Path<String>) -> Page {

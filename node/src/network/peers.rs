@@ -1,11 +1,12 @@
-//! Which members' nodes there are, and where.
+//! Which members' nodes there are, and where. Addresses come from genesis, then from what
+//! validators declare on the chain; the operator's own configuration wins over both.
 
 use super::NetworkError;
 use crate::config::PeerAddress;
 use libp2p::{Multiaddr, PeerId};
 use parking_lot::RwLock;
 use std::{collections::BTreeMap, str::FromStr, sync::Arc};
-use twinfold_types::{PublicKey, genesis::Genesis, member::Member};
+use twinfold_types::{PublicKey, genesis::Genesis, member::Member, stake::Candidate};
 
 #[derive(Clone, Debug)]
 pub struct Peer {
@@ -20,6 +21,7 @@ pub struct Peer {
 #[derive(Clone, Default)]
 pub struct Peers {
     inner: Arc<RwLock<BTreeMap<PeerId, Peer>>>,
+    overrides: Arc<[PeerAddress]>,
 }
 
 impl Peers {
@@ -29,15 +31,11 @@ impl Peers {
         overrides: &[PeerAddress],
         own: PeerId,
     ) -> Result<Self, NetworkError> {
-        let peers = Self::default();
+        let peers = Self { overrides: overrides.into(), ..Self::default() };
         for validator in &genesis.validators {
             let id = parse_peer(&validator.peer)?;
-            let given = overrides.iter().find(|given| given.peer == validator.peer);
-            let (address, payload) = match given {
-                Some(given) => (&given.address, &given.payload_address),
-                None => (&validator.address, &validator.payload_address),
-            };
-            let addresses = Some((parse_address(address)?, parse_address(payload)?));
+            let told = parse_both(&validator.address, &validator.payload_address);
+            let addresses = Some(peers.configured(&validator.peer).unwrap_or(told)?);
             let (member, name) = (validator.key, validator.name.clone());
             peers.insert(Peer { id, member, name, addresses }, own);
         }
@@ -52,9 +50,29 @@ impl Peers {
         let Some(peer) = &member.peer else { return Ok(()) };
         let (id, name) = (parse_peer(peer)?, member.name.clone());
         if self.by_id(&id).is_none() {
-            self.insert(Peer { id, member: member.key, name, addresses: None }, own);
+            let addresses = self.configured(peer).transpose()?;
+            self.insert(Peer { id, member: member.key, name, addresses }, own);
         }
         Ok(())
+    }
+
+    /// Follows where a validator says that it is dialled.
+    pub fn learn(&self, candidate: &Candidate) -> Result<(), NetworkError> {
+        let Some((address, payload)) = &candidate.addresses else { return Ok(()) };
+        let Some(peer) = self.by_member(&candidate.validator) else { return Ok(()) };
+        if self.configured(&peer.id.to_string()).is_none() {
+            let addresses = parse_both(address, payload)?;
+            if let Some(known) = self.inner.write().get_mut(&peer.id) {
+                known.addresses = Some(addresses);
+            }
+        }
+        Ok(())
+    }
+
+    /// What this node's configuration says of a peer.
+    fn configured(&self, peer: &str) -> Option<Result<(Multiaddr, Multiaddr), NetworkError>> {
+        let given = self.overrides.iter().find(|given| given.peer == peer)?;
+        Some(parse_both(&given.address, &given.payload_address))
     }
 
     pub fn remove(&self, member: &PublicKey) -> Option<PeerId> {
@@ -82,6 +100,10 @@ impl Peers {
     }
 }
 
+fn parse_both(address: &str, payload: &str) -> Result<(Multiaddr, Multiaddr), NetworkError> {
+    Ok((parse_address(address)?, parse_address(payload)?))
+}
+
 pub fn parse_peer(text: &str) -> Result<PeerId, NetworkError> {
     PeerId::from_str(text).map_err(|error| NetworkError::Address {
         what: "peer id",
@@ -96,4 +118,73 @@ pub fn parse_address(text: &str) -> Result<Multiaddr, NetworkError> {
         text: text.into(),
         reason: error.to_string(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use twinfold_types::{
+        Stake,
+        member::Role,
+        stake::{Candidate, StakePool},
+    };
+
+    fn peer_id(seed: u8) -> PeerId {
+        let key = libp2p::identity::Keypair::ed25519_from_bytes([seed; 32]).unwrap();
+        key.public().to_peer_id()
+    }
+
+    fn newcomer() -> Member {
+        Member {
+            key: PublicKey([5; 32]),
+            name: "site-5".into(),
+            organisation: "clinic-5".into(),
+            roles: [Role::Validator].into(),
+            peer: Some(peer_id(5).to_string()),
+        }
+    }
+
+    fn declared(address: &str) -> Candidate {
+        Candidate {
+            validator: newcomer().key,
+            key: newcomer().key,
+            ready: true,
+            commission_permille: 0,
+            commission_next_permille: 0,
+            pool: StakePool { stake: Stake(1), shares: 1 },
+            jail: None,
+            addresses: Some((address.into(), "/ip4/10.0.0.7/tcp/2".into())),
+        }
+    }
+
+    fn votes(peers: &Peers) -> Option<String> {
+        let peer = peers.by_id(&peer_id(5)).unwrap();
+        peer.addresses.map(|(votes, _)| votes.to_string())
+    }
+
+    #[test]
+    fn a_validator_that_came_later_is_dialled_where_it_declares() {
+        let peers = Peers::default();
+        peers.admit(&newcomer(), peer_id(1)).unwrap();
+        assert_eq!(votes(&peers), None);
+        peers.learn(&declared("/ip4/10.0.0.7/tcp/1")).unwrap();
+        assert_eq!(votes(&peers).unwrap(), "/ip4/10.0.0.7/tcp/1");
+        peers.learn(&declared("/dns4/site-5/tcp/1")).unwrap();
+        assert_eq!(votes(&peers).unwrap(), "/dns4/site-5/tcp/1");
+        assert!(peers.learn(&declared("10.0.0.7:1")).is_err());
+        assert_eq!(votes(&peers).unwrap(), "/dns4/site-5/tcp/1", "what was good stays");
+    }
+
+    #[test]
+    fn the_operators_configuration_wins_over_what_is_declared() {
+        let given = PeerAddress {
+            peer: peer_id(5).to_string(),
+            address: "/ip4/192.168.0.7/tcp/1".into(),
+            payload_address: "/ip4/192.168.0.7/tcp/2".into(),
+        };
+        let peers = Peers { overrides: [given].into(), ..Peers::default() };
+        peers.admit(&newcomer(), peer_id(1)).unwrap();
+        peers.learn(&declared("/ip4/10.0.0.7/tcp/1")).unwrap();
+        assert_eq!(votes(&peers).unwrap(), "/ip4/192.168.0.7/tcp/1");
+    }
 }

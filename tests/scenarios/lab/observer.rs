@@ -1,4 +1,4 @@
-//! The node of a member with role auditor.
+//! A node that comes later: an auditor's, or one of who wants to be a validator.
 
 use super::{Lab, cli, members};
 use std::{path::PathBuf, process::Command};
@@ -11,40 +11,47 @@ use twinfold_types::{
 };
 
 pub struct Observer {
+    pub name: String,
     pub dir: PathBuf,
     pub url: String,
+    /// Its public entry.
+    pub entry: GenesisValidator,
 }
-
-const NAME: &str = "observer";
 
 impl Lab {
     /// Makes the folder, lets an admin register the member, gives it the genesis file.
     pub fn admit_observer(&self) -> Observer {
+        let observer = self.make_node("observer", "inspectorate");
+        let member = Member {
+            key: observer.entry.key,
+            peer: Some(observer.entry.peer.clone()),
+            ..members::member("observer", "inspectorate", Role::Auditor)
+        };
+        self.done("ann", Action::Propose(AdminAction::AddMember(member)));
+        observer
+    }
+
+    /// Makes the folder of a node that no member has yet, and gives it the genesis file.
+    pub fn make_node(&self, name: &str, organisation: &str) -> Observer {
         let ports = ports::free(3).expect("free ports");
-        let dir = self.folder().join(NAME);
+        let dir = self.folder().join(name);
         self.node_program(
-            "init --dir {} --name observer --organisation inspectorate --plain-keys \
+            "init --dir {} --name {} --organisation {} --plain-keys \
              --http 127.0.0.1:{} --address /ip4/127.0.0.1/tcp/{} --payload-address /ip4/127.0.0.1/tcp/{}",
-            &[&dir.display(), &ports[0], &ports[1], &ports[2]],
+            &[&dir.display(), &name, &organisation, &ports[0], &ports[1], &ports[2]],
         )
         .ok();
         let entry = std::fs::read_to_string(dir.join("validator.json")).expect("its public entry");
-        let entry: GenesisValidator = serde_json::from_str(&entry).expect("its public entry");
-        let member = Member {
-            key: entry.key,
-            peer: Some(entry.peer),
-            ..members::member(NAME, "inspectorate", Role::Auditor)
-        };
-        self.done("ann", Action::Propose(AdminAction::AddMember(member)));
+        let entry = serde_json::from_str(&entry).expect("its public entry");
         std::fs::copy(self.network.genesis(), dir.join("genesis.json")).expect("its copy");
-        Observer { dir, url: format!("http://127.0.0.1:{}", ports[0]) }
+        Observer { name: name.into(), dir, url: format!("http://127.0.0.1:{}", ports[0]), entry }
     }
 
     pub fn start_observer(&self, observer: &Observer) -> Client {
         let mut command = Command::new(&self.network.programs().node);
         command.arg("start").arg("--config").arg(observer.dir.join("config.toml"));
         let log = observer.dir.join("log");
-        self.network.processes().start(NAME, &mut command, &log).expect("it starts");
+        self.network.processes().start(&observer.name, &mut command, &log).expect("it starts");
         self.client_at(&observer.url)
     }
 

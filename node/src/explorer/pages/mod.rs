@@ -2,11 +2,14 @@
 //! only markup passed through is the curve, which holds numbers and fixed words.
 
 mod chain;
+mod epochs;
 mod model;
 mod start;
 mod task;
+mod term;
 
 pub use chain::{block, tx};
+pub use epochs::epochs;
 pub use model::model;
 pub use start::start;
 pub use task::task;

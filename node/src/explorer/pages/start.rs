@@ -3,6 +3,7 @@
 use super::{
     Answer, ModelRow, model_row, render,
     task::{TaskCard, task_card},
+    term::{Term, term},
 };
 use crate::{
     api::{Api, Refusal, view},
@@ -11,7 +12,7 @@ use crate::{
 use askama::Template;
 use twinfold_types::{
     Digest, Height,
-    api::{BlockSummary, StatusView, ValidatorView},
+    api::{BlockSummary, StatusView},
     model::Level,
 };
 
@@ -24,7 +25,7 @@ const MODELS: usize = 5;
 struct Start {
     status: StatusView,
     height_time: String,
-    validators: Vec<ValidatorView>,
+    term: Term,
     blocks: Vec<BlockRow>,
     tasks: Vec<TaskCard>,
     tasks_more: usize,
@@ -52,7 +53,7 @@ pub fn start(api: &Api) -> Answer {
     let status = view::status(&api.node);
     render(&Start {
         height_time: time(status.time),
-        validators: view::validators(&api.node)?,
+        term: term(&api.node)?,
         blocks: view::blocks(reader, None, BLOCKS)?.into_iter().map(block_row).collect(),
         tasks: cards?,
         tasks_more,
@@ -69,8 +70,11 @@ fn block_row(block: BlockSummary) -> BlockRow {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::explorer::pages::task::Picture;
-    use twinfold_types::PublicKey;
+    use crate::explorer::pages::{
+        task::Picture,
+        term::{Fault, Row},
+    };
+    use twinfold_types::{Epoch, PublicKey};
 
     fn page_with(tasks: Vec<TaskCard>) -> Start {
         let status = StatusView {
@@ -96,8 +100,55 @@ mod tests {
             halted: None,
         };
         let (height_time, tasks_more) = (time(status.time), 0);
-        let (validators, blocks, published) = (vec![], vec![], vec![]);
-        Start { status, height_time, validators, blocks, tasks, tasks_more, published }
+        let (blocks, published) = (vec![], vec![]);
+        Start { status, height_time, term: running(), blocks, tasks, tasks_more, published }
+    }
+
+    fn row(place: &str, name: &str, note: &str) -> Row {
+        Row {
+            place: place.into(),
+            name: name.into(),
+            organisation: "clinic".into(),
+            stake: "1 000 000".into(),
+            own: "900".into(),
+            signed: "12 of 13".into(),
+            is_this_node: false,
+            connected: true,
+            leads: true,
+            note: note.into(),
+        }
+    }
+
+    fn running() -> Term {
+        let fault = Fault { epoch: Epoch(5), name: "site-3".into(), offence: "signed two things" };
+        Term {
+            number: Epoch(7),
+            state: "Runs until tomorrow.".into(),
+            first: Height(41),
+            changes: "Joined: site-5.".into(),
+            seats: vec![row("0", "site-1", "")],
+            candidates: vec![row("6", "site-6", "wants no seat")],
+            faults: vec![fault],
+        }
+    }
+
+    #[test]
+    fn the_start_page_shows_the_running_epoch_its_candidates_and_proven_faults() {
+        let html = page_with(vec![]).render().unwrap();
+        let shown = [
+            "Epoch 7",
+            "Runs until tomorrow.",
+            "Joined: site-5.",
+            "href=\"/epochs\"",
+            "12 of 13",
+            "leads",
+            "site-6",
+            "wants no seat",
+            "signed two things",
+        ];
+        for part in shown {
+            assert!(html.contains(part), "{part} is missing:\n{html}");
+        }
     }
 
     fn card(text: &str, picture: Option<Picture>) -> TaskCard {
