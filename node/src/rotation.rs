@@ -33,7 +33,12 @@ pub async fn rotate(node: Arc<Node>, every_epochs: u64) {
 }
 
 fn look(node: &Node, every_epochs: u64) -> color_eyre::Result<()> {
+    // While the end of the epoch before is not stable, a restart goes on in that one: its key is needed.
+    let voting = node.reader.voting_committee()?;
     let committee = node.reader.committee();
+    if voting.epoch != committee.epoch {
+        return Ok(());
+    }
     let Some((_, used)) = node.keys.of_seat(&committee) else { return Ok(()) };
     let used = used.public_key();
     let Some(candidate): Option<Candidate> = node.reader.get(&state_key::candidate(&node.own))?
@@ -71,7 +76,7 @@ fn declaration(node: &Node, candidate: &Candidate, new: &dyn Signer) -> Action {
     let signature = new.sign(&key_statement(&node.chain, &node.own, &key));
     Action::Stake(StakeAction::Declare(Declaration {
         ready: candidate.ready,
-        commission_permille: candidate.commission_permille,
+        commission_permille: candidate.commission_next_permille,
         key: Some((key, signature)),
         addresses: None,
     }))
