@@ -27,6 +27,16 @@ mod state;
 mod store;
 mod tree;
 
+/// Execution without a store, as [`Ledger`] runs it: for a state that is kept elsewhere.
+pub mod pure {
+    pub use crate::{
+        execute::{Env, Transition, execute_block},
+        genesis::state as genesis_state,
+        state::{StateRead, Writes},
+        store::Row,
+    };
+}
+
 pub use error::LedgerError;
 pub use ledger::{Executed, Head, Ledger};
 pub use reader::{FoldBasis, Reader, TaskWithClusters};

@@ -6,11 +6,14 @@
 //! `TWINFOLD_SIM_FIRST` on; `TWINFOLD_SIM_SEATS=N` gives every committee N seats;
 //! `TWINFOLD_SIM_LONG=1` goes on where the last long run ended: see `long.rs`.
 
+mod consortium;
 mod dice;
 mod disk;
 #[path = "../invariants/mod.rs"]
 mod invariants;
 mod keys;
+mod learning;
+mod ledger;
 mod liar;
 mod lie;
 mod long;

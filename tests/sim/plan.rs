@@ -2,7 +2,7 @@
 
 use crate::{
     dice::Dice,
-    lie::{LIES, Lie, Mistake, SHARP_LIES, WorldFault},
+    lie::{Flaw, LIES, Lie, Mistake, SHARP_LIES, WorldFault},
 };
 use twinfold_consensus_planted::Planted;
 use twinfold_types::limits::WATERMARK_HEIGHTS;
@@ -52,6 +52,10 @@ pub struct Plan {
     pub view_heights: u64,
     pub txs: usize,
     pub block_txs: usize,
+    /// Trainers send updates, and every node folds them.
+    pub learns: bool,
+    /// Many transactions lapse soon.
+    pub brief_validity: bool,
     /// No checkpoint becomes stable while there are faults: the watermark is reached.
     pub checkpoints_lost: bool,
 }
@@ -86,6 +90,8 @@ impl Plan {
             view_heights: dice.pick(&[3, 10, 30, 10_000]),
             txs: (if real_signatures { txs / 4 } else { txs }) as usize,
             block_txs: dice.pick(&[1, 1, 1, 3]),
+            learns: seed % 8 == 5,
+            brief_validity: seed % 4 == 2,
             checkpoints_lost: false,
         };
         if dice.chance(5) && seats <= 7 {
@@ -114,6 +120,12 @@ impl Plan {
             Mistake::World(WorldFault::OneTwinTooMany) => plan.add_liar(Lie::Twins),
             Mistake::World(WorldFault::FailedSyncIgnored) => plan.sync_failures = 8,
             Mistake::Machine(Planted::WatermarkIgnored) => plan.lose_checkpoints(),
+            Mistake::Execution(Flaw::ArrivalFold) => plan.learns = true,
+            Mistake::Execution(Flaw::ReplayOffByOne) => {
+                plan.brief_validity = true;
+                plan.liars = draw_liars(seats, &[Lie::Stall], &mut dice);
+                (plan.faults_ms, plan.txs) = (20_000, 120);
+            }
             _ => {}
         }
         plan
@@ -138,6 +150,13 @@ impl Plan {
     pub fn planted(&self) -> Option<Planted> {
         match self.mistake {
             Some(Mistake::Machine(planted)) => Some(planted),
+            _ => None,
+        }
+    }
+
+    pub fn flaw(&self) -> Option<Flaw> {
+        match self.mistake {
+            Some(Mistake::Execution(flaw)) => Some(flaw),
             _ => None,
         }
     }

@@ -2,7 +2,7 @@
 //! that it breaks. What else breaks on the way does not count.
 
 use crate::{
-    lie::{Mistake, WorldFault},
+    lie::{Flaw, Mistake, WorldFault},
     plan::Plan,
     world::{World, is_watched},
 };
@@ -26,6 +26,25 @@ fn in_world(fault: WorldFault, seeds: u64, promises: &'static [&'static str]) {
 
 fn in_machine(planted: Planted, seeds: u64, promises: &'static [&'static str]) {
     is_found(Mistake::Machine(planted), seeds, promises);
+}
+
+fn in_execution(flaw: Flaw, seeds: u64, promises: &'static [&'static str]) {
+    is_found(Mistake::Execution(flaw), seeds, promises);
+}
+
+#[test]
+fn an_unordered_map_in_execution_gives_different_states() {
+    in_execution(Flaw::UnorderedMap, 5, &["determinism"]);
+}
+
+#[test]
+fn a_replay_window_off_by_one_applies_a_transaction_twice() {
+    in_execution(Flaw::ReplayOffByOne, 60, &["exactly once"]);
+}
+
+#[test]
+fn a_fold_that_depends_on_the_order_of_arrival_gives_different_models() {
+    in_execution(Flaw::ArrivalFold, 10, &["determinism"]);
 }
 
 #[test]

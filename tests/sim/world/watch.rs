@@ -4,7 +4,7 @@ use super::{World, is_watched};
 use crate::invariants::{attribution, bounded};
 use twinfold_consensus_planted::{Effect, Evidence, Record};
 use twinfold_types::{
-    Block, Height, SeatIndex,
+    Block, Height, Receipt, SeatIndex,
     message::ConsensusMessage,
     vote::{Certificate, Checkpoint, Vote},
 };
@@ -142,9 +142,16 @@ impl World {
         }
     }
 
-    pub(super) fn watch_execution(&mut self, node: usize, checkpoint: &Checkpoint) {
+    pub(super) fn watch_execution(
+        &mut self,
+        node: usize,
+        checkpoint: &Checkpoint,
+        receipts: &[Receipt],
+    ) {
         if self.nodes[node].is_honest() {
             let result = self.checks.determinism.executed(node, checkpoint);
+            self.check(result);
+            let result = self.checks.exactly_once.executed(node, receipts);
             self.check(result);
         }
     }
