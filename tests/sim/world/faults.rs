@@ -180,6 +180,7 @@ impl World {
         self.sides.clear();
         self.doomed.clear();
         for node in 0..self.nodes.len() {
+            self.nodes[node].sync_ms_max = self.plan.sync_ms_max;
             self.restart(node);
         }
         self.connect_all();
