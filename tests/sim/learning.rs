@@ -72,14 +72,18 @@ pub fn spec(consortium: &Consortium) -> TaskSpec {
 }
 
 /// An update of a trainer's own, against the first model.
-pub fn update(consortium: &Consortium, task: TaskId, nonce: usize) -> (usize, UpdateAction, Payload) {
+pub fn update(
+    consortium: &Consortium,
+    task: TaskId,
+    nonce: usize,
+) -> (usize, UpdateAction, Payload) {
     let mut dice = Dice::new(nonce as u64);
     let trainer = TRAINERS + (nonce / 8) % TRAINERS_MAX;
-    let values: Vec<i32> = (0..VALUES).map(|_| dice.between(0, 1 << 21) as i32 - (1 << 20)).collect();
+    let values: Vec<i32> =
+        (0..VALUES).map(|_| dice.between(0, 1 << 21) as i32 - (1 << 20)).collect();
     let binding = Binding { task, trainer: consortium.key(trainer), base: INITIAL };
     let data = TensorData::Dense(values.clone());
-    let tensor =
-        TensorUpdate { index: 0, len: VALUES as u32, exponent: 20, bits: Bits::B32, data };
+    let tensor = TensorUpdate { index: 0, len: VALUES as u32, exponent: 20, bits: Bits::B32, data };
     let bytes = Update { binding, tensors: vec![tensor] }.encode();
     let content = Digest::of_bytes(Tag::Blob, &bytes);
     let update = UpdateAction {

@@ -12,8 +12,7 @@ use twinfold_ledger::{
     pure::{Env, Row, StateRead, Transition, Writes, execute_block},
 };
 use twinfold_types::{
-    Block, Digest, Event, Receipt, SignedTx, TimeMs, TxId,
-    codec,
+    Block, Digest, Event, Receipt, SignedTx, TimeMs, TxId, codec,
     hash::Tag,
     limits::DECODE_BYTES_MAX,
     round::{Entry, RoundKey},

@@ -125,7 +125,8 @@ fn a_hundred_seats_agree() {
 fn a_failure_shrinks_to_a_smaller_plan_that_fails_alike() {
     use lie::{Mistake, WorldFault};
     let mistake = Mistake::World(WorldFault::RecordsLost);
-    let fails = |seed| Some((seed, World::new(Plan::with_mistake(seed, mistake), false).run().err()?));
+    let fails =
+        |seed| Some((seed, World::new(Plan::with_mistake(seed, mistake), false).run().err()?));
     let (seed, failure) = (0..50).find_map(fails).expect("a disk that keeps nothing is noticed");
     let plan = Plan::with_mistake(seed, mistake);
     let (smaller, alike) = shrink::shrink(plan.clone(), failure.clone());

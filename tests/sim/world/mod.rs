@@ -8,7 +8,9 @@ mod turns;
 mod watch;
 
 use crate::{
-    consortium::Consortium,dice::Dice, invariants::heals, node::Node, plan::Plan, setup, world::checks::Checks};
+    consortium::Consortium, dice::Dice, invariants::heals, node::Node, plan::Plan, setup,
+    world::checks::Checks,
+};
 use faults::Doom;
 use std::{
     collections::{BTreeMap, BTreeSet},
