@@ -83,4 +83,8 @@ pub enum WorldFault {
     SpokenBeforeSync,
     /// The driver goes on after a sync that failed.
     FailedSyncIgnored,
+    /// Every signature counts as valid.
+    SignaturesUnchecked,
+    /// A leader is never replaced as planned.
+    NeverRotated,
 }

@@ -119,6 +119,10 @@ impl Plan {
             Mistake::World(WorldFault::OneLiarTooMany) => plan.add_liar(Lie::Equivocate),
             Mistake::World(WorldFault::OneTwinTooMany) => plan.add_liar(Lie::Twins),
             Mistake::World(WorldFault::FailedSyncIgnored) => plan.sync_failures = 8,
+            Mistake::World(WorldFault::SignaturesUnchecked) => {
+                plan.liars = draw_liars(seats, &[Lie::Forge], &mut dice);
+            }
+            Mistake::World(WorldFault::NeverRotated) => plan.censor_for_good(),
             Mistake::Machine(Planted::WatermarkIgnored) => plan.lose_checkpoints(),
             Mistake::Execution(Flaw::ArrivalFold) => plan.learns = true,
             Mistake::Execution(Flaw::ReplayOffByOne) => {
@@ -136,6 +140,13 @@ impl Plan {
         let first = self.seed as usize;
         let count = (self.seats - 1) / 3 + 1;
         self.liars = (0..count).map(|i| ((first + i) % self.seats, lie)).collect();
+    }
+
+    /// The first leader passes over some transactions, nothing else fails, and it stays.
+    fn censor_for_good(&mut self) {
+        self.liars = vec![(0, Lie::Censor)];
+        (self.crashes, self.kills_of_all, self.partitions, self.sync_failures) = (0, 0, 0, 0);
+        (self.delay_ms_max, self.drop_percent, self.view_heights) = (20, 0, u64::MAX);
     }
 
     /// More blocks than the watermark allows above one checkpoint, on a network that is fast

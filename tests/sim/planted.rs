@@ -63,6 +63,16 @@ fn going_on_after_a_failed_sync_is_seen() {
 }
 
 #[test]
+fn signatures_that_nobody_checks_let_forged_certificates_in() {
+    in_world(WorldFault::SignaturesUnchecked, 20, &["certified", "agreement"]);
+}
+
+#[test]
+fn a_leader_that_is_never_replaced_as_planned_censors_for_good() {
+    in_world(WorldFault::NeverRotated, 20, &["heals"]);
+}
+
+#[test]
 fn a_disk_that_loses_records_makes_seats_vote_twice() {
     in_world(WorldFault::RecordsLost, 200, &["single vote"]);
 }
