@@ -6,6 +6,7 @@
 //! but it must not panic, must hold no more than stated, and what it signs itself must keep the
 //! rules all the same.
 
+pub mod kept;
 #[path = "../../sim/keys.rs"]
 mod keys;
 mod play;
