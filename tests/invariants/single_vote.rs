@@ -15,8 +15,8 @@ pub struct SingleVote {
 }
 
 impl SingleVote {
-    /// A vote that left an honest node, perhaps not for the first time.
-    pub fn spoke(&mut self, vote: &Vote) -> Result<(), String> {
+    /// A vote that an honest node synced or said, perhaps not for the first time.
+    pub fn signed(&mut self, vote: &Vote) -> Result<(), String> {
         let VoteBody { kind, view, height, digest, .. } = vote.body;
         let key = (vote.seat, kind, view, height);
         match self.votes.get(&key) {

@@ -1,18 +1,19 @@
 //! A node's disk: what was synced survives a crash; of the rest nothing, a part or all does.
 
-use crate::dice::Dice;
+use crate::{dice::Dice, ledger::Ledger};
 use std::collections::BTreeSet;
 use twinfold_consensus_planted::{Head, Record, Recovered};
 use twinfold_node::journal;
 use twinfold_types::{
-    Block, Digest, Epoch, Height, TimeMs, TxId,
-    hash::Tag,
+    Block, Digest, Epoch, Height, Receipt, SignedTx, TimeMs, TxId,
     message::CommittedBlocks,
     vote::{Certificate, Checkpoint, CheckpointCertificate},
 };
 
 /// Blocks in one answer to a node that catches up.
 const SYNC_BLOCKS: usize = 5;
+/// Blocks in which a liar looks for transactions to order once more.
+const REPEATED_BLOCKS: usize = 300;
 /// Records after which the log is rewritten with those that still matter.
 const LOG_RECORDS_MAX: usize = 120;
 
@@ -24,13 +25,14 @@ pub struct Disk {
     executed_txs: BTreeSet<TxId>,
     genesis: Head,
     head: Head,
+    ledger: Ledger,
 }
 
 impl Disk {
-    pub fn new(chain: Digest, time: TimeMs) -> Self {
+    pub fn new(chain: Digest, time: TimeMs, ledger: Ledger) -> Self {
         let genesis = Head { height: Height(0), digest: chain, time };
-        let (log, blocks) = (Vec::new(), Vec::new());
-        Self { log, stable: None, blocks, executed_txs: BTreeSet::new(), genesis, head: genesis }
+        let (log, blocks, executed_txs) = (Vec::new(), Vec::new(), BTreeSet::new());
+        Self { log, stable: None, blocks, executed_txs, genesis, head: genesis, ledger }
     }
 
     pub fn recover(&self) -> Recovered {
@@ -71,7 +73,7 @@ impl Disk {
     pub fn forget(&mut self, chain_too: bool) {
         self.log.clear();
         if chain_too {
-            *self = Self::new(self.genesis.digest, self.genesis.time);
+            *self = Self::new(self.genesis.digest, self.genesis.time, self.ledger.anew());
         }
     }
 
@@ -87,34 +89,43 @@ impl Disk {
         self.executed_txs.contains(tx)
     }
 
-    pub fn executed_txs(&self) -> usize {
-        self.executed_txs.len()
-    }
-
     pub fn digests(&self) -> impl Iterator<Item = (Height, Digest)> + '_ {
         self.blocks.iter().map(|(.., checkpoint)| (checkpoint.height, checkpoint.block))
     }
 
-    /// Executes and syncs one block: the state is a chain of hashes.
-    pub fn execute(&mut self, block: Block, certificate: Certificate) -> Checkpoint {
-        assert_eq!(block.header.height, self.head().height.next(), "executed out of order");
-        let before = self.checkpoint().map_or(Digest::ZERO, |checkpoint| checkpoint.state_root);
-        let fresh: Vec<TxId> =
-            block.txs.iter().map(|tx| tx.id()).filter(|id| !self.has_executed(id)).collect();
+    /// Executes and syncs one block.
+    pub fn execute(
+        &mut self,
+        block: Block,
+        certificate: Certificate,
+        arrived: &dyn Fn(&TxId) -> u64,
+    ) -> (Checkpoint, Vec<Receipt>) {
+        assert_eq!(block.header.height, self.head.height.next(), "executed out of order");
+        let executed = self.ledger.execute(&block, arrived);
+        let executed = executed.expect("a state in memory is never damaged");
         let (digest, time) = (block.digest(), block.header.time);
         let checkpoint = Checkpoint {
             epoch: Epoch(0),
             height: block.header.height,
             block: digest,
-            state_root: Digest::of(Tag::StateKey, &(before, digest, &fresh)),
+            state_root: executed.root,
             audit_size: block.header.height.0,
-            audit_root: Digest::ZERO,
+            audit_root: executed.receipts_digest,
             next_committee: None,
         };
         self.head = Head { height: checkpoint.height, digest, time };
-        self.executed_txs.extend(fresh);
+        self.executed_txs.extend(block.txs.iter().map(|tx| tx.id()));
         self.blocks.push((block, certificate, checkpoint.clone()));
-        checkpoint
+        (checkpoint, executed.receipts)
+    }
+
+    /// Executed transactions that are valid after a time still, the next to lapse first.
+    pub fn valid_after(&self, time: TimeMs) -> Vec<SignedTx> {
+        let recent = self.blocks.iter().rev().take(REPEATED_BLOCKS);
+        let txs = recent.flat_map(|(block, ..)| &block.txs);
+        let mut txs: Vec<_> = txs.filter(|tx| tx.body.valid_until > time).cloned().collect();
+        txs.sort_by_key(|tx| tx.body.valid_until);
+        txs
     }
 
     pub fn block(&self, height: Height, digest: &Digest) -> Option<Block> {

@@ -101,6 +101,7 @@ impl Node {
             self.wake = None;
             self.inbox.push(Event::Tick);
         }
+        self.pool.lapse(now);
         self.inbox.push(Event::Work { pending: !self.pool.is_empty() });
         self.build(now);
         let Some(machine) = &mut self.machine else { return };
@@ -134,14 +135,28 @@ impl Node {
         }
         let Some((view, parent, parent_time)) = self.build.take() else { return };
         let earliest = parent_time.plus(1);
-        let time = match self.lie() {
-            Some(Lie::Race) => now.plus(DRIFT_MS_MAX).max(earliest),
-            Some(Lie::Stall) => earliest,
-            _ => now.max(earliest),
+        let (time, repeated) = match self.lie() {
+            Some(Lie::Race) => (now.plus(DRIFT_MS_MAX).max(earliest), None),
+            Some(Lie::Stall) => self.last_moment(earliest, now.plus(DRIFT_MS_MAX)),
+            _ => (now.max(earliest), None),
         };
         let censors = self.lie() == Some(Lie::Censor);
         let passes = |tx: &&SignedTx| tx.is_valid_at(time) && !(censors && is_victim(tx));
-        let txs = self.pool.waiting().filter(passes).take(self.block_txs).cloned().collect();
+        let txs = self.pool.waiting().filter(passes).take(self.block_txs).cloned();
+        let txs = repeated.into_iter().chain(txs).collect();
         self.inbox.push(Event::Built { view, parent, time, txs });
+    }
+
+    /// The earliest time, unless an executed transaction can be ordered again by another: in
+    /// one block its last moment is prepared, in the next it is used.
+    fn last_moment(&self, earliest: TimeMs, latest: TimeMs) -> (TimeMs, Option<SignedTx>) {
+        let executed = self.disk.valid_after(TimeMs(earliest.0 - 1));
+        match executed.into_iter().next() {
+            Some(tx) if tx.body.valid_until == earliest => (earliest, Some(tx)),
+            Some(tx) if tx.body.valid_until <= latest => {
+                (TimeMs(tx.body.valid_until.0 - 1).max(earliest), Some(tx))
+            }
+            _ => (earliest, None),
+        }
     }
 }

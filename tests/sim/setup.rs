@@ -1,18 +1,34 @@
-//! A genesis, the nodes on it, and something to order.
+//! A genesis and the nodes on it.
 
 use crate::{
-    dice::Dice, disk::Disk, keys, liar::Liar, lie::Lie, node::Node, plan::Plan, world::START_MS,
+    consortium::Consortium,
+    dice::Dice,
+    disk::Disk,
+    keys,
+    ledger::Ledger,
+    liar::Liar,
+    lie::{Lie, WorldFault},
+    node::Node,
+    plan::Plan,
+    world::START_MS,
 };
 use std::{collections::VecDeque, sync::Arc};
 use twinfold_consensus_planted::{Config, Machine, Planted, Recovered, RecoveryError};
 use twinfold_types::{
-    Committee, Digest, Epoch, SignedTx, TaskId, TimeMs,
+    Committee, Digest, Epoch, PublicKey, Signature, SignedTx, TimeMs,
     hash::Tag,
-    key::{Signer, Verifier},
-    limits::TX_VALIDITY_MS_MAX,
+    key::{Signer, Statement, Verifier},
     quorum::Seat,
-    tx::{Action, TxBody},
 };
+
+/// A mistake: takes whatever it is given.
+struct TakesAll;
+
+impl Verifier for TakesAll {
+    fn verify(&self, _: &PublicKey, _: &Statement, _: &Signature) -> bool {
+        true
+    }
+}
 
 /// Everything that a machine is made of, apart from its disk.
 pub struct MachineSetup {
@@ -38,7 +54,10 @@ impl MachineSetup {
         Self {
             config,
             signer,
-            verifier: keys::verifier(plan.real_signatures),
+            verifier: match plan.has(WorldFault::SignaturesUnchecked) {
+                true => Arc::new(TakesAll),
+                false => keys::verifier(plan.real_signatures),
+            },
             view_heights: plan.view_heights,
             planted: plan.planted(),
         }
@@ -67,7 +86,7 @@ pub fn committee(seats: usize, epoch: Epoch, real: bool) -> Committee {
 }
 
 /// The seats in order, the observer, then the second of each pair of twins.
-pub fn nodes(plan: &Plan) -> Vec<Node> {
+pub fn nodes(plan: &Plan, consortium: &Arc<Consortium>) -> Vec<Node> {
     let mut dice = Dice::new(plan.seed ^ 0x6e6f_6465);
     let (chain, committee) = (chain(), committee(plan.seats, Epoch(0), plan.real_signatures));
     let mut seats: Vec<Option<usize>> = (0..plan.seats).map(Some).collect();
@@ -83,7 +102,7 @@ pub fn nodes(plan: &Plan) -> Vec<Node> {
         block_txs: plan.block_txs,
         sync_ms_max: if index == slow { plan.slow_sync_ms_max } else { plan.sync_ms_max },
         machine: None,
-        disk: Disk::new(chain, TimeMs(START_MS)),
+        disk: Disk::new(chain, TimeMs(START_MS), Ledger::new(consortium.clone(), plan.flaw())),
         life: 0,
         inbox: Vec::new(),
         turn: None,
@@ -99,34 +118,11 @@ pub fn draw_skew(plan: &Plan, dice: &mut Dice) -> i64 {
     dice.between(0, 2 * plan.skew_ms_max) as i64 - plan.skew_ms_max as i64
 }
 
-/// Nobody's seats: an observer's key, whose transactions they are, and who is censored.
+/// A key that has no seat.
 const OBSERVER: usize = 197;
-const VICTIM: usize = 198;
-const CLIENT: usize = 199;
-/// Every so many transactions one is the victim's.
-const VICTIM_EVERY: usize = 7;
+/// One transaction in so many is a victim of censors.
+const VICTIM_EVERY: u64 = 7;
 
 pub fn is_victim(tx: &SignedTx) -> bool {
-    // Real keys or not: the nonce says whose it is.
-    (tx.body.nonce as usize).is_multiple_of(VICTIM_EVERY)
-}
-
-/// Valid transactions; what they do is nobody's business here.
-pub fn transactions(plan: &Plan, chain: &Digest) -> Vec<SignedTx> {
-    let victim = keys::signer(VICTIM, plan.real_signatures);
-    let client = keys::signer(CLIENT, plan.real_signatures);
-    let from = START_MS - 1_000;
-    let tx = |nonce: usize| {
-        let sender = if nonce.is_multiple_of(VICTIM_EVERY) { &victim } else { &client };
-        let body = TxBody {
-            chain: *chain,
-            sender: sender.public_key(),
-            nonce: nonce as u64,
-            valid_from: TimeMs(from),
-            valid_until: TimeMs(from + TX_VALIDITY_MS_MAX),
-            action: Action::CloseTask(TaskId(Digest::ZERO)),
-        };
-        body.sign(&**sender)
-    };
-    (0..plan.txs).map(tx).collect()
+    tx.body.nonce.is_multiple_of(VICTIM_EVERY)
 }

@@ -7,7 +7,10 @@ mod state;
 mod turns;
 mod watch;
 
-use crate::{dice::Dice, invariants::heals, node::Node, plan::Plan, setup, world::checks::Checks};
+use crate::{
+    consortium::Consortium, dice::Dice, invariants::heals, node::Node, plan::Plan, setup,
+    world::checks::Checks,
+};
 use faults::Doom;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -50,6 +53,8 @@ pub struct World {
     /// Nodes that end in the middle of their next turn, or when its sync fails.
     doomed: BTreeMap<usize, Doom>,
     sent: u64,
+    /// Transactions that are still on their way to some node.
+    submitting: usize,
     trace: bool,
     checks: Checks,
     /// Stable heights for which the whole state was looked at.
@@ -77,12 +82,12 @@ impl Summary {
 
 impl World {
     pub fn new(plan: Plan, trace: bool) -> Self {
-        let nodes = setup::nodes(&plan);
+        let (consortium, txs) = Consortium::new(&plan);
+        let nodes = setup::nodes(&plan, &consortium);
         let mut index_of = BTreeMap::<PublicKey, Vec<usize>>::new();
         for node in &nodes {
             index_of.entry(node.key()).or_default().push(node.index);
         }
-        let txs = setup::transactions(&plan, &setup::chain());
         let mut world = Self {
             dice: Dice::new(plan.seed ^ 0x7477_696e),
             plan,
@@ -96,6 +101,7 @@ impl World {
             healed: false,
             doomed: BTreeMap::new(),
             sent: 0,
+            submitting: 0,
             trace,
             checks: Checks::default(),
             looked_at: BTreeSet::new(),
@@ -185,14 +191,7 @@ impl World {
             Action::Wake { node, .. } => self.start_turn(node),
             Action::Synced { node, .. } => self.finish_turn(node),
             Action::Execute { node, .. } => self.execute(node),
-            Action::Submit { node, tx } => {
-                let tx = self.txs[tx].clone();
-                let id = tx.id();
-                if !self.nodes[node].disk.has_executed(&id) {
-                    self.nodes[node].pool.add(id, tx);
-                    self.start_turn(node);
-                }
-            }
+            Action::Submit { node, tx } => self.submit(node, tx),
             Action::Crash { .. } | Action::FailSync { .. } | Action::Partition { .. }
                 if self.healed => {}
             Action::Crash { node } => self.crash_soon(node),

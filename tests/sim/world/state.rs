@@ -10,10 +10,9 @@ impl World {
     pub(super) fn is_done(&self) -> bool {
         let top = self.highest_height();
         let mut honest = self.nodes.iter().filter(|node| node.is_honest());
-        self.checks.durability.highest().0 == top
-            && honest.all(|node| {
-                node.disk.executed_txs() == self.txs.len() && node.disk.head().height.0 == top
-            })
+        self.submitting == 0
+            && self.checks.durability.highest().0 == top
+            && honest.all(|node| node.pool.is_done() && node.disk.head().height.0 == top)
     }
 
     pub(super) fn highest_view(&self) -> View {

@@ -1,7 +1,7 @@
 //! Turns of the nodes, and what their effects do.
 
 use super::{Action, World, faults::Doom};
-use crate::lie::WorldFault;
+use crate::{lie::WorldFault, node::Node};
 use twinfold_consensus_planted::{Effect, Event};
 use twinfold_types::{
     Block,
@@ -138,8 +138,9 @@ impl World {
     pub(super) fn execute(&mut self, node: usize) {
         let Some((block, certificate)) = self.nodes[node].to_execute.pop_front() else { return };
         block.txs.iter().for_each(|tx| self.nodes[node].pool.executed(&tx.id()));
-        let checkpoint = self.nodes[node].disk.execute(block, certificate);
-        self.watch_execution(node, &checkpoint);
+        let Node { disk, pool, .. } = &mut self.nodes[node];
+        let (checkpoint, receipts) = disk.execute(block, certificate, &|id| pool.arrived(id));
+        self.watch_execution(node, &checkpoint, &receipts);
         self.nodes[node].inbox.push(Event::Executed { checkpoint, ends_at: None });
         if !self.nodes[node].to_execute.is_empty() {
             self.execute_later(node);

@@ -4,7 +4,7 @@ use super::{World, is_watched};
 use crate::invariants::{attribution, bounded};
 use twinfold_consensus_planted::{Effect, Record};
 use twinfold_types::{
-    Block, Evidence, Height, SeatIndex,
+    Block, Evidence, Height, Receipt, SeatIndex,
     message::ConsensusMessage,
     vote::{Certificate, Checkpoint, Vote},
 };
@@ -70,6 +70,10 @@ impl World {
             match record {
                 Record::Vote(vote) => self.watch_signed(node, vote),
                 Record::Block(block) => self.checks.unbroken.exists(block),
+                Record::ViewChange(change) => {
+                    let result = self.checks.single_vote.changed(change);
+                    self.check(result);
+                }
                 Record::NewView(new_view) => {
                     let result = self.checks.one_base.installed(node, new_view);
                     self.check(result);
@@ -85,8 +89,11 @@ impl World {
         let base = self.checks.one_base.base(node, vote.body.view);
         self.checks.counted.synced(vote.seat, vote.body);
         self.checks.certified.synced(vote.seat, vote.body);
-        let results =
-            [self.checks.base_first.signed(vote, base), self.checks.unbroken.signed(vote, base)];
+        let results = [
+            self.checks.single_vote.signed(vote),
+            self.checks.base_first.signed(vote, base),
+            self.checks.unbroken.signed(vote, base),
+        ];
         results.into_iter().for_each(|result| self.check(result));
     }
 
@@ -117,7 +124,7 @@ impl World {
         let stable = disk.stable.as_ref().map_or(Height(0), |stable| stable.checkpoint.height);
         let in_ledger = disk.block(vote.body.height, &vote.body.digest).is_some();
         let results = [
-            self.checks.single_vote.spoke(vote),
+            self.checks.single_vote.signed(vote),
             self.checks.synced.spoke(vote, &disk.log, in_ledger),
             bounded::spoke(vote, stable, base),
         ];
@@ -142,9 +149,16 @@ impl World {
         }
     }
 
-    pub(super) fn watch_execution(&mut self, node: usize, checkpoint: &Checkpoint) {
+    pub(super) fn watch_execution(
+        &mut self,
+        node: usize,
+        checkpoint: &Checkpoint,
+        receipts: &[Receipt],
+    ) {
         if self.nodes[node].is_honest() {
             let result = self.checks.determinism.executed(node, checkpoint);
+            self.check(result);
+            let result = self.checks.exactly_once.executed(node, receipts);
             self.check(result);
         }
     }
