@@ -36,7 +36,12 @@ impl Disk {
     }
 
     pub fn recover(&self) -> Recovered {
-        Recovered { head: self.head(), stable: self.stable.clone(), records: self.log.clone() }
+        Recovered {
+            head: self.head(),
+            certificate: self.blocks.last().map(|(_, certificate, _)| certificate.clone()),
+            stable: self.stable.clone(),
+            records: self.log.clone(),
+        }
     }
 
     /// The process dies while a turn's batch is written, or the sync after it fails: the file

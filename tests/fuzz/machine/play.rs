@@ -40,8 +40,12 @@ impl Play {
         let committee = Committee::new(Epoch(0), seats.collect());
         let chain = Digest::of_bytes(Tag::Genesis, b"play");
         let head = Head { height: Height(0), digest: chain, time: TimeMs(START) };
-        let machine =
-            start(seat, &committee, chain, Recovered { head, stable: None, records: vec![] });
+        let machine = start(
+            seat,
+            &committee,
+            chain,
+            Recovered { head, certificate: None, stable: None, records: vec![] },
+        );
         Self {
             seat,
             committee,
@@ -130,7 +134,7 @@ impl Play {
         }
         let (head, stable) = (self.machine.committed(), self.machine.stable().cloned());
         let records = self.log.clone();
-        let recovered = Recovered { head, stable, records };
+        let recovered = Recovered { head, certificate: None, stable, records };
         self.machine = start(self.seat, &self.committee, self.chain, recovered);
         self.log = self.machine.durable_records();
         self.build = None;
