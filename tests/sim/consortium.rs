@@ -7,11 +7,12 @@ use crate::{dice::Dice, keys, learning, plan::Plan, setup, world::START_MS};
 use std::{collections::BTreeMap, sync::Arc};
 use twinfold_ledger::pure::{Writes, genesis_state};
 use twinfold_types::{
-    Action, Committee, Digest, Epoch, PublicKey, SecretKey, SignedTx, TaskId, TimeMs, TxId,
+    Action, Committee, Digest, Epoch, PublicKey, SecretKey, SignedTx, Stake, TaskId, TimeMs, TxId,
     genesis::{ChainParams, FORMAT_VERSION, Genesis, GenesisValidator},
     key::Signer,
     limits::TX_VALIDITY_MS_MAX,
     member::{AdminAction, Member, Role},
+    stake::StakeParams,
     tx::TxBody,
 };
 
@@ -86,14 +87,20 @@ impl Consortium {
             peer: format!("peer {index}"),
             address: String::new(),
             payload_address: String::new(),
+            stake: Stake(1_000),
         };
         Genesis {
             format: FORMAT_VERSION,
             chain: "simulated".into(),
             time: TimeMs(START_MS),
-            params: ChainParams { threshold: 2, trainer_quota: TRAINERS_MAX as u32 },
+            params: ChainParams {
+                threshold: 2,
+                trainer_quota: TRAINERS_MAX as u32,
+                stake: StakeParams::default(),
+            },
             validators: (0..seats).map(validator).collect(),
             members,
+            balances: vec![],
             unsafe_size: false,
         }
     }

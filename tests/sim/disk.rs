@@ -1,11 +1,14 @@
 //! A node's disk: what was synced survives a crash; of the rest nothing, a part or all does.
 
-use crate::{dice::Dice, ledger::Ledger};
-use std::collections::BTreeSet;
+use crate::{dice::Dice, epochs::Epochs, ledger::Ledger};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 use twinfold_consensus_planted::{Head, Record, Recovered};
 use twinfold_node::journal;
 use twinfold_types::{
-    Block, Digest, Epoch, Height, Receipt, SignedTx, TimeMs, TxId,
+    Block, Committee, Digest, Epoch, Height, Receipt, SignedTx, TimeMs, TxId,
     message::CommittedBlocks,
     vote::{Certificate, Checkpoint, CheckpointCertificate},
 };
@@ -17,6 +20,14 @@ const REPEATED_BLOCKS: usize = 300;
 /// Records after which the log is rewritten with those that still matter.
 const LOG_RECORDS_MAX: usize = 120;
 
+/// What executing a block came to.
+pub struct Execution {
+    pub checkpoint: Checkpoint,
+    pub receipts: Vec<Receipt>,
+    pub elected: Option<Committee>,
+    pub ends_at: Option<Height>,
+}
+
 pub struct Disk {
     pub log: Vec<Record>,
     pub stable: Option<CheckpointCertificate>,
@@ -26,13 +37,30 @@ pub struct Disk {
     genesis: Head,
     head: Head,
     ledger: Ledger,
+    epochs: Arc<Epochs>,
+    /// By epoch: those that are elected.
+    committees: Vec<Committee>,
+    /// Stable checkpoints that ended epochs.
+    epoch_ends: BTreeMap<Epoch, CheckpointCertificate>,
 }
 
 impl Disk {
-    pub fn new(chain: Digest, time: TimeMs, ledger: Ledger) -> Self {
+    pub fn new(chain: Digest, time: TimeMs, ledger: Ledger, epochs: Arc<Epochs>) -> Self {
         let genesis = Head { height: Height(0), digest: chain, time };
         let (log, blocks, executed_txs) = (Vec::new(), Vec::new(), BTreeSet::new());
-        Self { log, stable: None, blocks, executed_txs, genesis, head: genesis, ledger }
+        let (committees, epoch_ends) = (vec![epochs.first()], BTreeMap::new());
+        Self {
+            log,
+            stable: None,
+            blocks,
+            executed_txs,
+            genesis,
+            head: genesis,
+            ledger,
+            epochs,
+            committees,
+            epoch_ends,
+        }
     }
 
     pub fn recover(&self) -> Recovered {
@@ -78,7 +106,8 @@ impl Disk {
     pub fn forget(&mut self, chain_too: bool) {
         self.log.clear();
         if chain_too {
-            *self = Self::new(self.genesis.digest, self.genesis.time, self.ledger.anew());
+            let (digest, time) = (self.genesis.digest, self.genesis.time);
+            *self = Self::new(digest, time, self.ledger.anew(), self.epochs.clone());
         }
     }
 
@@ -104,24 +133,71 @@ impl Disk {
         block: Block,
         certificate: Certificate,
         arrived: &dyn Fn(&TxId) -> u64,
-    ) -> (Checkpoint, Vec<Receipt>) {
+    ) -> Execution {
         assert_eq!(block.header.height, self.head.height.next(), "executed out of order");
-        let executed = self.ledger.execute(&block, arrived);
+        let parent = self.checkpoint().cloned().unwrap_or_else(|| self.genesis_checkpoint());
+        let executed = self.ledger.execute(&block, &parent, arrived);
         let executed = executed.expect("a state in memory is never damaged");
         let (digest, time) = (block.digest(), block.header.time);
+        let elected = self.epochs.after(self.running(), &block.header);
         let checkpoint = Checkpoint {
-            epoch: Epoch(0),
+            epoch: block.header.epoch,
             height: block.header.height,
             block: digest,
             state_root: executed.root,
             audit_size: block.header.height.0,
             audit_root: executed.receipts_digest,
-            next_committee: None,
+            next_committee: elected.as_ref().map(Committee::digest),
         };
         self.head = Head { height: checkpoint.height, digest, time };
         self.executed_txs.extend(block.txs.iter().map(|tx| tx.id()));
         self.blocks.push((block, certificate, checkpoint.clone()));
-        (checkpoint, executed.receipts)
+        let ends_at = self.epochs.ends_at(self.running(), checkpoint.height);
+        self.committees.extend(elected.clone());
+        Execution { checkpoint, receipts: executed.receipts, elected, ends_at }
+    }
+
+    /// The committee of the epoch that the next block belongs to.
+    fn running(&self) -> &Committee {
+        self.committees.last().expect("genesis has a committee")
+    }
+
+    /// The committee that may vote: of the epoch before while its end is not stable.
+    pub fn voting_committee(&self) -> &Committee {
+        let running = self.running();
+        let handed_over = |epoch: u64| self.epoch_ends.contains_key(&Epoch(epoch));
+        match running.epoch.0.checked_sub(1) {
+            Some(before) if !handed_over(before) => &self.committees[before as usize],
+            _ => running,
+        }
+    }
+
+    /// Where the admins end the epoch, as the state of the head has it.
+    pub fn ends_at(&self) -> Option<Height> {
+        self.epochs.ends_at(self.running(), self.head.height)
+    }
+
+    pub fn epoch_end(&self, epoch: Epoch) -> Option<&CheckpointCertificate> {
+        self.epoch_ends.get(&epoch)
+    }
+
+    pub fn set_stable(&mut self, certificate: CheckpointCertificate) {
+        if certificate.checkpoint.next_committee.is_some() {
+            self.epoch_ends.insert(certificate.checkpoint.epoch, certificate.clone());
+        }
+        self.stable = Some(certificate);
+    }
+
+    fn genesis_checkpoint(&self) -> Checkpoint {
+        Checkpoint {
+            epoch: Epoch(0),
+            height: Height(0),
+            block: self.genesis.digest,
+            state_root: Digest::ZERO,
+            audit_size: 0,
+            audit_root: Digest::ZERO,
+            next_committee: None,
+        }
     }
 
     /// Executed transactions that are valid after a time still, the next to lapse first.
@@ -143,6 +219,10 @@ impl Disk {
     pub fn committed(&self, from: Height) -> Option<CommittedBlocks> {
         let start = usize::try_from(from.0.checked_sub(1)?).ok()?;
         let rest = self.blocks.get(start..)?;
+        // No certificate speaks of two epochs.
+        let epoch = rest.first()?.0.header.epoch;
+        let other = rest.iter().position(|(block, ..)| block.header.epoch != epoch);
+        let rest = &rest[..other.unwrap_or(rest.len())];
         let own = |(block, certificate, _): &(Block, Certificate, Checkpoint)| {
             block.header.height == certificate.body.height
         };

@@ -17,6 +17,7 @@ use twinfold_types::{
     limits::DECODE_BYTES_MAX,
     round::{Entry, RoundKey},
     state_key,
+    vote::Checkpoint,
 };
 
 #[derive(Clone)]
@@ -70,16 +71,19 @@ impl Ledger {
     pub fn execute(
         &mut self,
         block: &Block,
+        parent: &Checkpoint,
         arrived: &dyn Fn(&TxId) -> u64,
     ) -> Result<Executed, LedgerError> {
         let consortium = self.consortium.clone();
         let env = Env {
             chain: &consortium.chain,
             committee: &consortium.committee,
+            before: None,
+            parent,
             height: block.header.height,
             time: block.header.time,
         };
-        let Transition { receipts, writes } = execute_block(self, env, &block.txs)?;
+        let Transition { receipts, writes, .. } = execute_block(self, env, &block.txs)?;
         self.root = Digest::of(Tag::StateKey, &(self.root, block.digest(), self.in_order(&writes)));
         for (key, value) in writes {
             match value {

@@ -9,6 +9,7 @@
 mod consortium;
 mod dice;
 mod disk;
+mod epochs;
 #[path = "../invariants/mod.rs"]
 mod invariants;
 mod keys;

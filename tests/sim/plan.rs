@@ -52,6 +52,10 @@ pub struct Plan {
     pub view_heights: u64,
     pub txs: usize,
     pub block_txs: usize,
+    /// Length of an epoch in block time; without one there is one epoch.
+    pub epoch_ms: Option<u64>,
+    /// The admins end an epoch in this block.
+    pub early_end: Option<u64>,
     /// Trainers send updates, and every node folds them.
     pub learns: bool,
     /// Many transactions lapse soon.
@@ -90,12 +94,16 @@ impl Plan {
             view_heights: dice.pick(&[3, 10, 30, 10_000]),
             txs: (if real_signatures { txs / 4 } else { txs }) as usize,
             block_txs: dice.pick(&[1, 1, 1, 3]),
+            epoch_ms: None,
+            early_end: None,
             learns: seed % 8 == 5,
             brief_validity: seed % 4 == 2,
             checkpoints_lost: false,
         };
         if dice.chance(5) && seats <= 7 {
             plan.lose_checkpoints();
+        } else {
+            plan.draw_epochs(&mut dice);
         }
         if plan.liars.iter().any(|(_, lie)| *lie == Lie::Censor) {
             plan.view_heights = plan.view_heights.min(10);
@@ -135,6 +143,16 @@ impl Plan {
         plan
     }
 
+    /// Most runs have several epochs, some of which the admins end early. Where there are several
+    /// the observer is there to take a seat.
+    fn draw_epochs(&mut self, dice: &mut Dice) {
+        self.epoch_ms = dice.pick(&[None, Some(1_500), Some(4_000), Some(12_000)]);
+        if self.epoch_ms.is_none() && dice.chance(50) && self.seats <= 7 {
+            self.early_end = Some(dice.between(3, 40));
+        }
+        self.observer |= self.epoch_ms.is_some() || self.early_end.is_some();
+    }
+
     /// One more than the committee bears, all of one kind.
     fn add_liar(&mut self, lie: Lie) {
         let first = self.seed as usize;
@@ -153,6 +171,7 @@ impl Plan {
     /// enough to order them.
     fn lose_checkpoints(&mut self) {
         self.checkpoints_lost = true;
+        (self.epoch_ms, self.early_end) = (None, None);
         (self.txs, self.block_txs) = (WATERMARK_HEIGHTS as usize + 40, 1);
         (self.delay_ms_max, self.drop_percent, self.kills_of_all) = (20, 0, 0);
         (self.sync_ms_max, self.slow_sync_ms_max) = (8, 8);

@@ -4,6 +4,7 @@ use crate::{
     consortium::Consortium,
     dice::Dice,
     disk::Disk,
+    epochs::Epochs,
     keys,
     ledger::Ledger,
     liar::Liar,
@@ -41,16 +42,12 @@ pub struct MachineSetup {
 }
 
 impl MachineSetup {
-    fn new(plan: &Plan, chain: Digest, committee: &Committee, seat: Option<usize>) -> Self {
+    fn new(plan: &Plan, chain: Digest, committee: Committee, seat: Option<usize>) -> Self {
         // An observer has a key of its own.
         let key = seat.unwrap_or(OBSERVER);
         let signer = keys::signer(key, plan.real_signatures);
-        let config = Config {
-            chain,
-            genesis_time: TimeMs(START_MS),
-            committee: committee.clone(),
-            own: signer.public_key(),
-        };
+        let config =
+            Config { chain, genesis_time: TimeMs(START_MS), committee, own: signer.public_key() };
         Self {
             config,
             signer,
@@ -66,7 +63,7 @@ impl MachineSetup {
     pub fn machine(&self, recovered: Recovered) -> Result<Machine, RecoveryError> {
         let (signer, verifier) = (self.signer.clone(), self.verifier.clone());
         let machine = Machine::new(self.config.clone(), signer, verifier, recovered)?;
-        let machine = machine.rotating_every(self.view_heights);
+        let machine = machine.rotating_every(self.view_heights).asking_first();
         Ok(match self.planted {
             Some(mistake) => machine.with_planted(mistake),
             None => machine,
@@ -88,7 +85,7 @@ pub fn committee(seats: usize, epoch: Epoch, real: bool) -> Committee {
 /// The seats in order, the observer, then the second of each pair of twins.
 pub fn nodes(plan: &Plan, consortium: &Arc<Consortium>) -> Vec<Node> {
     let mut dice = Dice::new(plan.seed ^ 0x6e6f_6465);
-    let (chain, committee) = (chain(), committee(plan.seats, Epoch(0), plan.real_signatures));
+    let (chain, epochs) = (chain(), Arc::new(Epochs::new(plan)));
     let mut seats: Vec<Option<usize>> = (0..plan.seats).map(Some).collect();
     seats.extend(plan.observer.then_some(None));
     let twins = plan.liars.iter().filter(|(_, lie)| *lie == Lie::Twins);
@@ -96,13 +93,18 @@ pub fn nodes(plan: &Plan, consortium: &Arc<Consortium>) -> Vec<Node> {
     let slow = dice.index(plan.seats);
     let node = |(index, seat): (usize, Option<usize>)| Node {
         index,
-        setup: MachineSetup::new(plan, chain, &committee, seat),
+        setup: MachineSetup::new(plan, chain, epochs.first(), seat),
         liar: seat.and_then(|seat| plan.lie(seat)).map(|lie| Liar::new(lie, plan)),
         skew_ms: draw_skew(plan, &mut dice),
         block_txs: plan.block_txs,
         sync_ms_max: if index == slow { plan.slow_sync_ms_max } else { plan.sync_ms_max },
         machine: None,
-        disk: Disk::new(chain, TimeMs(START_MS), Ledger::new(consortium.clone(), plan.flaw())),
+        disk: Disk::new(
+            chain,
+            TimeMs(START_MS),
+            Ledger::new(consortium.clone(), plan.flaw()),
+            epochs.clone(),
+        ),
         life: 0,
         inbox: Vec::new(),
         turn: None,
@@ -119,7 +121,7 @@ pub fn draw_skew(plan: &Plan, dice: &mut Dice) -> i64 {
 }
 
 /// A key that has no seat.
-const OBSERVER: usize = 197;
+pub const OBSERVER: usize = 197;
 /// One transaction in so many is a victim of censors.
 const VICTIM_EVERY: u64 = 7;
 

@@ -33,9 +33,8 @@ impl Play {
     pub fn new(seat: u8) -> Self {
         let index = u16::from(seat) % (SEATS as u16 + 1);
         let seat = (u64::from(index) < SEATS).then_some(SeatIndex(index));
-        let seats = (0..SEATS as usize).map(|index| Seat {
-            key: keys::signer(index, false).public_key(),
-            organisation: format!("organisation {index}"),
+        let seats = (0..SEATS as usize).map(|index| {
+            Seat::of(keys::signer(index, false).public_key(), &format!("organisation {index}"))
         });
         let committee = Committee::new(Epoch(0), seats.collect());
         let chain = Digest::of_bytes(Tag::Genesis, b"play");
@@ -81,7 +80,10 @@ impl Play {
             }
             12 => Some(Event::Work { pending: bytes.byte()? % 2 == 0 }),
             13 => self.built(bytes),
-            14 => self.to_execute.pop_front().map(|checkpoint| Event::Executed { checkpoint }),
+            14 => self
+                .to_execute
+                .pop_front()
+                .map(|checkpoint| Event::Executed { checkpoint, ends_at: None }),
             15 => Some(self.status(bytes)?),
             16 => Some(self.committed(bytes)?),
             _ => {
@@ -148,8 +150,9 @@ fn start(
     chain: Digest,
     recovered: Recovered,
 ) -> Machine {
-    let config = Config { chain, genesis_time: TimeMs(START), committee: committee.clone(), seat };
     let signer = keys::signer(seat.map_or(SEATS as usize, SeatIndex::index), false);
+    let (genesis_time, own) = (TimeMs(START), signer.public_key());
+    let config = Config { chain, genesis_time, committee: committee.clone(), own };
     Machine::new(config, signer, keys::verifier(false), recovered).expect("its own log")
 }
 

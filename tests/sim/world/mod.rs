@@ -16,7 +16,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
-use twinfold_types::{Height, PublicKey, SignedTx, message::ConsensusMessage};
+use twinfold_types::{Height, PublicKey, SignedTx, View, message::ConsensusMessage};
 
 /// Milliseconds since the Unix epoch when a run starts.
 pub const START_MS: u64 = 1_750_000_000_000;
@@ -108,6 +108,9 @@ impl World {
             promises: &[],
             failure: None,
         };
+        let first = world.nodes[0].disk.voting_committee().clone();
+        let result = world.checks.one_committee.elected(0, &first);
+        world.check(result);
         world.schedule_work();
         world.schedule_faults();
         for node in 0..world.nodes.len() {
@@ -126,7 +129,7 @@ impl World {
     pub fn run(mut self) -> Result<Summary, String> {
         self.run_until(START_MS + self.plan.faults_ms, |_| false)?;
         self.heal();
-        let view = self.highest_view();
+        let (epoch, view) = (self.highest_epoch(), self.highest_view());
         let rotations_before = self.highest_height() / self.plan.view_heights;
         let deadline = self.now_ms + heals::HEAL_MS_MAX;
         let done = self.run_until(deadline, World::is_done)?;
@@ -134,7 +137,9 @@ impl World {
             return Err(format!("heals: {}", self.describe()));
         }
         let rotations = self.highest_height() / self.plan.view_heights - rotations_before + 1;
-        heals::views_passed(self.plan.seats, view, self.highest_view(), rotations)?;
+        // Each epoch begins with view 0.
+        let from = if self.highest_epoch() == epoch { view } else { View(0) };
+        heals::views_passed(self.plan.seats, from, self.highest_view(), rotations)?;
         let summary =
             Summary { height: self.highest_height(), view: self.highest_view().0, sent: self.sent };
         self.look_at_the_end()?;
