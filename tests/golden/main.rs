@@ -8,8 +8,8 @@ mod stake_samples;
 use serde::{Serialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, fmt::Debug, path::Path};
 use twinfold_types::{
-    Digest, Epoch, codec, genesis::Genesis, hash::Tag, key, key::Purpose, model,
-    quorum::Committee, stake::key_statement,
+    Digest, Epoch, codec, genesis::Genesis, hash::Tag, key, key::Purpose, model, quorum::Committee,
+    stake::key_statement,
 };
 
 const LIMIT: usize = 1 << 20;
