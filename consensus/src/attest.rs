@@ -21,7 +21,7 @@ impl Attested {
     /// A regular height was executed here.
     pub fn begin(&mut self, checkpoint: &Checkpoint) {
         let height = checkpoint.height;
-        if height.0 % CHECKPOINT_INTERVAL_HEIGHTS == 0 {
+        if height.0.is_multiple_of(CHECKPOINT_INTERVAL_HEIGHTS) {
             self.kept.entry(height).or_insert_with(|| (checkpoint.clone(), BTreeMap::new()));
         }
         while self.kept.len() > KEPT {

@@ -155,6 +155,7 @@ impl Machine {
                 }
             }
             None => {
+                self.newest.checkpoint(&vote);
                 self.checkpoints.votes.entry(height).or_default().insert(vote.seat, vote);
             }
         }
@@ -178,7 +179,7 @@ impl Machine {
     }
 
     fn due_checkpoints(&self) -> Vec<Checkpoint> {
-        if self.seat.is_none() {
+        if self.seat.is_none() || self.is_silent() {
             return Vec::new();
         }
         let idle = self.is_over() || (!self.work && !self.is_in_flight());
@@ -206,6 +207,7 @@ impl Machine {
     }
 
     fn set_stable(&mut self, certificate: CheckpointCertificate) {
+        self.newest.stable(&certificate);
         self.attested.add_all(&certificate);
         self.checkpoints.stable = Some(certificate.clone());
         self.effects.push(Effect::Stable(certificate));

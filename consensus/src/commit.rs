@@ -22,6 +22,7 @@ impl Machine {
         }
         if view > self.installed.view {
             if self.is_signed(&vote) {
+                self.newest.vote(&vote);
                 self.early.add_vote(vote);
             }
             return;
@@ -38,6 +39,7 @@ impl Machine {
             && let Some(slot) = self.slots.get_mut(&height)
         {
             slot.votes(kind).insert(vote.seat, vote.clone());
+            self.newest.vote(&vote);
             if self.is_planted(Planted::VoteNotDurable) && self.seat == Some(vote.seat) {
                 self.persist(Record::Vote(vote));
             }
@@ -79,7 +81,7 @@ impl Machine {
         let open = self.slots.get(&height).filter(|slot| slot.own_commit.is_none());
         let Some(prepared) = open.and_then(|slot| slot.prepared.as_ref()) else { return false };
         let (digest, signers) = (prepared.body.digest, signers(prepared));
-        if self.seat.is_none() || !self.rules.may_commit(&self.standing(), &prepared.body) {
+        if !self.may_vote() || !self.rules.may_commit(&self.standing(), &prepared.body) {
             return false;
         }
         if !self.is_body_safe(&digest, height) {

@@ -1,8 +1,8 @@
 //! What a validator waits for, for people who ask why a network stands still.
 
-use crate::Machine;
+use crate::{Machine, Silent};
 use std::collections::BTreeMap;
-use twinfold_types::{Digest, Height, SeatIndex, View};
+use twinfold_types::{Digest, Height, PublicKey, SeatIndex, View};
 
 /// Heights looked at above the head.
 const HEIGHTS_MAX: usize = 8;
@@ -23,6 +23,10 @@ pub struct Diagnosis {
     pub heights: Vec<InFlight>,
     /// Votes for the state above the stable height: for each height the roots and who signed them.
     pub roots: BTreeMap<Height, BTreeMap<Digest, Vec<SeatIndex>>>,
+    /// Peers that have dropped the blocks this node needs next, and from where on they keep them.
+    pub kept: BTreeMap<PublicKey, Height>,
+    /// Why this validator signs nothing, if it does not.
+    pub silent: Option<Silent>,
 }
 
 /// One height above the head, or a base.
@@ -89,6 +93,8 @@ impl Machine {
             changing,
             heights: self.heights_in_flight(),
             roots: self.checkpoints.roots(),
+            kept: self.kept_elsewhere(),
+            silent: self.silent(),
         }
     }
 

@@ -76,6 +76,9 @@ pub enum Record {
     NewView(Box<NewView>),
     /// An own checkpoint vote.
     Checkpoint(CheckpointVote),
+    /// The log lacks what was signed: nothing is until a stable checkpoint beyond the height, nor in
+    /// a view below.
+    Silence { epoch: Epoch, view: View, height: Height },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -7,6 +7,7 @@ use crate::{
     bodies::Bodies,
     checkpoint::Checkpoints,
     early::Early,
+    signed::Newest,
     view_change::{Installed, ViewChanges},
 };
 use std::{
@@ -147,6 +148,8 @@ impl Machine {
         self.bodies = Bodies::default();
         self.checkpoints = Checkpoints::new(self.checkpoints.stable().cloned());
         self.attested = Attested::default();
+        self.newest = Newest::default();
+        self.ask_again();
         self.pace.restart();
     }
 

@@ -68,6 +68,9 @@
 //!   and an unbroken chain of parents. Bodies that a certificate names are asked of its signers.
 //! - P18. *Bounded.* One vote per (seat, kind, height) of the installed view within a window, the
 //!   newest view change per seat, a few early messages per seat.
+//! - P20. *Old logs.* A validator that starts asks the others for the newest they saw it sign, and
+//!   signs nothing before enough have answered. If its log lacks any of it, it signs nothing until a
+//!   stable checkpoint is beyond all of it, and in no view that it may have left.
 
 #![deny(clippy::disallowed_types, clippy::disallowed_methods)]
 
@@ -85,6 +88,8 @@ mod order;
 mod planted;
 mod recovery;
 pub mod rules;
+mod signed;
+mod silence;
 mod sync;
 mod timer;
 mod view_change;
@@ -96,3 +101,4 @@ pub use event::{Config, Event, Head, Recovered};
 pub use machine::Machine;
 #[cfg(feature = "planted")]
 pub use planted::Planted;
+pub use silence::{Forgotten, Silent};

@@ -9,6 +9,8 @@ use crate::{
     epoch::Ahead,
     planted::Planted,
     rules::{Rules, Standing},
+    signed::Newest,
+    silence::{Forgotten, Silence},
     sync::Sync,
     timer::Pace,
     view_change::{Installed, ViewChanges},
@@ -63,6 +65,11 @@ pub struct Machine {
     pub(crate) checkpoints: Checkpoints,
     pub(crate) attested: Attested,
     pub(crate) sync: Sync,
+    /// What every seat was seen to sign last.
+    pub(crate) newest: Newest,
+    pub(crate) silence: Silence,
+    /// What the log once lacked.
+    pub(crate) forgotten: Option<Forgotten>,
     pub(crate) pace: Pace,
 
     /// Whether something waits to be ordered.
@@ -122,6 +129,9 @@ impl Machine {
             ConsensusMessage::Block(block) => self.on_block(*block), // P17
             ConsensusMessage::GetCommitted { from: height } => self.on_get_committed(from, height),
             ConsensusMessage::Committed(blocks) => self.on_committed(from, *blocks), // P17
+            ConsensusMessage::GetSigned => self.on_get_signed(from),                 // P20
+            ConsensusMessage::Signed(signed) => self.on_signed(from, *signed),       // P20
+            ConsensusMessage::KeptFrom { first } => self.on_kept_from(from, first),  // P17
         }
     }
 
@@ -129,7 +139,8 @@ impl Machine {
     /// does not matter which event made it possible.
     pub(crate) fn advance(&mut self) {
         while self.halted.is_none()
-            && (self.prepare_base()              // P11
+            && (self.settle_silence()            // P20
+                || self.prepare_base()           // P11
                 || self.prepare_proposals()      // P4
                 || self.commit_prepared()        // P5
                 || self.execute_decisions()      // P6
@@ -165,6 +176,7 @@ impl Machine {
             self.sync.status_due,
             self.held_until.take(),
             self.bodies.fetch_due(),
+            self.silence_due(),
         ];
         let next = times.into_iter().flatten().min();
         if let Some(time) = next
@@ -205,9 +217,9 @@ impl Machine {
         }
     }
 
-    /// Whether this validator may sign votes in the installed view (P7).
+    /// Whether this validator may sign votes in the installed view (P7, P20).
     pub(crate) fn may_vote(&self) -> bool {
-        self.seat.is_some() && self.rules.may_vote(&self.standing())
+        self.seat.is_some() && !self.is_silent() && self.rules.may_vote(&self.standing())
     }
 
     pub(crate) fn is_planted(&self, mistake: Planted) -> bool {
@@ -256,6 +268,7 @@ impl Machine {
     pub(crate) fn raise_claim(&mut self, certificate: &Certificate) {
         let rank = certificate.body.rank();
         if self.highest.as_ref().is_none_or(|highest| highest.body.rank() < rank) {
+            self.newest.certificate(certificate);
             self.highest = Some(certificate.clone());
             self.persist(Record::Certificate(certificate.clone()));
         }
@@ -333,6 +346,9 @@ impl Machine {
             checkpoints: Checkpoints::new(stable),
             attested: Attested::default(),
             sync: Sync::default(),
+            newest: Newest::default(),
+            silence: Silence::default(),
+            forgotten: None,
             pace: Pace::default(),
             work: false,
             asked: None,

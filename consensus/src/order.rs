@@ -160,6 +160,7 @@ impl Machine {
         let valid = matches && block.check(&*self.verifier).is_ok();
         let slot = self.slots.entry(height).or_default();
         if valid {
+            self.newest.vote(&vote);
             slot.pre_prepare = Some(vote);
             self.bodies.insert(block, false);
         } else {
@@ -179,7 +180,8 @@ impl Machine {
 
     pub(crate) fn prepare_base(&mut self) -> bool {
         let next = self.rules.next_base(&self.standing(), self.is_base_prepared());
-        let Some(base) = next.filter(|_| self.seat.is_some()) else { return false };
+        let silent = self.seat.is_none() || self.is_silent();
+        let Some(base) = next.filter(|_| !silent) else { return false };
         if !self.is_body_safe(&base.digest, base.height) {
             let signers = self.installed.base_signers();
             self.bodies.want(base.digest, base.height, signers, self.now);

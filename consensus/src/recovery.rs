@@ -1,6 +1,6 @@
 //! Starting from what the disk holds, and saying what it must hold (P2, P10).
 
-use crate::{Config, Head, Machine, Record, Recovered, RecoveryError};
+use crate::{Config, Forgotten, Head, Machine, Record, Recovered, RecoveryError};
 use std::sync::Arc;
 use twinfold_types::{
     Epoch, SeatIndex,
@@ -35,7 +35,9 @@ impl Machine {
         let Recovered { head, stable, records } = recovered;
         let genesis = Head { digest: config.chain, time: config.genesis_time, ..head };
         let head = if head.height.0 == 0 { genesis } else { head };
+        let known = stable.clone();
         let mut machine = Self::blank(config, signer, verifier, head, stable);
+        known.iter().for_each(|stable| machine.newest.stable(stable));
         for record in records {
             // What was signed in an epoch that is over binds nobody any more (P19).
             let epoch = record.epoch();
@@ -62,6 +64,7 @@ impl Machine {
                     let slot = self.slots.entry(body.height).or_default();
                     slot.prepared = Some(certificate.clone());
                 }
+                self.newest.certificate(&certificate);
                 let rank = |highest: &_| rank(highest) < rank(&certificate);
                 if self.highest.as_ref().is_none_or(rank) {
                     self.highest = Some(certificate);
@@ -78,6 +81,9 @@ impl Machine {
                     self.view = self.view.max(new_view.body.view);
                     self.enter(*new_view);
                 }
+            }
+            Record::Silence { view, height, .. } => {
+                self.restore_silence(Forgotten { view, height });
             }
             Record::Checkpoint(vote) => {
                 self.check_seat(vote.seat)?;
@@ -135,6 +141,7 @@ impl Machine {
             let votes = self.slots.values().flat_map(|slot| slot.own_votes(seat));
             records.extend(votes.cloned().map(Record::Vote));
         }
+        records.extend(self.silence_record());
         records.extend(self.highest.clone().map(Record::Certificate));
         records.extend(self.checkpoints.own_votes().cloned().map(Record::Checkpoint));
         records
@@ -151,6 +158,7 @@ impl Record {
             Record::ViewChange(change) => change.header.body.epoch,
             Record::NewView(new_view) => new_view.body.epoch,
             Record::Checkpoint(vote) => vote.checkpoint.epoch,
+            Record::Silence { epoch, .. } => *epoch,
         }
     }
 }

@@ -29,6 +29,8 @@ pub(crate) struct Sync {
     told: Height,
     told_rounds: u32,
     answered: BTreeMap<PublicKey, TimeMs>,
+    /// Who has dropped blocks that were asked for, and keeps those from a height on.
+    kept: BTreeMap<PublicKey, Height>,
 }
 
 /// Speaking (P16).
@@ -46,6 +48,7 @@ impl Machine {
 
     pub(crate) fn greet(&mut self, peer: PublicKey) {
         self.sync.answered.remove(&peer);
+        self.sync.kept.remove(&peer);
         self.send(peer, self.status(false));
     }
 
@@ -198,6 +201,9 @@ impl Machine {
     /// Asks one peer at a time. One that does not answer has to wait a while until
     /// it is asked again, so that others come first.
     fn ask_committed(&mut self, peer: PublicKey) {
+        if self.sync.kept.get(&peer).is_some_and(|first| *first > self.head.height.next()) {
+            return;
+        }
         if let Some((asked, time)) = self.sync.asked {
             let patience = if asked == peer { 2 * STATUS_INTERVAL_MS } else { STATUS_INTERVAL_MS };
             if time.plus(patience) > self.now && time <= self.now {
@@ -206,6 +212,22 @@ impl Machine {
         }
         self.sync.asked = Some((peer, self.now));
         self.send(peer, ConsensusMessage::GetCommitted { from: self.head.height.next() });
+    }
+
+    /// A peer cannot help; whoever keeps more can. Until it connects again it is not asked for
+    /// what it said it lacks.
+    pub(crate) fn on_kept_from(&mut self, from: PublicKey, first: Height) {
+        if self.sync.kept.len() < PEERS_MAX {
+            self.sync.kept.insert(from, first);
+        }
+        self.sync.asked = self.sync.asked.filter(|(asked, _)| *asked != from);
+    }
+
+    /// Who keeps no block that follows the head, and from where on they do.
+    pub(crate) fn kept_elsewhere(&self) -> BTreeMap<PublicKey, Height> {
+        let next = self.head.height.next();
+        let lacking = self.sync.kept.iter().filter(|(_, first)| **first > next);
+        lacking.map(|(peer, first)| (*peer, *first)).collect()
     }
 
     pub(crate) fn on_committed(&mut self, from: PublicKey, committed: CommittedBlocks) {

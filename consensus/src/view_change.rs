@@ -80,7 +80,7 @@ impl ViewChanges {
 impl Machine {
     /// Whether the view's timer should run.
     pub(crate) fn has_timed_view(&self) -> bool {
-        if self.seat.is_none() || self.is_over() {
+        if self.seat.is_none() || self.is_silent() || self.is_over() {
             return false;
         }
         if self.view == self.installed.view {
@@ -108,7 +108,7 @@ impl Machine {
     /// Signs a view change. False where a certificate shows that a quorum is in that
     /// view or beyond it already (P8).
     fn move_to(&mut self, view: View) -> bool {
-        let Some(seat) = self.seat else { return false };
+        let Some(seat) = self.seat.filter(|_| !self.is_silent()) else { return false };
         let highest = self.highest.as_ref().map(|certificate| certificate.body);
         if !self.rules.may_move(self.view, view, highest.as_ref()) {
             return false;
@@ -154,6 +154,7 @@ impl Machine {
         if !is_newer || header.body.view <= self.installed.view || !self.is_change_valid(&change) {
             return;
         }
+        self.newest.view_change(&change.header);
         self.compare_with_commits(&change.header);
         self.view_changes.insert(change);
         if let Some(view) = self.view_changes.pull(self.seat, self.committee.weak_quorum())
@@ -212,6 +213,11 @@ impl Machine {
 impl Machine {
     /// As leader of the view moved to, with a quorum of changes for it.
     pub(crate) fn make_new_view(&mut self) -> bool {
+        // Never of a view that it only knows to have moved to: it may have made one (P20).
+        let moved = self.view_changes.own.as_ref().map(|own| own.header.body.view);
+        if self.is_silent() || moved != Some(self.view) {
+            return false;
+        }
         if self.view == self.installed.view || self.seat != Some(self.committee.leader(self.view)) {
             return false;
         }
@@ -275,6 +281,7 @@ impl Machine {
     }
 
     pub(crate) fn enter(&mut self, new_view: NewView) {
+        self.newest.new_view(&new_view);
         self.installed = Installed::from_new_view(new_view);
         self.slots.clear();
         self.bodies.forget_wanted(|_, _| true);

@@ -68,6 +68,19 @@ pub fn root(log: &dyn AuditRead, size: u64) -> Result<Digest, LedgerError> {
     subtree(log, 0, size)
 }
 
+/// Places of the complete subtrees that the first `size` entries fall into, the largest first.
+pub fn peaks(size: u64) -> Vec<(u8, u64)> {
+    let mut start = 0;
+    let levels = (0..64u8).rev().filter(|level| size >> level & 1 == 1);
+    levels
+        .map(|level| {
+            let place = (level, start >> level);
+            start += 1 << level;
+            place
+        })
+        .collect()
+}
+
 /// Inclusion path of an entry among the first `size`. The caller gives index < size.
 pub fn path(log: &dyn AuditRead, index: u64, size: u64) -> Result<Vec<Digest>, LedgerError> {
     let (mut start, mut count, mut path) = (0, size, Vec::new());
@@ -106,6 +119,26 @@ mod tests {
     impl AuditRead for Empty {
         fn node(&self, level: u8, index: u64) -> Result<Digest, LedgerError> {
             panic!("no row ({level}, {index}) should be asked for")
+        }
+    }
+
+    #[test]
+    fn the_peaks_of_a_log_are_enough_to_go_on_with_it() {
+        let mut whole = Append::new(&Empty, 0);
+        for size in 1..=70u64 {
+            whole.push(&size.to_be_bytes()).unwrap();
+            let edge: BTreeMap<_, _> =
+                peaks(size).into_iter().map(|at| (at, whole.node(at.0, at.1).unwrap())).collect();
+            let edge = Append { stored: &Empty, size, new: edge };
+            let mut on = Append::new(&edge, size);
+            assert_eq!(on.root().unwrap(), whole.root().unwrap());
+            for later in size + 1..=75 {
+                on.push(&later.to_be_bytes()).unwrap();
+            }
+            let path = path(&on, 74, 75).unwrap();
+            let leaf = merkle::leaf_hash(&75u64.to_be_bytes());
+            let root = on.root().unwrap();
+            assert_eq!(merkle::root_from_inclusion(leaf, 74, 75, &path), Some(root));
         }
     }
 

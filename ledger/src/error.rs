@@ -48,6 +48,8 @@ pub enum LedgerError {
     NotExecuted { height: Height, head: Height },
     #[error("{0} is not known to this node")]
     Unknown(String),
+    #[error("{what} is not here: this node keeps blocks from height {first} on")]
+    Pruned { what: String, first: Height },
     #[error("{0} is not yet under a stable checkpoint: try again when one is reached")]
     NotCertified(String),
 }

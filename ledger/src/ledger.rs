@@ -18,7 +18,10 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::{
     path::Path,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 use twinfold_types::{
     Block, Code, Committee, Digest, Epoch, Height, Receipt, TimeMs, TxId,
@@ -59,12 +62,16 @@ pub(crate) struct Shared {
     pub genesis: Genesis,
     pub chain: Digest,
     published: RwLock<Published>,
+    /// The lowest version of the tree that somebody reads on: none where it is the greatest number.
+    pub held: AtomicU64,
 }
 
 #[derive(Clone)]
 pub(crate) struct Published {
     pub head: Head,
     pub stable: Option<CheckpointCertificate>,
+    /// Lowest height whose block is here.
+    pub first: Height,
     /// Of the epoch that the next height belongs to.
     pub committee: Arc<Committee>,
 }
@@ -74,14 +81,14 @@ impl Shared {
         self.published.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn publish(&self, change: impl FnOnce(&mut Published)) {
+    pub fn publish(&self, change: impl FnOnce(&mut Published)) {
         change(&mut self.published.write().unwrap_or_else(PoisonError::into_inner));
     }
 }
 
 /// The single writer of a folder.
 pub struct Ledger {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 impl StateRead for View<'_> {
@@ -109,8 +116,9 @@ impl Ledger {
         genesis.check()?;
         let chain = genesis.digest();
         let (rocks, published) = open::open(dir, genesis, &chain)?;
-        let (genesis, published) = (genesis.clone(), RwLock::new(published));
-        Ok(Self { shared: Arc::new(Shared { rocks, genesis, chain, published }) })
+        let (published, held) = (RwLock::new(published), AtomicU64::new(u64::MAX));
+        let shared = Shared { rocks, genesis: genesis.clone(), chain, published, held };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     pub fn reader(&self) -> Reader {
@@ -178,7 +186,8 @@ impl Ledger {
         }
         if is_newer {
             batch.put(Column::Meta, store::META_STABLE, certificate);
-            tree::prune(&view, theirs.height.0.saturating_sub(tree::VERSIONS_KEPT), &mut batch)?;
+            let kept = theirs.height.0.saturating_sub(tree::VERSIONS_KEPT);
+            tree::prune(&view, kept.min(self.shared.held.load(Ordering::Acquire)), &mut batch)?;
         }
         self.shared.rocks.write(batch)?;
         if is_newer {
@@ -278,7 +287,7 @@ pub(crate) fn put_state(writes: &Writes, batch: &mut Batch) {
     }
 }
 
-fn put_model_indexes(
+pub(crate) fn put_model_indexes(
     view: &View<'_>,
     writes: &Writes,
     batch: &mut Batch,

@@ -85,12 +85,17 @@ pub fn load(look: &Look<'_>) -> Result<Published, LedgerError> {
     let head = view.get(Column::Meta, store::META_HEAD)?;
     let head = head.ok_or_else(|| view.damaged("no head".into()))?;
     let stable = view.get(Column::Meta, store::META_STABLE)?;
+    let first = view.get(Column::Meta, store::META_FIRST)?;
     let damaged = |why| view.damaged(why);
     Ok(Published {
         head: store::decode(&head, "head", damaged)?,
         stable: stable
             .map(|bytes| store::decode(&bytes, "stable checkpoint", damaged))
             .transpose()?,
+        first: first
+            .map(|bytes| store::decode(&bytes, "first height", damaged))
+            .transpose()?
+            .unwrap_or(Height(1)),
         committee: Arc::new(term::running(look)?),
     })
 }

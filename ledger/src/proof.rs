@@ -35,6 +35,8 @@ pub struct Prover<'a> {
     pub view: &'a View<'a>,
     pub chain: Digest,
     pub stable: CheckpointCertificate,
+    /// Lowest height whose block is here.
+    pub first: Height,
 }
 
 impl Prover<'_> {
@@ -100,14 +102,23 @@ impl Prover<'_> {
     }
 
     fn tx_with_receipt(&self, id: &TxId) -> Result<(SignedTx, AuditProof), LedgerError> {
-        let (tx, receipt, place) =
-            tx(self.view, id)?.ok_or_else(|| LedgerError::Unknown(format!("transaction {id}")))?;
+        let (tx, receipt, place) = tx(self.view, id)?.ok_or_else(|| self.absent(id))?;
         let size = self.stable.checkpoint.audit_size;
         if place.audit >= size {
             return Err(LedgerError::NotCertified(format!("transaction {id}")));
         }
         let path = audit::path(self.view, place.audit, size)?;
         Ok((tx, AuditProof { receipt, index: place.audit, path }))
+    }
+
+    /// Known by the state, it must have been dropped with its block; known by its caller
+    /// only, it may have been.
+    fn absent(&self, id: &TxId) -> LedgerError {
+        let what = format!("transaction {id}");
+        match self.first.0 > 1 {
+            true => LedgerError::Pruned { what, first: self.first },
+            false => LedgerError::Unknown(what),
+        }
     }
 
     fn bundle(

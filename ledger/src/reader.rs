@@ -2,6 +2,8 @@
 //! call reads at one instant; a call after it may see a newer height.
 
 use crate::{
+    Anchor,
+    audit::{self, AuditRead},
     error::LedgerError,
     execute::{self, Env},
     ledger::{Head, Published, Shared},
@@ -15,7 +17,7 @@ use crate::{
     tree,
 };
 use serde::{Serialize, de::DeserializeOwned};
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 use twinfold_types::{
     Block, ClusterId, Code, Committee, Digest, Height, Receipt, SignedTx, TaskId, TimeMs, TxId,
     genesis::Genesis,
@@ -89,6 +91,12 @@ impl Reader {
 
     // Blocks and transactions.
 
+    /// The lowest height whose block and receipts are here; one above the head where none are.
+    pub fn first_block(&self) -> Height {
+        self.shared.published().first
+    }
+
+    /// A block that this node keeps.
     pub fn block(&self, height: Height) -> Result<Option<Block>> {
         proof::block(&self.look().0, height)
     }
@@ -284,6 +292,11 @@ impl Reader {
         rows.first().map(|(key, _)| look.model_of(key)).transpose()
     }
 
+    /// Every value with this prefix, in the order of their keys.
+    pub fn all<T: Serialize + DeserializeOwned>(&self, prefix: &StateKey) -> Result<Vec<T>> {
+        self.look().all(prefix)
+    }
+
     pub fn members(&self) -> Result<Vec<Member>> {
         self.look().all(&Prefix::Member.scan())
     }
@@ -311,6 +324,37 @@ impl Reader {
         self.with_prover(|prover| keys.iter().map(|key| prover.state(key)).collect())
     }
 
+    /// Keeps the state's tree of this height and all later ones until something else is said.
+    /// Whoever holds must let go: stale rows pile up meanwhile.
+    pub fn hold(&self, version: Option<Height>) {
+        let held = version.map_or(u64::MAX, |height| height.0);
+        self.shared.held.store(held, Ordering::Release);
+    }
+
+    /// What another node can begin its ledger from, if there is a stable checkpoint.
+    pub fn anchor(&self) -> Result<Option<Anchor>> {
+        let look = self.look();
+        let Some(certificate) = open::load(&look)?.stable else { return Ok(None) };
+        let trail = proof::trail(&look, certificate.checkpoint.epoch)?;
+        let places = audit::peaks(certificate.checkpoint.audit_size);
+        let peaks = places.into_iter().map(|(level, index)| look.0.node(level, index));
+        let peaks = peaks.collect::<Result<_>>()?;
+        Ok(Some(Anchor { trail, certificate, peaks }))
+    }
+
+    // The disk.
+
+    /// Gives the room of dropped blocks back to the file system. Takes its time; others
+    /// read and write meanwhile.
+    pub fn compact_dropped(&self) -> Result<()> {
+        let end = Some(store::height_key(self.first_block()).to_vec());
+        let by_height =
+            [Column::Blocks, Column::Certificates, Column::Receipts, Column::Checkpoints];
+        let by_height = by_height.map(|column| (column, end.clone()));
+        let by_digest = [Column::BlockIndex, Column::Txs].map(|column| (column, None));
+        self.shared.rocks.compact(&[by_height.as_slice(), &by_digest].concat())
+    }
+
     // The whole state, part by part.
 
     /// What stands `nibbles` below the state root of a height: none where that height's
@@ -319,7 +363,8 @@ impl Reader {
         let look = self.look();
         let Published { head, stable, .. } = open::load(&look)?;
         let stable = stable.map_or(Height(0), |stable| stable.checkpoint.height);
-        let kept = stable.0.saturating_sub(tree::VERSIONS_KEPT);
+        let held = self.shared.held.load(Ordering::Acquire);
+        let kept = stable.0.saturating_sub(tree::VERSIONS_KEPT).min(held);
         if !(kept..=head.height.0).contains(&height.0) || nibbles.len() > subtree::NIBBLES_MAX {
             return Ok(None);
         }
@@ -328,9 +373,10 @@ impl Reader {
 
     fn with_prover<T>(&self, prove: impl FnOnce(&Prover<'_>) -> Result<T>) -> Result<T> {
         let look = self.look();
-        let stable = open::load(&look)?.stable;
+        let Published { stable, first, .. } = open::load(&look)?;
         let stable = stable
             .ok_or_else(|| LedgerError::NotCertified("the chain's first checkpoint".into()))?;
-        prove(&Prover { look: &look, view: &look.0, chain: self.shared.chain, stable })
+        let chain = self.shared.chain;
+        prove(&Prover { look: &look, view: &look.0, chain, stable, first })
     }
 }

@@ -10,8 +10,8 @@ use crate::{
     store::{Batch, Column, Row},
 };
 use rocksdb::{
-    ColumnFamily, DB, DBCompressionType, DBRecoveryMode, Direction, ErrorKind, IteratorMode,
-    Options, ReadOptions, Snapshot, WriteBatch, WriteOptions,
+    BottommostLevelCompaction, ColumnFamily, CompactOptions, DB, DBCompressionType, DBRecoveryMode,
+    Direction, ErrorKind, IteratorMode, Options, ReadOptions, Snapshot, WriteBatch, WriteOptions,
 };
 use std::path::{Path, PathBuf};
 
@@ -57,6 +57,9 @@ impl Rocks {
     /// Writes all rows or none, synced to the disk before it returns.
     pub fn write(&self, batch: Batch) -> Result<(), LedgerError> {
         let mut rows = WriteBatch::default();
+        for (column, from, end) in batch.ranges {
+            rows.delete_range_cf(self.column(column)?, from, end);
+        }
         for (column, key, value) in batch.rows {
             let column = self.column(column)?;
             match value {
@@ -67,6 +70,22 @@ impl Rocks {
         let mut synced = WriteOptions::default();
         synced.set_sync(true);
         self.db.write_opt(rows, &synced).map_err(|error| self.error(error))
+    }
+
+    /// Gives back to the file system what was deleted up to a key (or anywhere): rewrites the
+    /// tables that held it, and flushes every column, so that no log of it is left. Others
+    /// read and write meanwhile.
+    pub fn compact(&self, columns: &[(Column, Option<Vec<u8>>)]) -> Result<(), LedgerError> {
+        let mut options = CompactOptions::default();
+        options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
+        for (column, end) in columns {
+            let column = self.column(*column)?;
+            self.db.compact_range_cf_opt(column, None::<&[u8]>, end.as_deref(), &options);
+        }
+        for column in Column::ALL {
+            self.db.flush_cf(self.column(column)?).map_err(|error| self.error(error))?;
+        }
+        Ok(())
     }
 
     pub fn damaged(&self, reason: String) -> LedgerError {

@@ -10,11 +10,11 @@ use twinfold_types::{
 };
 
 /// Version of this layout; a folder of another one is refused by name.
-pub const LAYOUT_VERSION: u32 = 3;
+pub const LAYOUT_VERSION: u32 = 4;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Column {
-    /// `format`, `genesis`, `head`, `stable`.
+    /// `format`, `genesis`, `head`, `stable`, `first`.
     Meta,
     /// Height → block.
     Blocks,
@@ -48,10 +48,12 @@ pub enum Column {
     Committees,
     /// Epoch → the stable checkpoint of its last height.
     EpochEnds,
+    /// Nibbles → the part of the state below them: only while a ledger is in the making.
+    Joining,
 }
 
 impl Column {
-    pub const ALL: [Column; 17] = [
+    pub const ALL: [Column; 18] = [
         Column::Meta,
         Column::Blocks,
         Column::Certificates,
@@ -69,6 +71,7 @@ impl Column {
         Column::ModelDigests,
         Column::Committees,
         Column::EpochEnds,
+        Column::Joining,
     ];
 
     pub fn name(self) -> &'static str {
@@ -90,6 +93,7 @@ impl Column {
             Column::ModelDigests => "model_digests",
             Column::Committees => "committees",
             Column::EpochEnds => "epoch_ends",
+            Column::Joining => "joining",
         }
     }
 }
@@ -99,6 +103,10 @@ pub const META_FORMAT: &[u8] = b"format";
 pub const META_GENESIS: &[u8] = b"genesis";
 pub const META_HEAD: &[u8] = b"head";
 pub const META_STABLE: &[u8] = b"stable";
+/// Layout version and chain, in a folder whose ledger is not complete.
+pub const META_JOINING: &[u8] = b"joining";
+/// Lowest height whose block, receipts and certificate are here.
+pub const META_FIRST: &[u8] = b"first";
 
 /// Where a transaction stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
@@ -200,6 +208,8 @@ pub type Row = (Vec<u8>, Vec<u8>);
 #[derive(Default)]
 pub struct Batch {
     pub(crate) rows: Vec<(Column, Vec<u8>, Option<Vec<u8>>)>,
+    /// Deleted before any of the rows is written: from a key up to, not including, another.
+    pub(crate) ranges: Vec<(Column, Vec<u8>, Vec<u8>)>,
 }
 
 impl Batch {
@@ -213,6 +223,20 @@ impl Batch {
 
     pub fn delete(&mut self, column: Column, key: impl Into<Vec<u8>>) {
         self.rows.push((column, key.into(), None));
+    }
+
+    pub fn delete_range(
+        &mut self,
+        column: Column,
+        from: impl Into<Vec<u8>>,
+        end: impl Into<Vec<u8>>,
+    ) {
+        self.ranges.push((column, from.into(), end.into()));
+    }
+
+    /// No key is as long as this, or as high.
+    pub fn delete_all(&mut self, column: Column) {
+        self.delete_range(column, [], [u8::MAX; 512]);
     }
 }
 

@@ -192,6 +192,21 @@ fn carry(view: &View<'_>, version: Version) -> Result<(Digest, TreeUpdateBatch),
     Ok((Digest(root.0), update))
 }
 
+/// Gives a later version the root of an earlier one; none between them has any.
+pub fn copy_root(
+    view: &View<'_>,
+    from: Version,
+    to: Version,
+    batch: &mut Batch,
+) -> Result<(), LedgerError> {
+    let root_key = |version| NodeKey::new(version, std::iter::empty().collect::<NibblePath>());
+    let node = Stored(view).get_node(&root_key(from)).map_err(|error| from_tree(view, error))?;
+    batch.put(Column::Nodes, codec::encode(&root_key(to)), &node);
+    let old = codec::encode(&root_key(from));
+    batch.put_raw(Column::Stale, stale_key(to, StaleKind::Node, &old), []);
+    Ok(())
+}
+
 fn put_value(
     view: &View<'_>,
     version: Version,

@@ -25,6 +25,8 @@ pub enum Command {
     Declare(Declare),
     /// Ask running nodes why the network stands still, or whether it does.
     Doctor(Doctor),
+    /// Print the newest checkpoint of a running node, for a new node to begin from.
+    Checkpoint(Checkpoint),
     /// Make, extend, show or check the genesis file that all operators share.
     #[command(subcommand)]
     Genesis(GenesisCommand),
@@ -117,6 +119,19 @@ pub struct Doctor {
 }
 
 #[derive(Debug, Args)]
+pub struct Checkpoint {
+    /// URL of a node's API.
+    #[arg(long, value_name = "URL")]
+    pub node: String,
+    /// Genesis file that the checkpoint is held against.
+    #[arg(long, env = "TWINFOLD_GENESIS")]
+    pub genesis: PathBuf,
+    /// Certificate of the node's API or of its issuer (PEM), where it is none that the world knows.
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 pub struct Start {
     /// Configuration file, as `init` writes it.
     #[arg(long, env = "TWINFOLD_NODE_CONFIG")]
@@ -124,6 +139,12 @@ pub struct Start {
     /// Overrides `http.listen`.
     #[arg(long, env = "TWINFOLD_HTTP_LISTEN")]
     pub http: Option<std::net::SocketAddr>,
+    /// Overrides `join.checkpoint`: begin from this checkpoint where there is no ledger yet.
+    #[arg(long, env = "TWINFOLD_CHECKPOINT")]
+    pub checkpoint: Option<PathBuf>,
+    /// Begin from the checkpoint however old it is.
+    #[arg(long)]
+    pub allow_old_checkpoint: bool,
     /// Overrides `genesis`.
     #[arg(long, env = "TWINFOLD_GENESIS")]
     pub genesis: Option<PathBuf>,

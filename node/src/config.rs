@@ -19,6 +19,10 @@ pub struct Config {
     #[serde(default)]
     pub http: Http,
     pub network: Network,
+    /// Where a new node begins, when not at genesis.
+    pub join: Option<Join>,
+    #[serde(default)]
+    pub retention: Retention,
     #[serde(default)]
     pub log: Log,
 }
@@ -64,6 +68,27 @@ pub struct PeerAddress {
     pub payload_address: String,
 }
 
+/// Beginning from a checkpoint instead of from genesis.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Join {
+    /// File that `twinfold-node checkpoint` wrote.
+    pub checkpoint: PathBuf,
+    /// Also one whose signers may have nothing to lose any more.
+    #[serde(default)]
+    pub allow_old: bool,
+}
+
+/// How long old blocks stay. Without a word of the operator's nothing goes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retention {
+    pub archive: bool,
+    /// Kept below the newest stable checkpoint, and by age; whatever either covers stays.
+    pub blocks: u64,
+    pub days: u64,
+}
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
@@ -87,6 +112,21 @@ impl Default for Http {
             tls_key: None,
             requests_per_second: 1_000,
         }
+    }
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { archive: true, blocks: 100_000, days: 30 }
+    }
+}
+
+impl Retention {
+    /// None where everything stays.
+    pub fn limits(&self) -> Option<twinfold_ledger::Retention> {
+        let age_ms = self.days.saturating_mul(24 * 3_600 * 1_000);
+        let limits = twinfold_ledger::Retention { heights: self.blocks, age_ms };
+        (!self.archive).then_some(limits)
     }
 }
 
@@ -131,6 +171,9 @@ impl Config {
         for path in [&mut self.genesis, &mut self.data, &mut self.keys.dir] {
             *path = folder.join(&*path);
         }
+        if let Some(join) = &mut self.join {
+            join.checkpoint = folder.join(&join.checkpoint);
+        }
         let optional = [
             &mut self.keys.passphrase_file,
             &mut self.http.tls_certificate,
@@ -174,6 +217,17 @@ payload_listen = "{payload}"
 # address = "/ip4/10.0.0.7/tcp/7781"
 # payload_address = "/ip4/10.0.0.7/tcp/7782"
 
+# A new node may begin from a checkpoint that its operator trusts, instead of from genesis:
+# [join]
+# checkpoint = "checkpoint.json"
+
+[retention]
+# true: every block stays, for auditors and for nodes that start from genesis. false: a block goes
+# once it is further back than `blocks` and older than `days`, never one that a task's retention covers.
+archive = true
+blocks = 100000
+days = 30
+
 [log]
 # error, warn, info, debug, trace; or by module: "info,twinfold_node::driver=debug"
 filter = "info,libp2p_swarm=warn"
@@ -197,6 +251,15 @@ mod tests {
     fn the_template_parses() {
         let config: Config = toml::from_str(&template()).unwrap();
         assert_eq!(config.http.listen.port(), 1);
+    }
+
+    #[test]
+    fn nothing_goes_unless_the_operator_says_so() {
+        assert_eq!(Retention::default().limits(), None);
+        let text = template().replace("archive = true", "archive = false");
+        let config: Config = toml::from_str(&text).unwrap();
+        let limits = config.retention.limits().unwrap();
+        assert_eq!((limits.heights, limits.age_ms), (100_000, 30 * 86_400_000));
     }
 
     #[test]

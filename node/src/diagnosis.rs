@@ -1,7 +1,7 @@
 //! From what the core knows to sentences that say what is missing and what to do.
 
 use crate::node::Node;
-use twinfold_consensus::{Diagnosis, InFlight};
+use twinfold_consensus::{Diagnosis, Forgotten, InFlight, Silent};
 use twinfold_types::{
     Committee, SeatIndex,
     api::{DiagnosisView, InFlightView},
@@ -97,10 +97,14 @@ impl Case<'_> {
         if known.view > known.installed {
             return format!("changing from view {} to view {}", known.installed, known.view);
         }
-        match known.heights.first() {
-            Some(at) => format!("ordering height {} in view {}", at.height, known.view),
-            None if known.work => format!("waiting for a proposal of view {}", known.view),
-            None => "idle: nothing waits to be ordered".into(),
+        match (known.silent, known.heights.first()) {
+            (Some(Silent::Asking { answered, needed }), _) => format!(
+                "asking what it signed before it started: {answered} of {needed} have answered"
+            ),
+            (Some(Silent::Until(_)), _) => "following, and signing nothing".into(),
+            (None, Some(at)) => format!("ordering height {} in view {}", at.height, known.view),
+            (None, None) if known.work => format!("waiting for a proposal of view {}", known.view),
+            (None, None) => "idle: nothing waits to be ordered".into(),
         }
     }
 
@@ -110,6 +114,8 @@ impl Case<'_> {
             found.push(format!("this node has stopped: {reason}"));
         }
         self.reach(&mut found);
+        self.dropped(&mut found);
+        found.extend(self.known.silent.as_ref().and_then(silence));
         self.roots(&mut found);
         if self.known.view > self.known.installed {
             found.push(self.view_change());
@@ -143,6 +149,17 @@ impl Case<'_> {
             ),
             None => format!("not connected: {names}; the others are enough to go on"),
         });
+    }
+
+    /// Catching up is over where everyone who answers has dropped what is needed.
+    fn dropped(&self, found: &mut Vec<String>) {
+        if let Some(first) = self.known.kept.values().min() {
+            found.push(format!(
+                "{} peers keep blocks from height {first} on only, and this node has {}: it needs a node that \
+                 keeps everything, or a new folder that starts from a checkpoint",
+                self.known.kept.len(), self.known.committed
+            ));
+        }
     }
 
     fn roots(&self, found: &mut Vec<String>) {
@@ -184,6 +201,17 @@ impl Case<'_> {
         }
         let lacking = at.committed_by.len() < quorum;
         lacking.then(|| format!("height {height} lacks commits: {}", self.lacks(&at.committed_by)))
+    }
+}
+
+/// Asking is over in a moment where enough are connected; that they are not is told by itself.
+fn silence(silent: &Silent) -> Option<String> {
+    match silent {
+        Silent::Asking { .. } => None,
+        Silent::Until(Forgotten { height, .. }) => Some(format!(
+            "this validator signs nothing: others have seen signatures of its that are not in its journal, as \
+             after a restored backup; it takes part again after a stable checkpoint beyond height {height}"
+        )),
     }
 }
 

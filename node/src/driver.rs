@@ -20,7 +20,7 @@ use std::{
 };
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use twinfold_consensus::{Diagnosis, Effect, Event, HaltReason, Machine, Record};
+use twinfold_consensus::{Diagnosis, Effect, Event, HaltReason, Machine, Record, Silent};
 use twinfold_ledger::Reader;
 use twinfold_types::{
     Block, Committee, Digest, Epoch, Evidence, Height, PublicKey, SeatIndex, SecretKey, SignedTx,
@@ -58,6 +58,7 @@ impl From<FromExecutor> for Input {
 }
 
 /// One step of a turn.
+#[expect(clippy::large_enum_variant, reason = "nearly all are events")]
 pub enum Input {
     Event(Event),
     NextEpoch(Arc<Committee>),
@@ -91,6 +92,8 @@ pub struct Driver {
     pub deadline: Option<TimeMs>,
     pub pending: bool,
     pub loopback: VecDeque<Event>,
+    /// What was last told of it.
+    pub silent: Option<Silent>,
     /// The newest height whose checkpoint's signatures went into a block of this node's.
     pub attested: Height,
     /// Results of execution. Unbounded, so that executor and driver never wait for
@@ -311,6 +314,11 @@ impl Driver {
 
     /// Committed blocks from a height on, up to one whose own certificate is stored.
     fn serve_committed(&self, to: &PublicKey, from: Height) {
+        let first = self.reader.first_block();
+        if from < first {
+            let message = ConsensusMessage::KeptFrom { first };
+            return self.links.send(to, &PeerMessage::Consensus(message));
+        }
         match committed_from(&self.reader, from) {
             Ok(Some(committed)) => {
                 let message = ConsensusMessage::Committed(Box::new(committed));
@@ -330,6 +338,24 @@ impl Driver {
             Ok(_) => {}
             Err(error) => tracing::error!(%error, "cannot read a block"),
         }
+    }
+
+    /// Says when this validator begins or ceases to sign nothing.
+    fn tell_silence(&mut self) {
+        let silent = self.machine.silent();
+        if silent == self.silent {
+            return;
+        }
+        match (silent, self.silent) {
+            (Some(Silent::Until(forgotten)), _) => tracing::error!(
+                view = %forgotten.view, height = %forgotten.height,
+                "the journal lacks what others saw this validator sign, as after a restored backup: \
+                 it signs nothing until a stable checkpoint beyond this height"
+            ),
+            (None, Some(_)) => tracing::info!("this validator takes part"),
+            _ => {}
+        }
+        self.silent = silent;
     }
 
     fn serve_epoch_end(&self, to: &PublicKey, epoch: Epoch) {
@@ -368,6 +394,7 @@ impl Driver {
     }
 
     fn publish(&mut self) {
+        self.tell_silence();
         if self.diagnosed.elapsed() >= DIAGNOSIS_INTERVAL {
             self.diagnosed = Instant::now();
             self.diagnosis.send_replace(self.machine.diagnosis());

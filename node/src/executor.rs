@@ -5,6 +5,7 @@ use crate::{
     blobs::BlobStore,
     driver::{FromExecutor, ToExecutor},
     network::{Peers, Plane},
+    pruning::Pruning,
 };
 use libp2p::PeerId;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ pub struct Executor {
     pub blobs: Arc<BlobStore>,
     /// Newest stable checkpoint beyond the executed height.
     pub early: Option<CheckpointCertificate>,
+    pub pruning: Option<Pruning>,
 }
 
 /// What lets members' nodes in and keeps others out.
@@ -37,7 +39,7 @@ pub struct Membership {
 impl Executor {
     /// Runs until the driver is gone. An error means that this node must stop.
     pub fn run(mut self, mut work: mpsc::Receiver<ToExecutor>) -> Result<(), LedgerError> {
-        while let Some(work) = work.blocking_recv() {
+        while let Some(work) = self.next(&mut work)? {
             match work {
                 ToExecutor::Commit(block, certificate) => {
                     let executed = self.ledger.commit(&block, &certificate)?;
@@ -48,6 +50,21 @@ impl Executor {
             self.note_stable()?;
         }
         Ok(())
+    }
+
+    /// The next work; while none waits, old blocks are dropped.
+    fn next(
+        &mut self,
+        work: &mut mpsc::Receiver<ToExecutor>,
+    ) -> Result<Option<ToExecutor>, LedgerError> {
+        while let Some(pruning) = &mut self.pruning
+            && work.is_empty()
+        {
+            if !pruning.step(&mut self.ledger)? {
+                break;
+            }
+        }
+        Ok(work.blocking_recv())
     }
 
     /// A checkpoint can be stable before this node executed its height.
@@ -61,7 +78,11 @@ impl Executor {
         if certificate.checkpoint.next_committee.is_some() {
             self.tell(FromExecutor::NextEpoch(self.reader.committee()));
         }
-        Ok(())
+        // Also under load, when there is never a moment without work.
+        match &mut self.pruning {
+            Some(pruning) => pruning.step(&mut self.ledger).map(drop),
+            None => Ok(()),
+        }
     }
 
     fn after(&mut self, block: &Block, executed: Executed) {

@@ -2,7 +2,7 @@ use clap::Parser;
 use std::process::ExitCode;
 use twinfold_node::{
     args::{Cli, Command},
-    declare, doctor, genesis_file, init, start,
+    checkpoint, declare, doctor, genesis_file, init, start,
 };
 
 fn main() -> ExitCode {
@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         Command::Start(args) => start::run(args),
         Command::Declare(args) => declare::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Checkpoint(args) => checkpoint::run(&args),
         Command::Version => {
             println!("twinfold-node {}", env!("CARGO_PKG_VERSION"));
             Ok(())

@@ -37,6 +37,9 @@ impl Router {
                         if let ConsensusMessage::Status(status) = &message {
                             self.metrics.heard_committed(from, status.committed);
                         }
+                        if let ConsensusMessage::KeptFrom { first } = &message {
+                            tracing::warn!(peer = %from.short(), %first, "this peer has dropped the blocks asked for");
+                        }
                         Event::Message { from, message }
                     }
                     PeerMessage::Transactions(txs) => {

@@ -5,18 +5,19 @@ use crate::{
     accuser, api,
     args::Start,
     blobs::{BlobStore, Exchange, ModelStore, exchange::ExchangeConfig},
-    config::{Config, LogFormat},
+    config::{Config, Join, LogFormat},
     diverge,
     driver::{Driver, DriverError, FromExecutor},
     executor::{Executor, Membership},
     folder::Folder,
-    genesis_file,
+    genesis_file, join,
     journal::Journal,
     keys::NodeKeys,
     metrics::Metrics,
     network::{Links, Peers, Plane, PlaneConfig, peers::parse_address, plane::keypair},
     node::{AgreementStatus, Node},
     pool::Pool,
+    pruning::Pruning,
     rotation,
     router::{Router, admit_transactions, repeat_transactions},
     seat_keys::SeatKeys,
@@ -58,6 +59,13 @@ fn apply_overrides(config: &mut Config, args: Start) {
     if let Some(genesis) = args.genesis {
         config.genesis = genesis;
     }
+    if let Some(checkpoint) = args.checkpoint {
+        let allow_old = config.join.as_ref().is_some_and(|join| join.allow_old);
+        config.join = Some(Join { checkpoint, allow_old });
+    }
+    if let Some(join) = &mut config.join {
+        join.allow_old |= args.allow_old_checkpoint;
+    }
     if let Some(path) = args.passphrase_file {
         config.keys.passphrase_file = Some(path);
     }
@@ -85,6 +93,13 @@ fn start_log(config: &Config) -> color_eyre::Result<()> {
 
 async fn run_node(config: Config, keys: NodeKeys, genesis: Genesis) -> color_eyre::Result<()> {
     let stop = CancellationToken::new();
+    tokio::select! {
+        joined = join::run(&config, &keys, &genesis) => joined?,
+        reason = stop_signal() => {
+            tracing::info!(reason, "stopping before the node has joined: it goes on from here when started again");
+            return Ok(());
+        }
+    }
     let parts = open(&config, keys, genesis).await?;
     // Also a node that takes part no longer fetches what others ask it for.
     let (node, _planes) = (parts.node.clone(), parts.executor.membership.planes.clone());
@@ -309,7 +324,8 @@ async fn open(config: &Config, keys: NodeKeys, genesis: Genesis) -> color_eyre::
             stable: reader.stable(),
             records,
         },
-    )?;
+    )?
+    .asking_first();
     // What this node says of the state it recovered; the core signs it again if needed.
     if let Some(checkpoint) = reader.checkpoint(head.height)? {
         let ends_at = reader.ends_at()?;
@@ -358,6 +374,7 @@ async fn open(config: &Config, keys: NodeKeys, genesis: Genesis) -> color_eyre::
         deadline: None,
         pending: false,
         loopback: VecDeque::new(),
+        silent: None,
         attested: Height(0),
         executed,
     };
@@ -370,6 +387,7 @@ async fn open(config: &Config, keys: NodeKeys, genesis: Genesis) -> color_eyre::
         membership: Membership { peers, own: own_peer, planes },
         blobs,
         early: None,
+        pruning: config.retention.limits().map(Pruning::new),
     };
     let router = Router {
         inbound,

@@ -55,6 +55,10 @@ impl Lab {
         Ok(Self { folder, processes, programs, made: 0, cleanup })
     }
 
+    pub fn programs(&self) -> &Programs {
+        &self.programs
+    }
+
     pub fn folder(&self) -> &Folder {
         &self.folder
     }

@@ -10,6 +10,7 @@ mod commit;
 mod cpu;
 mod flower;
 mod fold;
+mod join;
 mod lab;
 mod report;
 mod round;
@@ -26,6 +27,7 @@ Usage: tests/bench NAME [--json] [--only TEXT] [--dir DIR]
   round         one synchronous round with trivial trainers, beside Flower's
   fold          the exact mean, beside memory and Flower's FedAvg
   commit        small transactions: rate at saturation, latency at low load
+  join          a new node comes to a chain of 100,000 blocks
   scale         agreement in virtual time: time to commit over the number of nodes, and what
                 a commit costs a committee against everyone; with --dir the curves are drawn
   calibration   the machine alone: every other name starts with it
@@ -56,6 +58,7 @@ fn main() -> Result<()> {
         "round" => round::run,
         "fold" => fold::run,
         "commit" => commit::run,
+        "join" => join::run,
         other => bail!("there is no bench {other:?}\n\n{USAGE}"),
     };
     let mut lab = Lab::open(args.dir.as_deref())?;

@@ -10,7 +10,7 @@ use twinfold_types::{
     key::Signer,
     limits::PROTOCOL_VERSION,
     member::{AdminAction, Member, Proposal, ProposalStatus, Role},
-    message::{CommittedBlocks, ConsensusMessage, Hello, PeerMessage, Status},
+    message::{CommittedBlocks, ConsensusMessage, Hello, PeerMessage, Signed, Status},
     model::{Level, ModelId, ModelRecord, ModelSource, TensorPolicy, TensorSpec},
     round::{
         Entry, FoldJob, FoldRefusal, FoldResult, Metrics, Outcome, Round, RoundKey, RoundState,
@@ -268,6 +268,15 @@ pub fn checkpoint_vote() -> CheckpointVote {
     CheckpointVote { checkpoint: checkpoint(), seat: SeatIndex(1), signature: signature(1) }
 }
 
+pub fn signed() -> Signed {
+    Signed {
+        epoch: Epoch(0),
+        vote: Some(vote()),
+        view_change: Some(view_change().header),
+        checkpoint: Some(checkpoint_vote()),
+    }
+}
+
 pub fn messages() -> Vec<(&'static str, ConsensusMessage)> {
     let status = Status {
         epoch: Epoch(0),
@@ -288,6 +297,9 @@ pub fn messages() -> Vec<(&'static str, ConsensusMessage)> {
         ("get block", ConsensusMessage::GetBlock { height: Height(8), digest: digest(6) }),
         ("block", ConsensusMessage::Block(Box::new(block()))),
         ("get committed", ConsensusMessage::GetCommitted { from: Height(3) }),
+        ("kept from", ConsensusMessage::KeptFrom { first: Height(900) }),
+        ("get signed", ConsensusMessage::GetSigned),
+        ("signed", ConsensusMessage::Signed(Box::new(signed()))),
         ("committed", ConsensusMessage::Committed(Box::new(committed))),
         ("stable", ConsensusMessage::Stable(Box::new(checkpoint_certificate()))),
     ]

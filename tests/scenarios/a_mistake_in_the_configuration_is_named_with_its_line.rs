@@ -39,7 +39,7 @@ fn a_genesis_file_that_is_none(lab: &Lab) {
     let whole = fs::read_to_string(&path).unwrap();
     fs::write(&path, &whole[..whole.len() / 2]).unwrap();
     lab.refuses_to_start(&dir).refused(1, &["genesis.json", "line"]);
-    fs::write(&path, whole.replacen("\"format\": 1", "\"format\": 99", 1)).unwrap();
+    fs::write(&path, whole.replacen("\"format\": 2", "\"format\": 99", 1)).unwrap();
     lab.refuses_to_start(&dir).refused(1, &["format 99"]);
     fs::write(&path, whole).unwrap();
 }

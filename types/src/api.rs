@@ -6,6 +6,7 @@
 //! | `GET /healthz`, `GET /readyz`, `GET /metrics`, `GET /openapi.json` | |
 //! | `GET /v1/status` | [`StatusView`] |
 //! | `GET /v1/genesis` | the genesis file |
+//! | `GET /v1/checkpoint` | `TrustedCheckpoint`, the file that a joining node is given |
 //! | `GET /v1/validators` | `[ValidatorView]`: seats in their order, then candidates by rank |
 //! | `GET /v1/epochs?from=E&limit=N` | `[EpochView]`, oldest first; the running one is the last |
 //! | `GET /v1/stake/{member}` | [`StakeView`] |
@@ -60,7 +61,7 @@ macro_rules! view {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = TxLevel))]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// Not known to this node.
+    /// Not known to this node, or older than the blocks it keeps.
     Unknown,
     /// In this node's pool.
     Admitted,
@@ -113,8 +114,12 @@ view! {
         height: Height,
         time: TimeMs,
         state_root: Digest,
+        /// Lowest height whose block this node keeps: 1 where it keeps everything.
+        first_block: Height,
         /// Newest stable checkpoint.
         checkpoint: Option<Checkpoint>,
+        /// How far the node has come while it joins from a checkpoint.
+        join: Option<JoinView>,
         peers: Vec<PeerView>,
         pool_txs: u64,
         pool_bytes: u64,
@@ -126,6 +131,23 @@ view! {
         commit_ms_p99: Option<f64>,
         /// Why the node has stopped taking part, if it has.
         halted: Option<String>,
+    }
+    #[derive(Default)]
+    /// A node that joins: until it is done it serves nothing else.
+    JoinView {
+        /// What it is doing.
+        phase: String,
+        /// The height at which its ledger will begin.
+        height: Option<Height>,
+        /// Of the state, as far as it is known already.
+        percent: f64,
+        rows: u64,
+        /// Received since it started.
+        bytes: u64,
+        /// Peers that are asked.
+        peers: u32,
+        /// Peers that sent what is not so, and are not asked again.
+        avoided: Vec<String>,
     }
     /// Why this node's chain moves or stands still, as far as it can tell.
     DiagnosisView {
@@ -317,6 +339,22 @@ view! {
         /// Transaction behind it, if one is.
         tx: Option<TxId>,
         event: Notice,
+    }
+}
+
+impl JoinView {
+    pub fn text(&self) -> String {
+        let mut text = self.phase.clone();
+        if let Some(height) = self.height {
+            text += &format!(
+                ", height {height}: {:.1} % of the state, {} rows, {} bytes, from {} peers",
+                self.percent, self.rows, self.bytes, self.peers
+            );
+        }
+        if !self.avoided.is_empty() {
+            text += &format!("; {} sent false answers", self.avoided.join(", "));
+        }
+        text
     }
 }
 

@@ -21,6 +21,10 @@ pub const SYNC_BYTES_MAX: usize = 8 << 20;
 /// Committed blocks in one answer to a node that catches up.
 pub const SYNC_BLOCKS_MAX: usize = 256;
 
+/// Blocks below the newest stable checkpoint that a node keeps at least: who was away for a
+/// moment catches up from anyone.
+pub const BLOCKS_KEPT_MIN: u64 = 1_024;
+
 /// Rows of the state in one part that a node serves; where there are more it names the
 /// sixteen parts below.
 pub const SUBTREE_ROWS_MAX: usize = 256;
@@ -29,6 +33,14 @@ pub const SUBTREE_BYTES_MAX: usize = 1 << 20;
 /// An answer with one part of the state. One row may be larger than the others together:
 /// a transaction makes at most a few times its own size.
 pub const SUBTREE_ANSWER_BYTES_MAX: usize = 4 << 20;
+
+/// Blocks in one answer to a node that joins.
+pub const JOIN_BLOCKS_MAX: usize = 256;
+/// An answer with such blocks: as many as are below the limit of catching up, or one.
+pub const JOIN_ANSWER_BYTES_MAX: usize = SYNC_BYTES_MAX + 2 * BLOCK_BYTES_MAX;
+/// A checkpoint file for joining, or an anchor on the wire: a committee and a certificate for
+/// each epoch that has ended, up to 20 kB each, and the edge of an audit log of any size.
+pub const CHECKPOINT_FILE_BYTES_MAX: usize = 16 << 20;
 
 /// Seats in a committee: certificates are lists of signatures.
 pub const SEATS_MAX: usize = 100;
@@ -165,5 +177,7 @@ const _: () = {
     assert!(BLOB_BYTES_MAX <= BLOCK_PAYLOAD_BYTES_MAX);
     assert!(BLOB_BYTES_MAX <= MEMBER_PENDING_BYTES_MAX);
     assert!(DRIFT_MS_MAX < TX_VALIDITY_MS_MAX);
+    assert!(WATERMARK_HEIGHTS < BLOCKS_KEPT_MIN);
+    assert!(JOIN_ANSWER_BYTES_MAX <= DECODE_BYTES_MAX);
     assert!(ATTESTED_HEIGHTS_MAX * CHECKPOINT_INTERVAL_HEIGHTS > VIEW_HEIGHTS_MAX);
 };

@@ -3,7 +3,10 @@
 use crate::{
     Block, Digest, Epoch, Height, SignedTx, View,
     round::SignedFoldResult,
-    vote::{Certificate, CheckpointCertificate, CheckpointVote, NewView, ViewChange, Vote},
+    vote::{
+        Certificate, CheckpointCertificate, CheckpointVote, NewView, ViewChange, ViewChangeHeader,
+        Vote,
+    },
 };
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +38,25 @@ pub enum ConsensusMessage {
     Committed(Box<CommittedBlocks>),
     /// A stable checkpoint.
     Stable(Box<CheckpointCertificate>),
+    /// Answers `GetCommitted` where the blocks asked for are dropped: those from this height
+    /// on are kept.
+    KeptFrom {
+        first: Height,
+    },
+    /// Asks for the newest that the sender's own seat was seen to sign.
+    GetSigned,
+    /// Answers `GetSigned`: the signatures prove it to the seat that made them.
+    Signed(Box<Signed>),
+}
+
+/// The newest of each kind that one seat was seen to sign in an epoch.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signed {
+    /// In which the sender stands.
+    pub epoch: Epoch,
+    pub vote: Option<Vote>,
+    pub view_change: Option<ViewChangeHeader>,
+    pub checkpoint: Option<CheckpointVote>,
 }
 
 impl ConsensusMessage {

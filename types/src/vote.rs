@@ -132,6 +132,12 @@ impl VoteBody {
         statement(Purpose::Vote, chain, &(committee, self))
     }
 
+    /// In the order in which an honest seat signs inside one epoch, but that a view may
+    /// begin below where the last one ended.
+    pub fn order(&self) -> (View, Height, VoteKind) {
+        (self.view, self.height, self.kind)
+    }
+
     /// Claims compare by (view, height) inside one epoch.
     pub fn rank(&self) -> (View, Height) {
         (self.view, self.height)

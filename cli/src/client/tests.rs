@@ -112,7 +112,7 @@ fn a_node_of_another_chain_than_the_genesis_file_is_refused() {
     let status = serde_json::json!({
         "chain": "other", "genesis": other, "version": "0", "node": "00".repeat(32), "seat": 0,
         "epoch": 0, "view": 0, "leader": 0, "committed": 0, "height": 0, "time": 0,
-        "state_root": "00".repeat(32), "checkpoint": null, "peers": [], "pool_txs": 0,
+        "state_root": "00".repeat(32), "first_block": 1, "checkpoint": null, "peers": [], "pool_txs": 0,
         "pool_bytes": 0, "relayed_bytes": 0, "commit_ms_p50": null, "commit_ms_p99": null,
         "halted": null
     });

@@ -2,9 +2,10 @@
 
 mod epochs;
 mod net;
+mod silence;
 
 use net::{START, TestNet, checkpoint, everything, secret};
-use twinfold_consensus::{Event, HaltReason, Record};
+use twinfold_consensus::{Effect, Event, HaltReason, Record};
 use twinfold_types::{
     Digest, Epoch, Evidence, Height, SeatIndex, TimeMs, View,
     key::{Signer, StrictEd25519},
@@ -192,6 +193,42 @@ fn a_block_too_far_ahead_in_time_is_held_not_dropped() {
     net.pass(500);
     assert_eq!(net.heights(), [1; 5]);
     assert_eq!(net.views(), [0; 5]);
+}
+
+#[test]
+fn a_peer_that_has_dropped_what_is_needed_is_not_asked_again_until_it_connects() {
+    let mut net = TestNet::new(4);
+    let status = |committed| {
+        ConsensusMessage::Status(twinfold_types::message::Status {
+            epoch: Epoch(0),
+            view: View(0),
+            installed: true,
+            committed: Height(committed),
+            stable: Height(0),
+            reply: true,
+        })
+    };
+    let asked = |net: &mut TestNet, from: usize, message| {
+        let machine = &mut net.nodes[4].machine;
+        let from = net.committee.seats[from].key;
+        let effects = machine.step(net.now, Event::Message { from, message });
+        let asks = |effect: &Effect| match effect {
+            Effect::Send { to, message: ConsensusMessage::GetCommitted { .. } } => Some(*to),
+            _ => None,
+        };
+        effects.iter().find_map(asks)
+    };
+    let key = |net: &TestNet, seat: usize| net.committee.seats[seat].key;
+    assert_eq!(asked(&mut net, 0, status(9)), Some(key(&net, 0)));
+    assert_eq!(asked(&mut net, 0, ConsensusMessage::KeptFrom { first: Height(5) }), None);
+    assert_eq!(asked(&mut net, 0, status(9)), None);
+    let kept = net.nodes[4].machine.diagnosis().kept;
+    assert_eq!(kept.into_iter().collect::<Vec<_>>(), [(key(&net, 0), Height(5))]);
+    // Nobody waits for the one that cannot.
+    assert_eq!(asked(&mut net, 1, status(9)), Some(key(&net, 1)));
+    let peer = key(&net, 0);
+    net.nodes[4].machine.step(net.now, Event::Connected { peer });
+    assert_eq!(net.nodes[4].machine.diagnosis().kept.len(), 0);
 }
 
 #[test]

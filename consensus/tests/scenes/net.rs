@@ -63,6 +63,9 @@ pub fn everything(_: usize, _: usize, _: &ConsensusMessage) -> bool {
     true
 }
 
+/// A log, a chain, and its newest stable checkpoint.
+pub type Disk = (Vec<Record>, Vec<(Block, Certificate)>, Option<CheckpointCertificate>);
+
 impl TestNet {
     /// Seats, and one observer after them.
     pub fn new(seats: usize) -> Self {
@@ -129,7 +132,7 @@ impl TestNet {
 
     /// The committee that follows an epoch's last block: the observer takes seat 0 in odd epochs.
     fn committee_after(&self, epoch: Epoch, last: &Block) -> Committee {
-        let holder = if epoch.0 % 2 == 0 { self.nodes.len() - 1 } else { 0 };
+        let holder = if epoch.0.is_multiple_of(2) { self.nodes.len() - 1 } else { 0 };
         let others = (1..self.committee.size()).map(seat);
         let seats = std::iter::once(seat(holder)).chain(others).collect();
         let (anchor, ends) = (last.header.height, last.header.time.plus(self.epoch_ms));
@@ -181,6 +184,27 @@ impl TestNet {
         let machine = self.machine(index, &chain, stable, log).unwrap();
         self.nodes[index].machine = machine;
         self.nodes[index].down = false;
+        self.event(index, Event::Tick);
+    }
+
+    /// What is on a node's disk.
+    pub fn copy(&self, index: usize) -> Disk {
+        self.copy_of(index, false)
+    }
+
+    pub fn copy_of(&self, index: usize, compact: bool) -> Disk {
+        let node = &self.nodes[index];
+        let log = if compact { node.machine.durable_records() } else { node.log.clone() };
+        (log, node.chain.clone(), node.stable.clone())
+    }
+
+    /// Starts a node from a copy of its disk, as a driver would.
+    pub fn restore(&mut self, index: usize, (log, chain, stable): Disk) {
+        let machine =
+            self.machine(index, &chain, stable.clone(), log.clone()).unwrap().asking_first();
+        let node = &mut self.nodes[index];
+        (node.machine, node.log, node.chain, node.stable) = (machine, log, chain, stable);
+        node.down = false;
         self.event(index, Event::Tick);
     }
 

@@ -63,7 +63,7 @@ fn punish(
         Offence::Equivocation => params.slash_equivocation_permille,
         Offence::WrongResult => params.slash_result_permille,
     };
-    let mut burnt = Stake(0);
+    let mut burnt = unbonding::slash(exec, validator, epoch, thousandths)?;
     let accused: Option<Candidate> = candidate(exec, validator)?;
     if let Some(mut accused) = accused {
         burnt = Stake(burnt.0 + accused.pool.slash(thousandths).0);

@@ -1,6 +1,7 @@
 //! Stake in the scenes: who has it, who gives it to whom, how an epoch ends.
 
 use crate::kit::*;
+use std::collections::BTreeMap;
 use twinfold_types::{
     Action, Committee, Event, PublicKey, SeatIndex, Stake, limits,
     member::{AdminAction, Role},
@@ -40,9 +41,11 @@ pub fn declare(ready: bool, commission_permille: u16) -> Action {
     Action::Stake(StakeAction::Declare(declaration))
 }
 
-/// What a permutation of anything must not change: free, bonded and unbonding stake are all
-/// the stake there is.
+/// What nothing may change: free, bonded and unbonding stake are all the stake there is, and
+/// every share of a pool has an owner.
 pub fn check_conservation(chain: &Chain) {
+    check_shares(chain, Prefix::Delegation, Prefix::Candidate, 33..65);
+    check_shares(chain, Prefix::UnbondingShares, Prefix::Unbonding, 1..41);
     let sum = |amounts: Vec<Stake>| amounts.iter().map(|amount| amount.0).sum::<u64>();
     let rows = |prefix: Prefix| prefix.scan();
     let scan = |prefix| chain.reader.scan::<Stake>(&prefix, None, usize::MAX).unwrap();
@@ -54,6 +57,27 @@ pub fn check_conservation(chain: &Chain) {
     let leaving = leaving.into_iter().map(|(_, row)| row.pool.stake).collect();
     let all = sum(free) + sum(bonded) + sum(leaving);
     assert_eq!(chain.reader.stake_total().unwrap(), Stake(all));
+}
+
+/// The shares in rows of one kind, by the part of the key that names their pool, are those of
+/// the pools, which name themselves after their prefix.
+fn check_shares(chain: &Chain, owners: Prefix, pools: Prefix, pool: std::ops::Range<usize>) {
+    let mut owned = BTreeMap::<Vec<u8>, u64>::new();
+    for (key, shares) in chain.reader.scan::<u64>(&owners.scan(), None, usize::MAX).unwrap() {
+        *owned.entry(key[pool.clone()].to_vec()).or_default() += shares;
+    }
+    let shares: BTreeMap<Vec<u8>, u64> = match pools {
+        Prefix::Candidate => {
+            let all = chain.reader.candidates().unwrap().into_iter();
+            all.map(|one| (one.validator.0.to_vec(), one.pool.shares)).collect()
+        }
+        _ => {
+            let all = chain.reader.scan::<Unbonding>(&pools.scan(), None, usize::MAX).unwrap();
+            all.into_iter().map(|(key, row)| (key[1..].to_vec(), row.pool.shares)).collect()
+        }
+    };
+    let shares: BTreeMap<_, _> = shares.into_iter().filter(|(_, shares)| *shares > 0).collect();
+    assert_eq!(owned, shares);
 }
 
 impl Chain {

@@ -9,9 +9,11 @@ use crate::diagnosis;
 use axum::{Json, extract::State, response::Response};
 use serde::Deserialize;
 use std::sync::Arc;
+use twinfold_ledger::LedgerError;
 use twinfold_types::{
     Height,
     api::{BlockSummary, BlockView, DiagnosisView, ErrorView, StatusView},
+    trust::TrustedCheckpoint,
 };
 use utoipa::IntoParams;
 
@@ -40,6 +42,24 @@ pub async fn diagnosis(State(api): State<Arc<Api>>) -> Json<DiagnosisView> {
 ))]
 pub async fn genesis(State(api): State<Arc<Api>>) -> Response {
     json_bytes(api.genesis.clone())
+}
+
+/// The newest stable checkpoint with its signatures and its block's header: what a node that
+/// joins is given by its operator, who compares it with other nodes' first.
+#[utoipa::path(get, path = "/v1/checkpoint", tag = "chain", responses(
+    (status = OK, description = "The checkpoint", body = Object),
+    (status = "default", description = "A refusal", body = ErrorView),
+))]
+pub async fn checkpoint(State(api): State<Arc<Api>>) -> Result<Json<TrustedCheckpoint>, Refusal> {
+    api.read(|api| {
+        let reader = &api.node.reader;
+        let none = || LedgerError::NotCertified("the chain's first checkpoint".into());
+        let certificate = reader.stable().ok_or_else(none)?;
+        let block = reader.block(certificate.checkpoint.height)?.ok_or_else(none)?;
+        let trail = reader.trail(certificate.checkpoint.epoch)?;
+        Ok(Json(TrustedCheckpoint::new(api.node.chain, trail, certificate, block.header)))
+    })
+    .await
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -85,9 +105,12 @@ pub async fn block(
 }
 
 pub fn no_block(api: &Api, height: Height) -> Refusal {
-    let newest = api.node.reader.head().height;
+    let (newest, first) = (api.node.reader.head().height, api.node.reader.first_block());
+    if height.0 > 0 && height < first {
+        return Refusal::gone(format!("block {height}"), first);
+    }
     Refusal::unknown(
         format!("block {height}"),
-        format!("this node has executed heights 1 to {newest}; genesis (0) has no block"),
+        format!("this node has executed heights {first} to {newest}; genesis (0) has no block"),
     )
 }

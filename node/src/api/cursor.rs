@@ -65,8 +65,12 @@ impl FromStr for Cursor {
     }
 }
 
-/// Everything of a height, in order; none when the node has no such block.
+/// Everything of a height, in order; none when the node has no such block yet.
 pub fn notices(reader: &Reader, height: Height) -> Result<Vec<(Cursor, EventView)>, LedgerError> {
+    let first = reader.first_block();
+    if (Height(1)..first).contains(&height) {
+        return Err(LedgerError::Pruned { what: format!("block {height}"), first });
+    }
     match reader.block(height)? {
         Some(block) => Ok(notices_of(&block, reader.receipts(height)?)),
         None => Ok(vec![]),

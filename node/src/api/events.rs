@@ -35,7 +35,7 @@ const READER_WAIT: Duration = Duration::from_secs(60);
 #[serde(deny_unknown_fields)]
 pub struct EventsQuery {
     /// Cursor after which to start, as `id` or `cursor` gave it; `now` for new events
-    /// only. Everything from height 1 when not given. A `Last-Event-ID` header counts
+    /// only. Everything that this node keeps when not given. A `Last-Event-ID` header counts
     /// instead of it.
     after: Option<String>,
 }
@@ -59,7 +59,7 @@ pub async fn events(
 ) -> Result<Response, Refusal> {
     let resumed = headers.get(LAST_EVENT_ID).map(|value| value.to_str().unwrap_or("not text"));
     let newest = *api.node.heads.borrow();
-    let start = start(resumed.or(query.after.as_deref()), newest)?;
+    let start = start(resumed.or(query.after.as_deref()), newest, api.node.reader.first_block())?;
     let permit = api.watchers.clone().try_acquire_owned().map_err(|_| {
         let error = format!("{} watchers follow this node", limits::WATCHERS_MAX);
         Refusal::busy(error, "watch another node, or poll GET /v1/blocks")
@@ -70,11 +70,18 @@ pub async fn events(
     Ok(Sse::new(ReceiverStream::new(receiver)).keep_alive(keep_alive).into_response())
 }
 
-fn start(after: Option<&str>, newest: Height) -> Result<Cursor, Refusal> {
+fn start(after: Option<&str>, newest: Height, first: Height) -> Result<Cursor, Refusal> {
+    let before_first = first.prev().map_or(Cursor::START, Cursor::end_of);
     match after {
-        None => Ok(Cursor::START),
+        None => Ok(before_first),
         Some("now") => Ok(Cursor::end_of(newest)),
-        Some(text) => super::extract::parse("cursor", text),
+        Some(text) => match super::extract::parse("cursor", text)? {
+            // Events after it are gone: going on behind them would hide that.
+            cursor if first.0 > 1 && cursor < before_first => {
+                Err(Refusal::gone(format!("what follows cursor {cursor}"), first))
+            }
+            cursor => Ok(cursor),
+        },
     }
 }
 
@@ -131,11 +138,22 @@ mod tests {
 
     #[test]
     fn a_stream_starts_at_the_first_height_at_a_cursor_or_now() {
-        let newest = Height(9);
-        assert_eq!(start(None, newest), Ok(Cursor::START));
-        assert_eq!(start(Some("4-1-2"), newest), Ok("4-1-2".parse().unwrap()));
-        assert_eq!(start(Some("now"), newest), Ok(Cursor::end_of(newest)));
-        let refusal = start(Some("yesterday"), newest).unwrap_err();
+        let (newest, first) = (Height(9), Height(1));
+        assert_eq!(start(None, newest, first), Ok(Cursor::end_of(Height(0))));
+        assert_eq!(start(Some("4-1-2"), newest, first), Ok("4-1-2".parse().unwrap()));
+        assert_eq!(start(Some("now"), newest, first), Ok(Cursor::end_of(newest)));
+        let refusal = start(Some("yesterday"), newest, first).unwrap_err();
         assert!(refusal.error.contains("yesterday") && refusal.error.contains("HEIGHT-RECEIPT"));
+    }
+
+    #[test]
+    fn a_cursor_whose_next_events_are_dropped_is_refused() {
+        let start = |after| start(after, Height(9), Height(5));
+        assert_eq!(start(None), Ok(Cursor::end_of(Height(4))));
+        let refusal = start(Some("3-1-0")).unwrap_err();
+        assert!(refusal.error.contains("height 5"), "{}", refusal.error);
+        let last = Cursor::end_of(Height(4)).to_string();
+        assert_eq!(start(Some(&last)), Ok(Cursor::end_of(Height(4))));
+        assert_eq!(start(Some("5-0-0")), Ok("5-0-0".parse().unwrap()));
     }
 }

@@ -25,11 +25,14 @@ mod tasks;
 mod transfer;
 mod txs;
 pub mod view;
+mod waiting;
 
+pub use chain::no_block;
 pub use cursor::Cursor;
 pub use extract::cut;
 pub use refusal::Refusal;
 pub use server::{ApiError, Server, start};
+pub use waiting::{Waiting, start_waiting};
 
 use crate::{explorer, node::Node};
 use axum::{
@@ -138,6 +141,7 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(chain::status))
         .routes(routes!(chain::diagnosis))
         .routes(routes!(chain::genesis))
+        .routes(routes!(chain::checkpoint))
         .routes(routes!(stake::validators))
         .routes(routes!(stake::epochs))
         .routes(routes!(stake::of_member))

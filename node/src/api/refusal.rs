@@ -10,7 +10,7 @@ use axum::{
 };
 use std::time::Duration;
 use twinfold_ledger::LedgerError;
-use twinfold_types::{Code, api::ErrorView, limits};
+use twinfold_types::{Code, Height, api::ErrorView, limits};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -20,6 +20,8 @@ pub struct Refusal {
     pub retry_after: Option<Duration>,
 }
 
+const PRUNED_HINT: &str =
+    "ask a node that keeps everything ([retention] archive = true), such as an auditor's";
 const DOCUMENT_HINT: &str = "GET /openapi.json lists every path, parameter and answer";
 
 impl Refusal {
@@ -35,6 +37,11 @@ impl Refusal {
     /// Nothing has this identity or name here.
     pub fn unknown(what: impl std::fmt::Display, hint: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, format!("{what} is not known to this node"), hint)
+    }
+
+    /// This node had it once.
+    pub fn gone(what: String, first: Height) -> Self {
+        LedgerError::Pruned { what, first }.into()
     }
 
     /// A limit of this node is reached; later is better.
@@ -105,6 +112,9 @@ impl From<LedgerError> for Refusal {
                 error.to_string(),
                 "wait for level certified (GET /v1/txs/{id}?wait=certified), then ask again",
             ),
+            LedgerError::Pruned { .. } => {
+                Self::new(StatusCode::GONE, error.to_string(), PRUNED_HINT)
+            }
             other => Self::fault(other),
         }
     }
@@ -240,6 +250,14 @@ mod tests {
         let refusal = Refusal::too_fast("slow down", "later", Duration::from_millis(1_200));
         let (status, after, _) = shown(refusal).await;
         assert_eq!((status, after.as_deref()), (StatusCode::TOO_MANY_REQUESTS, Some("2")));
+    }
+
+    #[test]
+    fn what_was_dropped_says_from_where_on_blocks_are_kept_and_who_has_the_rest() {
+        let refusal = Refusal::gone("block 7".into(), Height(90));
+        assert_eq!(refusal.status, StatusCode::GONE);
+        assert!(refusal.error.contains("block 7") && refusal.error.contains("90"));
+        assert!(refusal.hint.contains("archive = true"));
     }
 
     #[test]

@@ -70,6 +70,16 @@ pub async fn start(
     http: &Http,
     shutdown: CancellationToken,
 ) -> Result<Server, ApiError> {
+    let api = Arc::new(Api::new(node, http.requests_per_second, shutdown.clone()));
+    serve(router(api), http, shutdown).await
+}
+
+/// The same for any router.
+pub async fn serve(
+    router: axum::Router,
+    http: &Http,
+    shutdown: CancellationToken,
+) -> Result<Server, ApiError> {
     let tls = tls(http)?;
     let failed = |error| ApiError::Listen { address: http.listen, error };
     let listener = std::net::TcpListener::bind(http.listen).map_err(failed)?;
@@ -89,8 +99,7 @@ pub async fn start(
         .http1()
         .max_buf_size(limits::HTTP_HEADER_BYTES_MAX)
         .header_read_timeout(HEADER_WAIT);
-    let api = Arc::new(Api::new(node, http.requests_per_second, shutdown.clone()));
-    let service = router(api).into_make_service_with_connect_info::<SocketAddr>();
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
     tokio::spawn(async move {
         shutdown.cancelled().await;
         handle.graceful_shutdown(Some(SHUTDOWN_WAIT));

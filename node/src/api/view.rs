@@ -41,7 +41,9 @@ pub fn status(node: &Node) -> StatusView {
         height: head.height,
         time: head.time,
         state_root: head.state_root,
+        first_block: node.reader.first_block(),
         checkpoint: node.reader.stable().map(|stable| stable.checkpoint),
+        join: None,
         peers: peers(node),
         pool_txs: pool_txs as u64,
         pool_bytes: pool_bytes as u64,
@@ -81,7 +83,8 @@ pub fn blocks(reader: &Reader, before: Option<Height>, rows: usize) -> Result<Ve
         None => Some(newest),
     };
     let mut found = Vec::new();
-    while let Some(height) = next.filter(|height| height.0 > 0 && found.len() < rows) {
+    let first = reader.first_block();
+    while let Some(height) = next.filter(|height| *height >= first && found.len() < rows) {
         let Some(block) = reader.block(height)? else { break };
         found.push(block_summary(&block));
         next = height.prev();
@@ -90,6 +93,9 @@ pub fn blocks(reader: &Reader, before: Option<Height>, rows: usize) -> Result<Ve
 }
 
 pub fn block(reader: &Reader, height: Height) -> Result<Option<BlockView>> {
+    if height < reader.first_block() {
+        return Ok(None);
+    }
     let Some(block) = reader.block(height)? else { return Ok(None) };
     let mut receipts: BTreeMap<u32, _> =
         reader.receipts(height)?.into_iter().map(|receipt| (receipt.index, receipt)).collect();

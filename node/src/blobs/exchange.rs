@@ -3,14 +3,17 @@
 //! bring one here. One stream a request, on the payload plane.
 
 use super::{
-    BlobError, BlobStore, ModelStore, serve,
+    BlobError, BlobStore, ModelStore,
+    call::Caller,
+    hold::Hold,
+    serve,
     wire::{Answer, PROTOCOL, Request, SILENCE_MAX, receive, send, transfer_time, unexpected},
 };
 use crate::{
-    network::{NetworkError, Peer, Peers, Plane, frame::greet},
+    network::{NetworkError, Peer, Peers, Plane},
     seat_keys::SeatKeys,
 };
-use futures::{AsyncReadExt, AsyncWriteExt};
+use futures::AsyncWriteExt;
 use libp2p::PeerId;
 use std::{
     collections::BTreeSet,
@@ -19,7 +22,6 @@ use std::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 use tokio::{
     sync::{Semaphore, watch},
@@ -34,10 +36,6 @@ use twinfold_types::{
 pub use super::wire::UploadProof;
 
 const SERVED_AT_ONCE: usize = 64;
-/// A stream that is not open by then was lost.
-const OPEN_WAIT: Duration = Duration::from_secs(3);
-const OPEN_PAUSE_MIN: Duration = Duration::from_millis(5);
-const OPEN_PAUSE_MAX: Duration = Duration::from_millis(640);
 
 /// Both sides of the exchange.
 #[derive(Clone)]
@@ -49,7 +47,7 @@ pub(super) struct Inner {
     pub(super) chain: Digest,
     pub(super) keys: Arc<SeatKeys>,
     pub(super) peers: Peers,
-    control: libp2p_stream::Control,
+    caller: Caller,
     connected: watch::Receiver<BTreeSet<PeerId>>,
     pub(super) reader: Reader,
     pub(super) blobs: Arc<BlobStore>,
@@ -58,6 +56,7 @@ pub(super) struct Inner {
     /// Requests made: they begin with one peer after the other.
     asked: AtomicUsize,
     pub(super) serving: Semaphore,
+    pub(super) hold: Hold,
 }
 
 pub struct ExchangeConfig {
@@ -81,7 +80,7 @@ impl Exchange {
             chain,
             keys,
             peers,
-            control: plane.control.clone(),
+            caller: Caller::new(plane, chain),
             connected: plane.connected.clone(),
             reader,
             blobs,
@@ -89,6 +88,7 @@ impl Exchange {
             sent_bytes: AtomicU64::new(0),
             asked: AtomicUsize::new(0),
             serving: Semaphore::new(SERVED_AT_ONCE),
+            hold: Hold::default(),
         });
         tokio::spawn(serve::serve(inner.clone(), incoming));
         Ok(Self { inner })
@@ -247,35 +247,6 @@ impl Inner {
         peers
     }
 
-    /// Opens a stream and greets. The other side drops a stream that comes in a burst
-    /// before anything is read from it: such a one is opened again.
-    async fn open(&self, peer: &Peer) -> Result<libp2p::Stream, NetworkError> {
-        let mut pause = OPEN_PAUSE_MIN;
-        loop {
-            match self.try_open(peer).await {
-                Err(error @ (NetworkError::Io(_) | NetworkError::TimedOut { .. }))
-                    if pause <= OPEN_PAUSE_MAX =>
-                {
-                    tracing::debug!(peer = %peer.name, %error, "opening a stream again");
-                    tokio::time::sleep(pause).await;
-                    pause *= 2;
-                }
-                opened => return opened,
-            }
-        }
-    }
-
-    async fn try_open(&self, peer: &Peer) -> Result<libp2p::Stream, NetworkError> {
-        let mut control = self.control.clone();
-        let open = control.open_stream(peer.id, PROTOCOL);
-        let mut stream = tokio::time::timeout(OPEN_WAIT, open)
-            .await
-            .map_err(|_| NetworkError::TimedOut { peer: peer.name.clone() })?
-            .map_err(|error| NetworkError::Transport(error.to_string()))?;
-        greet(&mut stream, &peer.id, self.chain).await?;
-        Ok(stream)
-    }
-
     async fn push(
         &self,
         peer: &Peer,
@@ -283,7 +254,7 @@ impl Inner {
         proof: &UploadProof,
     ) -> Result<StorageReceipt, BlobError> {
         let work = async {
-            let mut stream = self.open(peer).await?;
+            let mut stream = self.caller.open(peer).await?;
             let request = Request::Store { blob: *blob, proof: proof.clone() };
             send(&mut stream, &request).await?;
             let answer = match receive(&mut stream, &peer.id).await? {
@@ -333,44 +304,6 @@ impl Inner {
     }
 
     async fn fetch(&self, peer: &Peer, request: Request, limit: u64) -> Result<Vec<u8>, BlobError> {
-        let work = async {
-            let mut stream = self.open(peer).await?;
-            send(&mut stream, &request).await?;
-            match receive(&mut stream, &peer.id).await? {
-                Answer::Content { length } if length <= limit => {
-                    // A peer that sends a byte now and then is given up as well.
-                    let content = read_content(&mut stream, peer, length);
-                    let content = tokio::time::timeout(transfer_time(length), content).await;
-                    let late = |_| NetworkError::TimedOut { peer: peer.name.clone() };
-                    Ok(content.map_err(late)??)
-                }
-                Answer::Refused(reason) => Err(BlobError::NotPermitted(reason)),
-                other => Err(unexpected(peer, &other).into()),
-            }
-        };
-        work.await
+        self.caller.fetch(peer, request, limit).await
     }
-}
-
-/// Reads content piece by piece: a peer that falls silent is given up soon, and
-/// memory grows only with what really arrives.
-pub(super) async fn read_content(
-    stream: &mut libp2p::Stream,
-    peer: &Peer,
-    length: u64,
-) -> Result<Vec<u8>, NetworkError> {
-    let mut content = Vec::new();
-    let mut chunk = vec![0; limits::BLOB_CHUNK_BYTES];
-    while (content.len() as u64) < length {
-        let left = usize::try_from(length - content.len() as u64).unwrap_or(usize::MAX);
-        let want = chunk.len().min(left);
-        let read = tokio::time::timeout(SILENCE_MAX, stream.read(&mut chunk[..want]))
-            .await
-            .map_err(|_| NetworkError::TimedOut { peer: peer.name.clone() })??;
-        if read == 0 {
-            return Err(NetworkError::Io(std::io::ErrorKind::UnexpectedEof.into()));
-        }
-        content.extend_from_slice(&chunk[..read]);
-    }
-    Ok(content)
 }

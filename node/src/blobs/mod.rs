@@ -2,7 +2,9 @@
 //! renamed; and their exchange between nodes on the payload plane.
 
 mod admission;
+pub mod call;
 pub mod exchange;
+mod hold;
 pub mod models;
 mod serve;
 pub mod store;

@@ -10,7 +10,8 @@ use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use libp2p::PeerId;
 use std::{collections::BTreeMap, sync::Arc};
 use tokio::sync::Semaphore;
-use twinfold_types::{BlobId, Height, codec, limits};
+use twinfold_ledger::{LedgerError, Reader};
+use twinfold_types::{BlobId, Block, Height, codec, limits};
 
 /// Requests of one peer that are answered at once.
 const PEER_AT_ONCE: usize = 8;
@@ -65,9 +66,60 @@ async fn answer(inner: &Inner, peer: &Peer, mut stream: libp2p::Stream) -> Resul
             }
             None => send(&mut stream, &Answer::Refused("no such state here".into())).await?,
         },
+        Request::FetchAnchor => {
+            let anchor = read(inner, |reader| reader.anchor()).await?;
+            let content = anchor.map(|anchor| codec::encode(&anchor));
+            send_whole(inner, &mut stream, content, "no stable checkpoint here").await?;
+        }
+        Request::FetchBlocks { last } => {
+            let blocks = read(inner, move |reader| blocks_up_to(reader, last)).await?;
+            let content = (!blocks.is_empty()).then(|| codec::encode(&blocks));
+            send_whole(inner, &mut stream, content, "no such block here").await?;
+        }
     }
     stream.close().await.map_err(NetworkError::Io)?;
     Ok(())
+}
+
+async fn send_whole(
+    inner: &Inner,
+    stream: &mut libp2p::Stream,
+    content: Option<Vec<u8>>,
+    refusal: &str,
+) -> Result<(), BlobError> {
+    let Some(content) = content else {
+        return Ok(send(stream, &Answer::Refused(refusal.into())).await?);
+    };
+    send(stream, &Answer::Content { length: content.len() as u64 }).await?;
+    Ok(inner.send_content(stream, content.as_slice()).await?)
+}
+
+/// Reads the ledger where blocking is allowed.
+async fn read<T: Send + 'static>(
+    inner: &Inner,
+    work: impl FnOnce(&Reader) -> Result<T, LedgerError> + Send + 'static,
+) -> Result<T, BlobError> {
+    let reader = inner.reader.clone();
+    let read = tokio::task::spawn_blocking(move || work(&reader)).await;
+    Ok(read.map_err(|error| BlobError::NotPermitted(error.to_string()))??)
+}
+
+/// Blocks that end at a height, the oldest first: as many as an answer takes, one at least.
+fn blocks_up_to(reader: &Reader, last: Height) -> Result<Vec<Block>, LedgerError> {
+    let (mut blocks, mut bytes, mut next) = (Vec::new(), 0, Some(last));
+    while let Some(height) = next.filter(|height| height.0 > 0)
+        && blocks.len() < limits::JOIN_BLOCKS_MAX
+        && let Some(block) = reader.block(height)?
+    {
+        bytes += codec::encode(&block).len();
+        if bytes > limits::SYNC_BYTES_MAX && !blocks.is_empty() {
+            break;
+        }
+        blocks.push(block);
+        next = height.prev();
+    }
+    blocks.reverse();
+    Ok(blocks)
 }
 
 async fn subtree(
@@ -75,10 +127,11 @@ async fn subtree(
     height: Height,
     nibbles: Vec<u8>,
 ) -> Result<Option<Vec<u8>>, BlobError> {
-    let reader = inner.reader.clone();
-    let read = tokio::task::spawn_blocking(move || reader.subtree(height, &nibbles)).await;
-    let read = read.map_err(|error| BlobError::NotPermitted(error.to_string()))?;
-    Ok(read?.map(|subtree| codec::encode(&subtree)))
+    let part = read(inner, move |reader| reader.subtree(height, &nibbles)).await?;
+    if part.is_some() {
+        inner.hold.touch(&inner.reader, height);
+    }
+    Ok(part.map(|part| codec::encode(&part)))
 }
 
 /// Whether the payload is stored here, undamaged.

@@ -43,6 +43,12 @@ pub enum Request {
         height: Height,
         nibbles: Vec<u8>,
     },
+    /// What a ledger can begin from: the newest stable checkpoint and the audit log's edge.
+    FetchAnchor,
+    /// Blocks up to this height, as many as fit, the oldest first.
+    FetchBlocks {
+        last: Height,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -42,6 +42,7 @@ pub struct Outcome {
     pub views: u64,
 }
 
+#[expect(clippy::large_enum_variant, reason = "nearly all are events")]
 enum Action {
     Event(Event),
     Tick(TimeMs),

@@ -45,6 +45,12 @@ pub fn store_keys(dir: &Path) {
     }
 }
 
+/// A row of the state for each number.
+pub fn set_quota_of(number: u32, trainers: u32) -> Action {
+    let organisation = format!("elsewhere {number}");
+    Action::Propose(AdminAction::SetQuota { organisation, trainers })
+}
+
 /// A decision that is always possible, and changes nothing the scenes look at.
 pub fn set_quota(trainers: u32) -> Action {
     Action::Propose(AdminAction::SetQuota { organisation: "elsewhere".into(), trainers })

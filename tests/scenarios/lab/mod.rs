@@ -5,6 +5,7 @@
 
 pub mod cli;
 pub mod files;
+pub mod forged;
 pub mod http;
 pub mod learn;
 pub mod members;

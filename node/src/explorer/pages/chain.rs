@@ -2,7 +2,7 @@
 
 use super::{Answer, Names, ROWS, events, render};
 use crate::{
-    api::{Api, Refusal, cut, view},
+    api::{Api, Refusal, cut, no_block, view},
     explorer::format::{bytes, short, time},
 };
 use askama::Template;
@@ -37,7 +37,7 @@ pub fn block(api: &Api, height: &str) -> Answer {
     let unknown =
         || Refusal::unknown(format!("block {:?}", cut(height)), "heights are whole numbers from 1");
     let number = Height(height.parse().map_err(|_| unknown())?);
-    let block = view::block(reader, number)?.ok_or_else(unknown)?;
+    let block = view::block(reader, number)?.ok_or_else(|| no_block(api, number))?;
     let names = Names::new(reader);
     let txs = block.txs.iter().take(ROWS).map(|tx| tx_row(&names, tx)).collect();
     render(&BlockPage {

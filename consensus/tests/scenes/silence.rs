@@ -1,0 +1,141 @@
+//! A validator that starts asks what it signed before; one whose log is an old copy stays
+//! silent until it can do no harm (P20).
+
+use crate::net::{TestNet, everything};
+use twinfold_consensus::{Event, Record, Silent};
+use twinfold_types::{
+    Height, View,
+    limits::{PIPELINE_HEIGHTS, STATUS_INTERVAL_MS},
+    message::{ConsensusMessage, Signed},
+    vote::VoteKind,
+};
+
+fn blocks(net: &mut TestNet, count: usize) {
+    (0..count).for_each(|_| net.work(true));
+}
+
+/// What a node signed, as its log has it.
+fn signed(net: &TestNet, index: usize) -> usize {
+    let is_signed = |record: &&Record| {
+        matches!(record, Record::Vote(_) | Record::ViewChange(_) | Record::Checkpoint(_))
+    };
+    net.nodes[index].log.iter().filter(is_signed).count()
+}
+
+fn silent(net: &TestNet, index: usize) -> Option<Silent> {
+    net.nodes[index].machine.silent()
+}
+
+#[test]
+fn a_restored_validator_signs_nothing_until_a_checkpoint_is_beyond_what_it_forgot() {
+    let mut net = TestNet::new(4);
+    blocks(&mut net, 3);
+    let copy = net.copy(1);
+    blocks(&mut net, 3);
+    net.restore(1, copy);
+    let Some(Silent::Until(forgotten)) = silent(&net, 1) else {
+        panic!("it goes on with an old log: {:?}", silent(&net, 1))
+    };
+    assert_eq!((forgotten.view, forgotten.height), (View(0), Height(6 + PIPELINE_HEIGHTS)));
+    let before = signed(&net, 1);
+    while net.heights()[0] <= forgotten.height.0 {
+        assert_eq!(signed(&net, 1), before, "at height {}", net.heights()[0]);
+        blocks(&mut net, 1);
+    }
+    net.pass(2 * STATUS_INTERVAL_MS);
+    assert_eq!(silent(&net, 1), None);
+    // It takes part again: a quorum needs it.
+    net.nodes[2].down = true;
+    let height = net.heights()[0];
+    blocks(&mut net, 2);
+    net.pass(2 * STATUS_INTERVAL_MS);
+    assert!(net.heights()[0] > height && signed(&net, 1) > before);
+    assert!(net.nodes.iter().all(|node| node.evidence.is_empty() && node.halt.is_none()));
+}
+
+#[test]
+fn a_restored_validator_stays_silent_over_a_restart() {
+    let mut net = TestNet::new(4);
+    blocks(&mut net, 3);
+    let copy = net.copy(1);
+    blocks(&mut net, 3);
+    net.restore(1, copy);
+    net.passes = |from, to, _| from != 1 && to != 1;
+    for compact in [false, true] {
+        net.restart(1, compact);
+        assert!(matches!(silent(&net, 1), Some(Silent::Until(_))), "compacted: {compact}");
+    }
+}
+
+#[test]
+fn a_whole_log_is_gone_on_with_and_a_committee_that_starts_at_once_answers_itself() {
+    let mut net = TestNet::new(4);
+    blocks(&mut net, 3);
+    net.pass_time_out();
+    for compact in [false, true] {
+        let copies: Vec<_> = (0..4).map(|index| net.copy_of(index, compact)).collect();
+        (0..4).for_each(|index| net.nodes[index].down = true);
+        for (index, copy) in copies.into_iter().enumerate() {
+            net.restore(index, copy);
+        }
+        net.pass(2 * STATUS_INTERVAL_MS);
+        for index in 0..4 {
+            assert_eq!(silent(&net, index), None, "node {index}");
+        }
+        let height = net.heights()[0];
+        blocks(&mut net, 2);
+        assert!(net.heights()[0] > height, "{:?}", net.heights());
+    }
+}
+
+#[test]
+fn a_view_that_it_may_have_left_is_not_voted_in_again() {
+    let mut net = TestNet::new(4);
+    blocks(&mut net, 2);
+    let copy = net.copy(1);
+    // The leader of view 0 falls silent: all others leave it.
+    net.nodes[0].down = true;
+    net.work(true);
+    net.pass_time_out();
+    net.pass_time_out();
+    assert!(net.views()[1] > 0, "{:?}", net.views());
+    net.nodes[0].down = false;
+    net.pass_time_out();
+    let moved = net.nodes[1].machine.view();
+    net.restore(1, copy);
+    net.pass(4 * STATUS_INTERVAL_MS);
+    assert!(net.nodes[1].machine.view() >= moved);
+    let votes = net.nodes[1].log.iter().filter_map(|record| match record {
+        Record::Vote(vote) => Some(vote.body.view),
+        _ => None,
+    });
+    assert!(votes.clone().all(|view| view == View(0)), "only what the copy held");
+}
+
+#[test]
+fn nobody_counts_as_an_answer_with_what_another_signed() {
+    let mut net = TestNet::new(4);
+    net.passes = |_, _, message| !matches!(message, ConsensusMessage::Signed(_));
+    let copy = net.copy(1);
+    net.restore(1, copy);
+    let digest = net.chain;
+    let forged = net.vote(2, VoteKind::Commit, 9, 9, digest);
+    let vote = Some(twinfold_types::vote::Vote { seat: twinfold_types::SeatIndex(1), ..forged });
+    let lie = Signed { vote, ..Signed::default() };
+    for from in [0, 2, 3] {
+        net.deliver(from, 1, ConsensusMessage::Signed(Box::new(lie.clone())));
+    }
+    let asking = |answered| Some(Silent::Asking { answered, needed: 2 });
+    assert_eq!(silent(&net, 1), asking(0));
+    // One answer twice is one.
+    for _ in 0..2 {
+        net.deliver(0, 1, ConsensusMessage::Signed(Box::default()));
+    }
+    assert_eq!(silent(&net, 1), asking(1));
+    net.work(true);
+    assert_eq!(signed(&net, 1), 0, "it has not heard enough");
+    net.passes = everything;
+    net.event(1, Event::Connected { peer: net.key(2) });
+    net.pass(2 * STATUS_INTERVAL_MS);
+    assert_eq!(silent(&net, 1), None);
+}

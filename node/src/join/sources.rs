@@ -1,0 +1,154 @@
+//! The peers that a joining node asks, one after the other. Whoever sends what does not fit
+//! the digest it must have is named and not asked again.
+
+use super::Progress;
+use crate::{
+    blobs::{BlobError, call::Caller, wire::Request},
+    network::{Peer, Peers, Plane},
+};
+use libp2p::PeerId;
+use parking_lot::Mutex;
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+use tokio::sync::watch;
+use twinfold_ledger::Anchor;
+use twinfold_types::{
+    Committee, PublicKey, codec, genesis::Genesis, handover::Trail, key::StrictEd25519, limits,
+    trust::TrustedCheckpoint,
+};
+
+pub struct Sources {
+    caller: Caller,
+    peers: Peers,
+    connected: watch::Receiver<BTreeSet<PeerId>>,
+    validators: BTreeSet<PublicKey>,
+    avoided: Mutex<BTreeSet<PeerId>>,
+    asked: AtomicUsize,
+    pub progress: Arc<Progress>,
+}
+
+/// Nobody who can be asked has it.
+#[derive(Debug)]
+pub struct Unserved;
+
+impl Sources {
+    pub fn new(plane: &Plane, peers: Peers, genesis: &Genesis, progress: Arc<Progress>) -> Self {
+        Self {
+            caller: Caller::new(plane, genesis.digest()),
+            peers,
+            connected: plane.connected.clone(),
+            validators: genesis.validators.iter().map(|validator| validator.key).collect(),
+            avoided: Mutex::default(),
+            asked: AtomicUsize::new(0),
+            progress,
+        }
+    }
+
+    /// Connected validators that have not lied, another one first each time.
+    pub fn usable(&self) -> Vec<Peer> {
+        let (connected, avoided) = (self.connected.borrow().clone(), self.avoided.lock().clone());
+        let mut peers = self.peers.all();
+        peers.retain(|peer| {
+            self.validators.contains(&peer.member)
+                && connected.contains(&peer.id)
+                && !avoided.contains(&peer.id)
+        });
+        self.progress.peers(peers.len());
+        let first = self.asked.fetch_add(1, Ordering::Relaxed);
+        if let Some(first) = first.checked_rem(peers.len()) {
+            peers.rotate_left(first);
+        }
+        peers
+    }
+
+    /// From the first peer whose answer passes the check.
+    pub async fn ask<T>(
+        &self,
+        request: &Request,
+        limit: usize,
+        check: impl Fn(&[u8]) -> Result<T, String>,
+    ) -> Result<(Vec<u8>, T), Unserved> {
+        for peer in self.usable() {
+            match self.ask_one(&peer, request, limit, &check).await {
+                Some(answer) => return Ok(answer),
+                None => continue,
+            }
+        }
+        Err(Unserved)
+    }
+
+    async fn ask_one<T>(
+        &self,
+        peer: &Peer,
+        request: &Request,
+        limit: usize,
+        check: &impl Fn(&[u8]) -> Result<T, String>,
+    ) -> Option<(Vec<u8>, T)> {
+        let answer = self.caller.fetch(peer, request.clone(), limit as u64).await;
+        let bytes = match answer {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                self.note_failure(peer, &error);
+                return None;
+            }
+        };
+        self.progress.received(bytes.len());
+        match check(&bytes) {
+            Ok(value) => Some((bytes, value)),
+            Err(reason) => {
+                self.avoid(peer, &reason);
+                None
+            }
+        }
+    }
+
+    fn note_failure(&self, peer: &Peer, error: &BlobError) {
+        tracing::debug!(peer = %peer.name, %error, "cannot help with joining");
+    }
+
+    fn avoid(&self, peer: &Peer, reason: &str) {
+        tracing::warn!(peer = %peer.name, reason, "sent what is not so: it is not asked again");
+        self.avoided.lock().insert(peer.id);
+        self.progress.avoided(&peer.name);
+    }
+
+    /// What every peer has to begin from, as far as a quorum certifies it whose committee comes
+    /// from the trusted one.
+    pub async fn anchors(&self, trusted: &TrustedCheckpoint, genesis: &Genesis) -> Vec<Anchor> {
+        let (chain, first) = (genesis.digest(), genesis.committee().digest());
+        let limit = limits::CHECKPOINT_FILE_BYTES_MAX;
+        let check = |bytes: &[u8]| {
+            let anchor: Anchor = codec::decode(bytes, limit).map_err(|error| error.to_string())?;
+            let committee = anchor.trail.follow(&chain, &first, &StrictEd25519);
+            let committee = committee.map_err(|error| format!("hand-overs: {error}"))?;
+            let certified = anchor.certificate.verify(&chain, committee, &StrictEd25519);
+            certified.map_err(|error| format!("a checkpoint: {error}"))?;
+            if !passes_through(&anchor.trail, &trusted.trail.committee) {
+                // Not false by itself: it may only be older.
+                return Ok(None);
+            }
+            match anchor.is_edge_whole() {
+                true => Ok(Some(anchor)),
+                false => Err("an audit log's edge that its checkpoint does not name".into()),
+            }
+        };
+        let mut anchors = Vec::new();
+        for peer in self.usable() {
+            let answer = self.ask_one(&peer, &Request::FetchAnchor, limit, &check).await;
+            anchors.extend(answer.and_then(|(_, anchor)| anchor));
+        }
+        anchors
+    }
+}
+
+/// Whether a committee is one of those that the hand-overs lead through.
+fn passes_through(trail: &Trail, committee: &Committee) -> bool {
+    let ended = trail.ended.iter().map(|handover| &handover.committee);
+    let mut all = ended.chain([&trail.committee]);
+    all.any(|passed| passed.digest() == committee.digest())
+}
