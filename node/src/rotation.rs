@@ -33,19 +33,29 @@ pub async fn rotate(node: Arc<Node>, every_epochs: u64) {
 }
 
 fn look(node: &Node, every_epochs: u64) -> color_eyre::Result<()> {
+    // While the end of the epoch before is not stable, a restart goes on in that one: its key is needed.
+    let voting = node.reader.voting_committee()?;
     let committee = node.reader.committee();
-    let Some((_, used)) = node.keys.of_seat(&committee) else { return Ok(()) };
-    let used = used.public_key();
+    if voting.epoch != committee.epoch {
+        return Ok(());
+    }
     let Some(candidate): Option<Candidate> = node.reader.get(&state_key::candidate(&node.own))?
     else {
         return Ok(());
     };
-    let retired = retired(node, &[used, candidate.key])?;
-    node.keys.erase(&retired)?;
-    if candidate.key != used || !is_due(committee.epoch, every_epochs) {
+    let seat = committee.seat_of(&node.own);
+    let used = seat.and_then(|seat| committee.key(seat)).copied();
+    let needed: Vec<PublicKey> = used.into_iter().chain([candidate.key]).collect();
+    node.keys.erase(&retired(node, &needed)?)?;
+    let lost = node.keys.get(&candidate.key).is_none();
+    let due = used == Some(candidate.key) && is_due(committee.epoch, every_epochs);
+    if !lost && !due {
         return Ok(());
     }
-    let new = node.keys.another(&[used])?;
+    if lost {
+        tracing::warn!(key = %candidate.key.short(), "the consensus key is not in the key folder");
+    }
+    let new = node.keys.another(&needed)?;
     node.submit_own(declaration(node, &candidate, &*new))?;
     tracing::info!(key = %new.public_key().short(), "declared a new consensus key for the next epoch");
     Ok(())
@@ -71,7 +81,7 @@ fn declaration(node: &Node, candidate: &Candidate, new: &dyn Signer) -> Action {
     let signature = new.sign(&key_statement(&node.chain, &node.own, &key));
     Action::Stake(StakeAction::Declare(Declaration {
         ready: candidate.ready,
-        commission_permille: candidate.commission_permille,
+        commission_permille: candidate.commission_next_permille,
         key: Some((key, signature)),
         addresses: None,
     }))
