@@ -6,7 +6,7 @@ use twinfold_types::{
     Epoch, SeatIndex,
     key::{Signer, Verifier},
     limits::PROTOCOL_VERSION,
-    vote::{Vote, VoteKind},
+    vote::{CheckpointCertificate, Vote, VoteKind},
 };
 
 impl Machine {
@@ -37,7 +37,9 @@ impl Machine {
         let head = if head.height.0 == 0 { genesis } else { head };
         let known = stable.clone();
         let mut machine = Self::blank(config, signer, verifier, head, stable);
-        known.iter().for_each(|stable| machine.newest.stable(stable));
+        // Seats of an epoch that is over are other seats.
+        let of_this = |stable: &&CheckpointCertificate| stable.checkpoint.epoch == epoch;
+        known.iter().filter(of_this).for_each(|stable| machine.newest.stable(stable));
         for record in records {
             // What was signed in an epoch that is over binds nobody any more (P19).
             let epoch = record.epoch();
