@@ -101,7 +101,10 @@ impl Machine {
         if height > self.head.height || height < self.executed {
             return;
         }
-        (self.executed, self.ends_at) = (height, ends_at);
+        self.executed = height;
+        // A block that elected a committee was the last, whatever the state says of the next epoch.
+        let ended = checkpoint.next_committee.is_some() && checkpoint.epoch == self.epoch();
+        self.ends_at = if ended { Some(height) } else { ends_at };
         let later = self.unexecuted.split_off(&height.next());
         for digest in std::mem::replace(&mut self.unexecuted, later).values() {
             self.bodies.remove(digest);

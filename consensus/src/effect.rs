@@ -106,8 +106,6 @@ pub enum HaltReason {
 pub enum RecoveryError {
     #[error("the committee is empty")]
     NoCommittee,
-    #[error("seat {seat} is this node's, but signs with another key than {key}")]
-    WrongKey { seat: twinfold_types::SeatIndex, key: PublicKey },
     #[error("the log holds a record of seat {found}, this node sits on {expected}")]
     ForeignRecord { found: twinfold_types::SeatIndex, expected: String },
     #[error(

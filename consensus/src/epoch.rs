@@ -15,14 +15,18 @@ use std::{
     sync::Arc,
 };
 use twinfold_types::{
-    Committee, Epoch, Height, PublicKey, SignedTx, TimeMs, View, key::Signer,
-    limits::PROTOCOL_VERSION, message::ConsensusMessage,
+    Committee, Epoch, Height, PublicKey, SeatIndex, SignedTx, TimeMs, View,
+    key::Signer,
+    limits::{PROTOCOL_VERSION, SEATS_MAX},
+    message::ConsensusMessage,
+    vote::Certificate,
 };
 
 /// Messages of the next epoch kept for each peer until it is opened here.
 const AHEAD_PER_PEER_MAX: usize = 16;
-/// Peers for whom that is done.
-const AHEAD_PEERS_MAX: usize = 256;
+/// Peers for whom that is done, and proposals in all: each may be as large as a message.
+const AHEAD_PEERS_MAX: usize = 2 * SEATS_MAX;
+const AHEAD_PROPOSALS_MAX: usize = 8;
 
 /// What peers say in the next epoch already. Nothing in it is verified before the epoch is open; a
 /// few messages a peer, and one proposal of each, are all it can hold (P18).
@@ -33,13 +37,18 @@ pub(crate) struct Ahead {
 
 impl Ahead {
     fn add(&mut self, from: PublicKey, message: ConsensusMessage) {
-        if self.messages.len() >= AHEAD_PEERS_MAX && !self.messages.contains_key(&from) {
+        let full = self.messages.len() >= AHEAD_PEERS_MAX && !self.messages.contains_key(&from);
+        if full || !self.has_room_for(&message) {
             return;
         }
         let kept = self.messages.entry(from).or_default();
-        let is_proposal =
-            |message: &ConsensusMessage| matches!(message, ConsensusMessage::PrePrepare { .. });
-        if is_proposal(&message) && kept.iter().any(is_proposal) {
+        let is_large = |message: &ConsensusMessage| {
+            matches!(message, ConsensusMessage::PrePrepare { .. } | ConsensusMessage::NewView(_))
+        };
+        let same = |other: &ConsensusMessage| {
+            std::mem::discriminant(other) == std::mem::discriminant(&message)
+        };
+        if is_large(&message) && kept.iter().any(same) {
             return;
         }
         if kept.len() == AHEAD_PER_PEER_MAX {
@@ -48,14 +57,48 @@ impl Ahead {
         kept.push_back(message);
     }
 
+    /// Lists as long as a committee can be, and a few blocks.
+    fn has_room_for(&self, message: &ConsensusMessage) -> bool {
+        let fits = |certificate: &Option<Certificate>| {
+            certificate.as_ref().is_none_or(|it| it.signatures.len() <= SEATS_MAX)
+        };
+        match message {
+            ConsensusMessage::PrePrepare { .. } => {
+                let kept = self.messages.values().flatten();
+                let blocks = kept.filter(|it| matches!(it, ConsensusMessage::PrePrepare { .. }));
+                blocks.count() < AHEAD_PROPOSALS_MAX
+            }
+            ConsensusMessage::NewView(new_view) => {
+                new_view.body.headers.len() <= SEATS_MAX && fits(&new_view.body.certificate)
+            }
+            ConsensusMessage::ViewChange(change) => fits(&change.certificate),
+            _ => true,
+        }
+    }
+
     fn take(&mut self) -> impl Iterator<Item = (PublicKey, ConsensusMessage)> + use<> {
         let messages = std::mem::take(&mut self.messages).into_iter();
         messages.flat_map(|(from, kept)| kept.into_iter().map(move |message| (from, message)))
     }
 }
 
+/// The seat that a member holds and has the key of.
+pub(crate) fn seat_of(
+    committee: &Committee,
+    own: &PublicKey,
+    signer: &dyn Signer,
+) -> Option<SeatIndex> {
+    let seat = committee.seat_of(own)?;
+    (committee.key(seat) == Some(&signer.public_key())).then_some(seat)
+}
+
 /// Where the epoch ends.
 impl Machine {
+    /// Whether this node's member holds a seat whose key is not here: it follows, and signs nothing.
+    pub fn lacks_key(&self) -> bool {
+        self.seat.is_none() && self.committee.seat_of(&self.own).is_some()
+    }
+
     /// Whether a block of this epoch is its last: by its time, or because the admins said so
     /// long enough before.
     pub(crate) fn is_last(&self, height: Height, time: TimeMs) -> bool {
@@ -127,8 +170,7 @@ impl Machine {
 
     /// Nothing of the epoch before remains but the chain and what was learnt of the network.
     fn begin(&mut self, committee: Committee, signer: Arc<dyn Signer>) {
-        let seat = committee.seat_of(&self.own);
-        self.seat = seat.filter(|seat| committee.key(*seat) == Some(&signer.public_key()));
+        self.seat = seat_of(&committee, &self.own, &*signer);
         self.rules = self.rules.resized(committee.size());
         self.committee_digest = committee.digest();
         #[cfg(feature = "planted")]
@@ -151,6 +193,7 @@ impl Machine {
         self.newest = Newest::default();
         self.ask_again();
         self.pace.restart();
+        self.sync.begin_epoch(self.now);
     }
 
     pub fn epoch(&self) -> Epoch {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use twinfold_types::{
     Committee, Digest, Height, PublicKey, SignedTx, TimeMs, View,
     message::ConsensusMessage,
-    vote::{Checkpoint, CheckpointCertificate},
+    vote::{Certificate, Checkpoint, CheckpointCertificate},
 };
 
 /// What never changes while a machine lives.
@@ -33,6 +33,8 @@ pub struct Head {
 pub struct Recovered {
     /// The ledger's executed head; the genesis digest and time at height 0.
     pub head: Head,
+    /// What the ledger holds with the head: its own commit certificate or a descendant's.
+    pub certificate: Option<Certificate>,
     pub stable: Option<CheckpointCertificate>,
     /// Every record of the log, in the order written.
     pub records: Vec<Record>,

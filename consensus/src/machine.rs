@@ -6,7 +6,7 @@ use crate::{
     bodies::Bodies,
     checkpoint::Checkpoints,
     early::Early,
-    epoch::Ahead,
+    epoch::{self, Ahead},
     planted::Planted,
     rules::{Rules, Standing},
     signed::Newest,
@@ -145,6 +145,7 @@ impl Machine {
                 || self.commit_prepared()        // P5
                 || self.execute_decisions()      // P6
                 || self.make_new_view()          // P9
+                || self.renew_change()           // P12 P20
                 || self.rotate()                 // P13
                 || self.time_out())
         // P13
@@ -323,7 +324,7 @@ impl Machine {
             chain: config.chain,
             committee_digest: config.committee.digest(),
             rules: Rules::new(config.committee.size()),
-            seat: config.committee.seat_of(&config.own),
+            seat: epoch::seat_of(&config.committee, &config.own, &*signer),
             own: config.own,
             committee: config.committee,
             signer,

@@ -33,6 +33,13 @@ pub(crate) struct Sync {
     kept: BTreeMap<PublicKey, Height>,
 }
 
+impl Sync {
+    /// Whoever lags asks at once again.
+    pub fn begin_epoch(&mut self, now: TimeMs) {
+        (self.asked, self.status_due) = (None, Some(now));
+    }
+}
+
 /// Speaking (P16).
 impl Machine {
     fn status(&self, reply: bool) -> ConsensusMessage {
@@ -101,10 +108,7 @@ impl Machine {
     pub(crate) fn on_status(&mut self, from: PublicKey, status: Status) {
         if status.committed > self.head.height {
             self.sync.told = self.sync.told.max(status.committed);
-            // Beyond the end of the epoch nothing can be verified yet.
-            if !self.is_over() {
-                self.ask_committed(from);
-            }
+            self.ask_committed(from);
         }
         let recent = |time: &TimeMs| time.plus(ANSWER_INTERVAL_MS) > self.now && *time <= self.now;
         if self.sync.answered.get(&from).is_some_and(recent) {
@@ -201,6 +205,10 @@ impl Machine {
     /// Asks one peer at a time. One that does not answer has to wait a while until
     /// it is asked again, so that others come first.
     fn ask_committed(&mut self, peer: PublicKey) {
+        // Beyond the end of the epoch nothing can be verified yet.
+        if self.is_over() {
+            return;
+        }
         if self.sync.kept.get(&peer).is_some_and(|first| *first > self.head.height.next()) {
             return;
         }

@@ -97,6 +97,17 @@ impl Machine {
         self.has_timed_view() && self.move_to(self.view.next())
     }
 
+    /// A validator that was silent may be in a view for which it has no view change to show: it
+    /// moves beyond whatever it may have signed.
+    pub(crate) fn renew_change(&mut self) -> bool {
+        let own = self.view_changes.own.as_ref().map(|change| change.header.body.view);
+        self.view > self.installed.view
+            && own != Some(self.view)
+            && !self.is_silent()
+            && !self.is_over()
+            && self.move_to(self.view.next())
+    }
+
     /// The planned change after a view's last height.
     pub(crate) fn rotate(&mut self) -> bool {
         self.may_vote()

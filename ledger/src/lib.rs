@@ -32,6 +32,16 @@ mod store;
 mod term;
 mod tree;
 
+/// Execution without a store, as [`Ledger`] runs it: for a state that is kept elsewhere.
+pub mod pure {
+    pub use crate::{
+        execute::{Env, Transition, execute_block},
+        genesis::state as genesis_state,
+        state::{StateRead, Writes},
+        store::Row,
+    };
+}
+
 pub use error::LedgerError;
 pub use joining::{Anchor, Joining, is_in_window};
 pub use ledger::{Executed, Head, Ledger};

@@ -4,7 +4,7 @@
 use crate::node::{Node, SubmitError};
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::Instant};
-use twinfold_types::{Code, Evidence, tx::Action};
+use twinfold_types::{Code, Evidence, TxId, tx::Action};
 
 /// Evidence waiting for the ledger.
 pub const WAITING_MAX: usize = 64;
@@ -16,6 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(600);
 struct Case {
     evidence: Evidence,
     since: Instant,
+    /// The transaction that carries it, as last made.
+    tx: Option<TxId>,
 }
 
 /// Runs for the life of the node.
@@ -28,22 +30,28 @@ pub async fn accuse(node: Arc<Node>, mut incoming: mpsc::Receiver<Evidence>) {
                 Some(evidence) => {
                     let known = cases.iter().any(|case| case.evidence == evidence);
                     if !known && cases.len() < WAITING_MAX {
-                        cases.push(Case { evidence, since: Instant::now() });
+                        cases.push(Case { evidence, since: Instant::now(), tx: None });
                     }
                 }
                 None => return,
             },
-            _ = interval.tick() => cases.retain(|case| !is_settled(&node, case)),
+            _ = interval.tick() => cases.retain_mut(|case| !is_settled(&node, case)),
         }
     }
 }
 
 /// Submits the evidence unless the ledger has it already; true when nothing is left to do.
-fn is_settled(node: &Node, case: &Case) -> bool {
+fn is_settled(node: &Node, case: &mut Case) -> bool {
+    if case.tx.is_some_and(|id| node.pool.contains(&id)) {
+        return false;
+    }
     let action = Action::Accuse(Box::new(case.evidence.clone()));
     match node.submit_own(action) {
         // Ordered soon, or lost: the next time the ledger knows it, or takes it again.
-        Ok(_) => case.since.elapsed() > PATIENCE,
+        Ok(id) => {
+            case.tx = Some(id);
+            case.since.elapsed() > PATIENCE
+        }
         Err(SubmitError::Refused(Code::EvidenceInvalid)) => case.since.elapsed() > PATIENCE,
         Err(SubmitError::Refused(code)) => {
             tracing::info!(reason = code.text(), "the ledger is done with this evidence");

@@ -141,6 +141,10 @@ impl Driver {
     /// Fills the turn; false when there will be no more events.
     async fn wait(&mut self, events: &mut mpsc::Receiver<Event>, turn: &mut Vec<Input>) -> bool {
         turn.extend(self.loopback.drain(..).map(Input::Event));
+        // First of all, at the start too: whether the epoch is over shows in what was executed.
+        while let Ok(told) = self.executed.try_recv() {
+            turn.push(told.into());
+        }
         if turn.is_empty() {
             let pause = self.pause();
             tokio::select! {
@@ -238,8 +242,7 @@ impl Driver {
             }
             let Some(build) = self.build.take_if(|_| pending) else { return Ok(()) };
             let time = TimeMs(now.0.max(build.parent_time.0 + 1));
-            let mut txs = self.pool.select(time);
-            txs.extend(self.attestation(time)?);
+            let txs = self.with_attestation(self.pool.select(time), time)?;
             let built = Event::Built { view: build.view, parent: build.parent, time, txs };
             effects.extend(self.machine.step(now, built));
         }
@@ -367,6 +370,24 @@ impl Driver {
             Ok(None) => {}
             Err(error) => tracing::error!(%error, "cannot read the end of an epoch"),
         }
+    }
+
+    /// Adds the attestation that is due, where need be in place of the last transactions.
+    fn with_attestation(
+        &mut self,
+        mut txs: Vec<SignedTx>,
+        time: TimeMs,
+    ) -> Result<Vec<SignedTx>, DriverError> {
+        let Some(attestation) = self.attestation(time)? else { return Ok(txs) };
+        let size = |tx: &SignedTx| codec::encode(tx).len();
+        let room = limits::BLOCK_BYTES_MAX.saturating_sub(size(&attestation) + 16);
+        let mut bytes: usize = txs.iter().map(size).sum();
+        while bytes > room || txs.len() >= limits::BLOCK_TXS_MAX {
+            let Some(last) = txs.pop() else { break };
+            bytes -= size(&last);
+        }
+        txs.push(attestation);
+        Ok(txs)
     }
 
     /// Signatures on a regular checkpoint that the ledger does not have yet, for the block that is

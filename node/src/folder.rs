@@ -196,6 +196,7 @@ impl Folder {
 
     /// A signed result from another seat.
     fn take(&mut self, signed: SignedFoldResult) {
+        self.follow_epoch();
         let committee = self.node.reader.committee();
         let statement = signed.result.statement(&self.node.chain, &committee.digest());
         let bounded = signed.result.outcomes.len() <= limits::PARTICIPANTS_MAX as usize;
@@ -204,12 +205,16 @@ impl Folder {
         if valid {
             self.keep(signed);
         } else {
-            tracing::warn!(seat = %signed.seat, "a fold result with a wrong signature");
+            tracing::debug!(seat = %signed.seat, "a fold result with a wrong signature");
         }
     }
 
     fn keep(&mut self, signed: SignedFoldResult) {
         let (job, seat) = (signed.result.job, signed.seat);
+        // Results are repeated every second; the second time says nothing new.
+        if self.signed.get(&(job, seat)) == Some(&signed) {
+            return;
+        }
         self.signed.insert((job, seat), signed);
         self.forget_old(seat);
         self.alarm(job);

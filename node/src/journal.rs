@@ -88,8 +88,20 @@ impl Journal {
     /// Appends a batch and syncs it. When this returns an error, nothing that
     /// depends on the batch may be spoken and the process must end.
     pub fn append<T: Serialize>(&mut self, records: &[T]) -> Result<(), JournalError> {
-        let frame = frame(&self.marker, records)?;
-        let written = self.file.write_all(&frame).and_then(|()| self.file.sync_data());
+        // What several blocks make too large goes into several frames, each synced: nothing of the
+        // batch is spoken before the last.
+        match frame(&self.marker, records) {
+            Err(JournalError::TooLarge(_)) if records.len() > 1 => {
+                let (first, rest) = records.split_at(records.len() / 2);
+                self.append(first)?;
+                self.append(rest)
+            }
+            frame => self.write(&frame?),
+        }
+    }
+
+    fn write(&mut self, frame: &[u8]) -> Result<(), JournalError> {
+        let written = self.file.write_all(frame).and_then(|()| self.file.sync_data());
         written.map_err(|error| JournalError::Io { path: self.path.clone(), error })?;
         self.length += frame.len() as u64;
         Ok(())
@@ -252,6 +264,18 @@ mod tests {
         journal.compact(&[3u64]).unwrap();
         journal.append(&[4u64]).unwrap();
         assert_eq!(Journal::open::<u64>(&path, CHAIN, true).unwrap().1, [3, 4]);
+    }
+
+    #[test]
+    fn a_batch_too_large_for_one_frame_goes_into_several() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        let (mut journal, _) = Journal::open::<Vec<u8>>(&path, CHAIN, true).unwrap();
+        let block = vec![7u8; FRAME_BYTES_MAX / 3];
+        journal.append(&vec![block.clone(); 8]).unwrap();
+        assert_eq!(Journal::open::<Vec<u8>>(&path, CHAIN, true).unwrap().1, vec![block; 8]);
+        let one = vec![7u8; FRAME_BYTES_MAX];
+        assert!(matches!(journal.append(&[one]), Err(JournalError::TooLarge(_))));
     }
 
     #[test]

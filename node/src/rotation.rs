@@ -39,18 +39,23 @@ fn look(node: &Node, every_epochs: u64) -> color_eyre::Result<()> {
     if voting.epoch != committee.epoch {
         return Ok(());
     }
-    let Some((_, used)) = node.keys.of_seat(&committee) else { return Ok(()) };
-    let used = used.public_key();
     let Some(candidate): Option<Candidate> = node.reader.get(&state_key::candidate(&node.own))?
     else {
         return Ok(());
     };
-    let retired = retired(node, &[used, candidate.key])?;
-    node.keys.erase(&retired)?;
-    if candidate.key != used || !is_due(committee.epoch, every_epochs) {
+    let seat = committee.seat_of(&node.own);
+    let used = seat.and_then(|seat| committee.key(seat)).copied();
+    let needed: Vec<PublicKey> = used.into_iter().chain([candidate.key]).collect();
+    node.keys.erase(&retired(node, &needed)?)?;
+    let lost = node.keys.get(&candidate.key).is_none();
+    let due = used == Some(candidate.key) && is_due(committee.epoch, every_epochs);
+    if !lost && !due {
         return Ok(());
     }
-    let new = node.keys.another(&[used])?;
+    if lost {
+        tracing::warn!(key = %candidate.key.short(), "the consensus key is not in the key folder");
+    }
+    let new = node.keys.another(&needed)?;
     node.submit_own(declaration(node, &candidate, &*new))?;
     tracing::info!(key = %new.public_key().short(), "declared a new consensus key for the next epoch");
     Ok(())

@@ -38,7 +38,7 @@ impl Router {
                             self.metrics.heard_committed(from, status.committed);
                         }
                         if let ConsensusMessage::KeptFrom { first } = &message {
-                            tracing::warn!(peer = %from.short(), %first, "this peer has dropped the blocks asked for");
+                            tracing::debug!(peer = %from.short(), %first, "this peer has dropped the blocks asked for");
                         }
                         Event::Message { from, message }
                     }

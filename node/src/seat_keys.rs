@@ -22,6 +22,8 @@ use twinfold_types::{Committee, PublicKey, SeatIndex, SecretKey, key::Signer, ke
 use zeroize::Zeroizing;
 
 const PREFIX: &str = "seat-";
+/// What a file is called before it is whole, and once it is to go.
+const UNFINISHED: &str = ".unfinished";
 const CONTEXT: &str = "twinfold 1 seat key file";
 
 pub struct SeatKeys {
@@ -38,9 +40,13 @@ impl SeatKeys {
         for entry in fs::read_dir(dir).map_err(io)? {
             let path = entry.map_err(io)?.path();
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-            if name.is_some_and(|name| name.starts_with(PREFIX) && name.ends_with(".key")) {
+            let name = name.filter(|name| name.starts_with(PREFIX)).unwrap_or_default();
+            if name.ends_with(".key") {
                 let key = keys.read(&path)?;
                 keys.drawn.write().insert(key.public_key(), Arc::new(key));
+            } else if name.ends_with(UNFINISHED) {
+                // A kill came while it was written, or while it was erased.
+                overwrite(&path).map_err(|error| KeysError::Io { path, error })?;
             }
         }
         Ok(keys)
@@ -89,8 +95,11 @@ impl SeatKeys {
         let (salt, nonce) = (rand::rng().random(), rand::rng().random());
         let file = KeyFile::encrypted("seat", &key, &self.passphrase(), salt, nonce)
             .map_err(|error| KeysError::File { path: path.clone(), error })?;
-        let written = write_owner_only(&path, file.to_json().as_bytes());
-        written.and_then(|()| sync_parent(&path)).map_err(|error| KeysError::Io { path, error })?;
+        let unfinished = unfinished(&path);
+        write_owner_only(&unfinished, file.to_json().as_bytes())
+            .and_then(|()| fs::rename(&unfinished, &path))
+            .and_then(|()| sync_parent(&path))
+            .map_err(|error| KeysError::Io { path, error })?;
         let key = Arc::new(key);
         self.drawn.write().insert(key.public_key(), key.clone());
         Ok(key)
@@ -115,7 +124,19 @@ impl SeatKeys {
     }
 }
 
+fn unfinished(path: &Path) -> PathBuf {
+    path.with_extension(&UNFINISHED[1..])
+}
+
+/// First by its name, so that a kill in between leaves no file that cannot be read.
 fn erase(path: &Path) -> std::io::Result<()> {
+    let unfinished = unfinished(path);
+    fs::rename(path, &unfinished)?;
+    sync_parent(path)?;
+    overwrite(&unfinished)
+}
+
+fn overwrite(path: &Path) -> std::io::Result<()> {
     let length = fs::metadata(path)?.len() as usize;
     let mut file = fs::OpenOptions::new().write(true).open(path)?;
     file.write_all(&vec![0; length])?;
@@ -146,6 +167,14 @@ mod tests {
         keys.erase(&[first, member().public_key()]).unwrap();
         assert!(keys.get(&first).is_none() && keys.get(&member().public_key()).is_some());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_a_kill_left_behind_is_cleared_away_and_stops_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("seat-0011.unfinished"), b"half a key").unwrap();
+        SeatKeys::open(dir.path(), member()).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
     #[test]

@@ -321,11 +321,19 @@ async fn open(config: &Config, keys: NodeKeys, genesis: Genesis) -> color_eyre::
                 digest: head.digest,
                 time: head.time,
             },
+            certificate: reader.certificate(head.height)?,
             stable: reader.stable(),
             records,
         },
     )?
     .asking_first();
+    if machine.lacks_key() {
+        tracing::error!(
+            "this node's seat signs with a key that is not in {}: it follows and does not vote; put the \
+             file back, or wait: another key is declared for the next epoch",
+            config.keys.dir.display()
+        );
+    }
     // What this node says of the state it recovered; the core signs it again if needed.
     if let Some(checkpoint) = reader.checkpoint(head.height)? {
         let ends_at = reader.ends_at()?;

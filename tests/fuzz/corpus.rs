@@ -1,6 +1,7 @@
 //! The kept corpus: one small file a sample, in `corpus/TARGET/NAME`. It is made from
 //! the samples of the golden files; what a failure taught may be added by hand.
 
+use crate::machine;
 use std::{fs, path::PathBuf};
 use twinfold_cli::{
     tensor_file::export,
@@ -54,6 +55,7 @@ pub fn samples() -> Vec<(&'static str, Samples)> {
         ("consensus_message", named(samples::messages())),
         ("peer_message", named(samples::peer_messages())),
         ("hello", vec![("hello".into(), codec::encode(&samples::hello()))]),
+        ("machine_events", machine::kept::plays()),
         ("journal_record", vec![("records".into(), codec::encode(&records()))]),
         ("journal_file", vec![("journal".into(), journal())]),
         ("genesis", vec![("genesis.json".into(), pretty(&samples::genesis()))]),

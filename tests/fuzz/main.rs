@@ -6,9 +6,11 @@
 //! alone.
 //!
 //! `TWINFOLD_BLESS=1` writes the corpus anew from the samples; `TWINFOLD_FUZZ_SEED=N`
-//! draws other mutations, `TWINFOLD_FUZZ_FACTOR=N` makes N times as many.
+//! draws other mutations, `TWINFOLD_FUZZ_FACTOR=N` makes N times as many,
+//! `TWINFOLD_FUZZ_ONLY=TARGET` runs one target.
 
 mod corpus;
+mod machine;
 mod mutate;
 mod targets;
 
@@ -34,6 +36,22 @@ fn every_sample_of_the_corpus_is_taken_by_its_target() {
 }
 
 #[test]
+fn the_kept_plays_commit_blocks_and_change_views() {
+    let ends: Vec<_> = corpus::read("machine_events")
+        .into_iter()
+        .map(|(name, bytes)| (name, machine::perform(&bytes).expect("a play")))
+        .collect();
+    let expected = [
+        ("a_height", (0, 1)),
+        ("a_leader", (0, 1)),
+        ("a_view_change_and_a_restart", (2, 2)),
+        ("an_observer", (0, 2)),
+        ("catching_up", (0, 2)),
+    ];
+    assert_eq!(ends, expected.map(|(name, end)| (name.to_string(), end)));
+}
+
+#[test]
 fn the_corpus_holds_every_sample() {
     for (target, samples) in corpus::samples() {
         if std::env::var_os("TWINFOLD_BLESS").is_some() {
@@ -51,15 +69,15 @@ fn run(target: &Target, only: &Option<String>) -> Option<String> {
     let seed = number("TWINFOLD_FUZZ_SEED").unwrap_or(SEED);
     let corpus: Vec<_> = corpus::read(target.name).into_iter().map(|(_, bytes)| bytes).collect();
     assert!(!corpus.is_empty(), "no corpus for {}: run with TWINFOLD_BLESS=1", target.name);
-    let rounds = match only {
-        None => 0..target.rounds * number("TWINFOLD_FUZZ_FACTOR").unwrap_or(1),
-        Some(only) => match only.split_once(':') {
-            Some((name, round)) if name == target.name => {
-                let round: u64 = round.parse().expect("TWINFOLD_FUZZ_ONLY=TARGET:ROUND");
-                round..round + 1
-            }
-            _ => return None,
-        },
+    let all = 0..target.rounds * number("TWINFOLD_FUZZ_FACTOR").unwrap_or(1);
+    let rounds = match only.as_deref().map(|only| only.split_once(':').unwrap_or((only, ""))) {
+        None => all,
+        Some((name, "")) if name == target.name => all,
+        Some((name, round)) if name == target.name => {
+            let round: u64 = round.parse().expect("TWINFOLD_FUZZ_ONLY=TARGET:ROUND");
+            round..round + 1
+        }
+        Some(_) => return None,
     };
     for round in rounds {
         let bytes = mutate::mutated(&corpus, seed, target.name, round);

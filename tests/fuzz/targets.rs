@@ -23,6 +23,8 @@ use twinfold_types::{
     task::Mode,
 };
 
+pub use crate::machine::machine_events;
+
 pub struct Target {
     pub name: &'static str,
     pub run: fn(&[u8]) -> bool,
@@ -37,6 +39,7 @@ pub fn all() -> Vec<Target> {
         target("consensus_message", consensus_message, 20_000),
         target("peer_message", peer_message, 20_000),
         target("hello", hello, 5_000),
+        target("machine_events", machine_events, 20_000),
         target("journal_record", journal_record, 20_000),
         target("journal_file", journal_file, 500),
         target("genesis", genesis, 3_000),

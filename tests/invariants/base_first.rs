@@ -3,33 +3,39 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use twinfold_types::{
-    Height, SeatIndex, View,
+    Epoch, Height, View,
     vote::{Vote, VoteBody, VoteKind},
 };
 
 #[derive(Default)]
 pub struct BaseFirst {
-    heads: BTreeMap<SeatIndex, Height>,
-    done: BTreeSet<(SeatIndex, View)>,
+    heads: BTreeMap<usize, Height>,
+    done: BTreeSet<(usize, Epoch, View)>,
 }
 
 impl BaseFirst {
-    pub fn committed(&mut self, seat: SeatIndex, height: Height) {
-        let head = self.heads.entry(seat).or_default();
+    pub fn committed(&mut self, node: usize, height: Height) {
+        let head = self.heads.entry(node).or_default();
         *head = height.max(*head);
     }
 
-    pub fn signed(&mut self, vote: &Vote, base: Option<VoteBody>) -> Result<(), String> {
+    pub fn signed(
+        &mut self,
+        node: usize,
+        vote: &Vote,
+        base: Option<VoteBody>,
+    ) -> Result<(), String> {
         let Some(base) = base else { return Ok(()) };
-        let (seat, VoteBody { kind, view, height, digest, .. }) = (vote.seat, vote.body);
+        let (seat, VoteBody { kind, epoch, view, height, digest }) = (vote.seat, vote.body);
         if (height, digest) == (base.height, base.digest) {
             if kind == VoteKind::Prepare {
-                self.done.insert((seat, view));
+                self.done.insert((node, epoch, view));
             }
             return Ok(());
         }
-        let beyond = self.heads.get(&seat).is_some_and(|head| *head > base.height);
-        let allowed = beyond || self.done.contains(&(seat, view)) || kind == VoteKind::Commit;
+        let beyond = self.heads.get(&node).is_some_and(|head| *head > base.height);
+        let allowed =
+            beyond || self.done.contains(&(node, epoch, view)) || kind == VoteKind::Commit;
         if height <= base.height || !allowed {
             return Err(format!("base first: seat {seat} says {:?} on base {base:?}", vote.body));
         }

@@ -13,6 +13,7 @@ pub mod durability;
 pub mod exactly_once;
 pub mod heals;
 pub mod one_base;
+pub mod one_committee;
 pub mod single_vote;
 pub mod synced;
 pub mod unbroken;

@@ -2,18 +2,18 @@
 
 use std::collections::BTreeMap;
 use twinfold_types::{
-    View,
+    Epoch, View,
     vote::{NewView, NewViewBody, VoteBody},
 };
 
 #[derive(Default)]
-pub struct OneBase(BTreeMap<(usize, View), NewViewBody>);
+pub struct OneBase(BTreeMap<(usize, Epoch, View), NewViewBody>);
 
 impl OneBase {
     /// A node synced the record of an installed view.
     pub fn installed(&mut self, node: usize, new_view: &NewView) -> Result<(), String> {
         let body = &new_view.body;
-        let first = self.0.entry((node, body.view)).or_insert_with(|| body.clone());
+        let first = self.0.entry((node, body.epoch, body.view)).or_insert_with(|| body.clone());
         if first != body {
             let base = |body: &NewViewBody| body.certificate.as_ref().map(|it| it.body);
             return Err(format!(
@@ -26,9 +26,9 @@ impl OneBase {
         Ok(())
     }
 
-    /// What a view stands on at a node. None is genesis.
-    pub fn base(&self, node: usize, view: View) -> Option<VoteBody> {
-        let new_view = self.0.get(&(node, view))?;
+    /// What the view of a vote stands on at a node. None is the last block of the epoch before.
+    pub fn base(&self, node: usize, vote: &VoteBody) -> Option<VoteBody> {
+        let new_view = self.0.get(&(node, vote.epoch, vote.view))?;
         new_view.certificate.as_ref().map(|certificate| certificate.body)
     }
 }

@@ -1,20 +1,32 @@
 //! A node's disk: what was synced survives a crash; of the rest nothing, a part or all does.
 
-use crate::dice::Dice;
-use std::collections::BTreeSet;
+use crate::{dice::Dice, epochs::Epochs, ledger::Ledger};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 use twinfold_consensus_planted::{Head, Record, Recovered};
 use twinfold_node::journal;
 use twinfold_types::{
-    Block, Digest, Epoch, Height, TimeMs, TxId,
-    hash::Tag,
+    Block, Committee, Digest, Epoch, Height, Receipt, SignedTx, TimeMs, TxId,
     message::CommittedBlocks,
     vote::{Certificate, Checkpoint, CheckpointCertificate},
 };
 
 /// Blocks in one answer to a node that catches up.
 const SYNC_BLOCKS: usize = 5;
+/// Blocks in which a liar looks for transactions to order once more.
+const REPEATED_BLOCKS: usize = 300;
 /// Records after which the log is rewritten with those that still matter.
 const LOG_RECORDS_MAX: usize = 120;
+
+/// What executing a block came to.
+pub struct Execution {
+    pub checkpoint: Checkpoint,
+    pub receipts: Vec<Receipt>,
+    pub elected: Option<Committee>,
+    pub ends_at: Option<Height>,
+}
 
 pub struct Disk {
     pub log: Vec<Record>,
@@ -24,17 +36,40 @@ pub struct Disk {
     executed_txs: BTreeSet<TxId>,
     genesis: Head,
     head: Head,
+    ledger: Ledger,
+    epochs: Arc<Epochs>,
+    /// By epoch: those that are elected.
+    committees: Vec<Committee>,
+    /// Stable checkpoints that ended epochs.
+    epoch_ends: BTreeMap<Epoch, CheckpointCertificate>,
 }
 
 impl Disk {
-    pub fn new(chain: Digest, time: TimeMs) -> Self {
+    pub fn new(chain: Digest, time: TimeMs, ledger: Ledger, epochs: Arc<Epochs>) -> Self {
         let genesis = Head { height: Height(0), digest: chain, time };
-        let (log, blocks) = (Vec::new(), Vec::new());
-        Self { log, stable: None, blocks, executed_txs: BTreeSet::new(), genesis, head: genesis }
+        let (log, blocks, executed_txs) = (Vec::new(), Vec::new(), BTreeSet::new());
+        let (committees, epoch_ends) = (vec![epochs.first()], BTreeMap::new());
+        Self {
+            log,
+            stable: None,
+            blocks,
+            executed_txs,
+            genesis,
+            head: genesis,
+            ledger,
+            epochs,
+            committees,
+            epoch_ends,
+        }
     }
 
     pub fn recover(&self) -> Recovered {
-        Recovered { head: self.head(), stable: self.stable.clone(), records: self.log.clone() }
+        Recovered {
+            head: self.head(),
+            certificate: self.blocks.last().map(|(_, certificate, _)| certificate.clone()),
+            stable: self.stable.clone(),
+            records: self.log.clone(),
+        }
     }
 
     /// The process dies while a turn's batch is written, or the sync after it fails: the file
@@ -71,7 +106,8 @@ impl Disk {
     pub fn forget(&mut self, chain_too: bool) {
         self.log.clear();
         if chain_too {
-            *self = Self::new(self.genesis.digest, self.genesis.time);
+            let (digest, time) = (self.genesis.digest, self.genesis.time);
+            *self = Self::new(digest, time, self.ledger.anew(), self.epochs.clone());
         }
     }
 
@@ -87,34 +123,90 @@ impl Disk {
         self.executed_txs.contains(tx)
     }
 
-    pub fn executed_txs(&self) -> usize {
-        self.executed_txs.len()
-    }
-
     pub fn digests(&self) -> impl Iterator<Item = (Height, Digest)> + '_ {
         self.blocks.iter().map(|(.., checkpoint)| (checkpoint.height, checkpoint.block))
     }
 
-    /// Executes and syncs one block: the state is a chain of hashes.
-    pub fn execute(&mut self, block: Block, certificate: Certificate) -> Checkpoint {
-        assert_eq!(block.header.height, self.head().height.next(), "executed out of order");
-        let before = self.checkpoint().map_or(Digest::ZERO, |checkpoint| checkpoint.state_root);
-        let fresh: Vec<TxId> =
-            block.txs.iter().map(|tx| tx.id()).filter(|id| !self.has_executed(id)).collect();
+    /// Executes and syncs one block.
+    pub fn execute(
+        &mut self,
+        block: Block,
+        certificate: Certificate,
+        arrived: &dyn Fn(&TxId) -> u64,
+    ) -> Execution {
+        assert_eq!(block.header.height, self.head.height.next(), "executed out of order");
+        let parent = self.checkpoint().cloned().unwrap_or_else(|| self.genesis_checkpoint());
+        let executed = self.ledger.execute(&block, &parent, arrived);
+        let executed = executed.expect("a state in memory is never damaged");
         let (digest, time) = (block.digest(), block.header.time);
+        let elected = self.epochs.after(self.running(), &block.header);
         let checkpoint = Checkpoint {
-            epoch: Epoch(0),
+            epoch: block.header.epoch,
             height: block.header.height,
             block: digest,
-            state_root: Digest::of(Tag::StateKey, &(before, digest, &fresh)),
+            state_root: executed.root,
             audit_size: block.header.height.0,
-            audit_root: Digest::ZERO,
-            next_committee: None,
+            audit_root: executed.receipts_digest,
+            next_committee: elected.as_ref().map(Committee::digest),
         };
         self.head = Head { height: checkpoint.height, digest, time };
-        self.executed_txs.extend(fresh);
+        self.executed_txs.extend(block.txs.iter().map(|tx| tx.id()));
         self.blocks.push((block, certificate, checkpoint.clone()));
-        checkpoint
+        let ends_at = self.epochs.ends_at(self.running(), checkpoint.height);
+        self.committees.extend(elected.clone());
+        Execution { checkpoint, receipts: executed.receipts, elected, ends_at }
+    }
+
+    /// The committee of the epoch that the next block belongs to.
+    fn running(&self) -> &Committee {
+        self.committees.last().expect("genesis has a committee")
+    }
+
+    /// The committee that may vote: of the epoch before while its end is not stable.
+    pub fn voting_committee(&self) -> &Committee {
+        let running = self.running();
+        let handed_over = |epoch: u64| self.epoch_ends.contains_key(&Epoch(epoch));
+        match running.epoch.0.checked_sub(1) {
+            Some(before) if !handed_over(before) => &self.committees[before as usize],
+            _ => running,
+        }
+    }
+
+    /// Where the admins end the epoch, as the state of the head has it.
+    pub fn ends_at(&self) -> Option<Height> {
+        self.epochs.ends_at(self.running(), self.head.height)
+    }
+
+    pub fn epoch_end(&self, epoch: Epoch) -> Option<&CheckpointCertificate> {
+        self.epoch_ends.get(&epoch)
+    }
+
+    pub fn set_stable(&mut self, certificate: CheckpointCertificate) {
+        if certificate.checkpoint.next_committee.is_some() {
+            self.epoch_ends.insert(certificate.checkpoint.epoch, certificate.clone());
+        }
+        self.stable = Some(certificate);
+    }
+
+    fn genesis_checkpoint(&self) -> Checkpoint {
+        Checkpoint {
+            epoch: Epoch(0),
+            height: Height(0),
+            block: self.genesis.digest,
+            state_root: Digest::ZERO,
+            audit_size: 0,
+            audit_root: Digest::ZERO,
+            next_committee: None,
+        }
+    }
+
+    /// Executed transactions that are valid after a time still, the next to lapse first.
+    pub fn valid_after(&self, time: TimeMs) -> Vec<SignedTx> {
+        let recent = self.blocks.iter().rev().take(REPEATED_BLOCKS);
+        let txs = recent.flat_map(|(block, ..)| &block.txs);
+        let mut txs: Vec<_> = txs.filter(|tx| tx.body.valid_until > time).cloned().collect();
+        txs.sort_by_key(|tx| tx.body.valid_until);
+        txs
     }
 
     pub fn block(&self, height: Height, digest: &Digest) -> Option<Block> {
@@ -127,6 +219,10 @@ impl Disk {
     pub fn committed(&self, from: Height) -> Option<CommittedBlocks> {
         let start = usize::try_from(from.0.checked_sub(1)?).ok()?;
         let rest = self.blocks.get(start..)?;
+        // No certificate speaks of two epochs.
+        let epoch = rest.first()?.0.header.epoch;
+        let other = rest.iter().position(|(block, ..)| block.header.epoch != epoch);
+        let rest = &rest[..other.unwrap_or(rest.len())];
         let own = |(block, certificate, _): &(Block, Certificate, Checkpoint)| {
             block.header.height == certificate.body.height
         };

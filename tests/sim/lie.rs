@@ -26,7 +26,8 @@ pub enum Lie {
     Garbage,
     /// Proposes the latest time that anyone accepts.
     Race,
-    /// Proposes the earliest time that follows, and empty blocks.
+    /// Proposes the earliest time that follows, empty blocks, and executed transactions again at
+    /// the last moment of their validity.
     Stall,
     /// Passes over one sender's transactions, and makes empty blocks rather than take them.
     Censor,
@@ -55,6 +56,18 @@ pub const SHARP_LIES: [Lie; 3] = [Lie::Equivocate, Lie::Withhold, Lie::Bases];
 pub enum Mistake {
     Machine(Planted),
     World(WorldFault),
+    Execution(Flaw),
+}
+
+/// A mistake in the execution of every node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flaw {
+    /// Writes go into the root in the order of an unordered map.
+    UnorderedMap,
+    /// A transaction is forgotten while one more block could carry it again.
+    ReplayOffByOne,
+    /// Updates are folded in floating point, in the order in which they arrived.
+    ArrivalFold,
 }
 
 /// What a machine cannot help.
@@ -70,4 +83,8 @@ pub enum WorldFault {
     SpokenBeforeSync,
     /// The driver goes on after a sync that failed.
     FailedSyncIgnored,
+    /// Every signature counts as valid.
+    SignaturesUnchecked,
+    /// A leader is never replaced as planned.
+    NeverRotated,
 }

@@ -116,6 +116,8 @@ pub fn run() {
     let path = progress_file();
     let mut pieces = read(&path);
     run_all(&mut pieces, &path);
+    pieces.retain(|piece| piece.seeds > 0);
+    pieces.sort_by_key(|piece| piece.first);
     let (report, done) = (report(&pieces), sum(&pieces));
     write(&path.with_file_name("simulation.md"), &report);
     if std::env::var_os("TWINFOLD_BLESS").is_some() {

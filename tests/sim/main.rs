@@ -6,11 +6,15 @@
 //! `TWINFOLD_SIM_FIRST` on; `TWINFOLD_SIM_SEATS=N` gives every committee N seats;
 //! `TWINFOLD_SIM_LONG=1` goes on where the last long run ended: see `long.rs`.
 
+mod consortium;
 mod dice;
 mod disk;
+mod epochs;
 #[path = "../invariants/mod.rs"]
 mod invariants;
 mod keys;
+mod learning;
+mod ledger;
 mod liar;
 mod lie;
 mod long;
@@ -20,16 +24,11 @@ mod planted;
 mod pool;
 mod setup;
 mod shrink;
+mod usual;
 mod world;
 
 use plan::Plan;
 use world::{Summary, World};
-
-/// Seeds of a usual run at least; it goes on while the processor time lasts.
-const SEEDS: u64 = 100;
-const CPU_SECONDS: f64 = 100.0;
-/// A run ends after so many failures.
-const FAILURES_MAX: u64 = 3;
 
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
@@ -38,18 +37,6 @@ fn number(name: &str) -> Option<u64> {
 
 fn plan(seed: u64) -> Plan {
     Plan::new(seed, number("TWINFOLD_SIM_SEATS").map(|seats| seats as usize))
-}
-
-/// Processor time of this process, or of all of it where the system does not tell.
-fn cpu_seconds(started: std::time::Instant) -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let after_name = stat.rsplit(')').next().unwrap_or_default();
-    let ticks: Vec<f64> =
-        after_name.split_whitespace().skip(11).take(2).filter_map(|it| it.parse().ok()).collect();
-    match ticks[..] {
-        [user, system] => (user + system) / 100.0,
-        _ => started.elapsed().as_secs_f64(),
-    }
 }
 
 /// One seed; where it fails, how to repeat it and a smaller plan that fails alike.
@@ -86,26 +73,7 @@ fn every_seed_keeps_what_the_agreement_promises() {
         println!("seed {seed}: {result:?}");
         return assert!(result.is_ok(), "seed {seed} failed:\n{}", result.unwrap_err());
     }
-    let (started, first) = (std::time::Instant::now(), number("TWINFOLD_SIM_FIRST").unwrap_or(0));
-    let seeds = number("TWINFOLD_SIM_SEEDS");
-    let (mut failures, mut done, mut total) = (0, 0, Summary::default());
-    let more = |done: u64| match seeds {
-        Some(seeds) => done < seeds,
-        None => done < SEEDS || cpu_seconds(started) < CPU_SECONDS,
-    };
-    while more(done) && failures < FAILURES_MAX {
-        match run(first + done) {
-            Ok(summary) => total.add(summary),
-            Err(failure) => {
-                failures += 1;
-                println!("{failure}");
-            }
-        }
-        done += 1;
-    }
-    let Summary { height, view, sent } = total;
-    println!("{done} seeds: {height} heights in {view} views, {sent} messages");
-    assert_eq!(failures, 0, "of {done} seeds");
+    usual::run_seeds();
 }
 
 #[test]

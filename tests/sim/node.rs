@@ -79,11 +79,12 @@ impl Node {
 
     /// What its disk holds may be what an honest machine never writes: then it stays down.
     pub fn start(&mut self) -> Result<(), String> {
+        self.setup.config.committee = self.disk.voting_committee().clone();
         let machine = self.setup.machine(self.disk.recover());
         self.machine = Some(machine.map_err(|error| format!("node {}: {error}", self.index))?);
         let checkpoint = self.disk.checkpoint().cloned();
-        self.inbox
-            .extend(checkpoint.map(|checkpoint| Event::Executed { checkpoint, ends_at: None }));
+        let ends_at = self.disk.ends_at();
+        self.inbox.extend(checkpoint.map(|checkpoint| Event::Executed { checkpoint, ends_at }));
         self.inbox.push(Event::Tick);
         Ok(())
     }
@@ -91,7 +92,25 @@ impl Node {
     /// Something to order, or a liar's wish to make a block of nothing.
     pub fn would_build(&self) -> bool {
         let empty = matches!(self.lie(), Some(Lie::Censor | Lie::Stall));
-        self.build.is_some() && (empty || !self.pool.is_empty())
+        self.build.is_some() && (empty || self.has_work())
+    }
+
+    /// A transaction waits, or empty blocks lead to an epoch's end.
+    fn has_work(&self) -> bool {
+        let ending = self.machine.as_ref().is_some_and(|machine| machine.ends_at().is_some());
+        ending || !self.pool.is_empty()
+    }
+
+    /// Into the next epoch, once the disk has the stable checkpoint that hands over to it.
+    fn open_epoch(&mut self, now: TimeMs) -> Vec<Effect> {
+        let committee = self.disk.voting_committee().clone();
+        let Some(machine) = &mut self.machine else { return Vec::new() };
+        if machine.epoch().next() != committee.epoch || machine.executed() != committee.anchor {
+            return Vec::new();
+        }
+        self.build = None;
+        self.setup.config.committee = committee.clone();
+        machine.open_epoch(now, committee, self.setup.signer.clone())
     }
 
     /// Steps through everything that waits. The caller lets the effects out after the sync.
@@ -101,28 +120,30 @@ impl Node {
             self.wake = None;
             self.inbox.push(Event::Tick);
         }
-        self.inbox.push(Event::Work { pending: !self.pool.is_empty() });
+        self.pool.lapse(now);
+        self.inbox.push(Event::Work { pending: self.has_work() });
         self.build(now);
+        let mut done = self.open_epoch(now);
         let Some(machine) = &mut self.machine else { return };
-        let mut records = Vec::new();
-        let mut effects = Vec::new();
         for event in std::mem::take(&mut self.inbox) {
             if let (Some(liar), Event::Message { message, .. }) = (&mut self.liar, &event) {
                 liar.remember(message);
             }
-            for effect in machine.step(now, event) {
-                match effect {
-                    Effect::Persist(record) => {
-                        if let Record::Block(block) = &record {
-                            block.txs.iter().for_each(|tx| self.pool.ordered(&tx.id()));
-                        }
-                        records.push(record);
+            done.extend(machine.step(now, event));
+        }
+        let (mut records, mut effects) = (Vec::new(), Vec::new());
+        for effect in done {
+            match effect {
+                Effect::Persist(record) => {
+                    if let Record::Block(block) = &record {
+                        block.txs.iter().for_each(|tx| self.pool.ordered(&tx.id()));
                     }
-                    Effect::Returned(txs) => {
-                        txs.iter().for_each(|tx| self.pool.returned(&tx.id()));
-                    }
-                    other => effects.push(other),
+                    records.push(record);
                 }
+                Effect::Returned(txs) => {
+                    txs.iter().for_each(|tx| self.pool.returned(&tx.id()));
+                }
+                other => effects.push(other),
             }
         }
         self.turn = Some((records, effects));
@@ -134,14 +155,28 @@ impl Node {
         }
         let Some((view, parent, parent_time)) = self.build.take() else { return };
         let earliest = parent_time.plus(1);
-        let time = match self.lie() {
-            Some(Lie::Race) => now.plus(DRIFT_MS_MAX).max(earliest),
-            Some(Lie::Stall) => earliest,
-            _ => now.max(earliest),
+        let (time, repeated) = match self.lie() {
+            Some(Lie::Race) => (now.plus(DRIFT_MS_MAX).max(earliest), None),
+            Some(Lie::Stall) => self.last_moment(earliest, now.plus(DRIFT_MS_MAX)),
+            _ => (now.max(earliest), None),
         };
         let censors = self.lie() == Some(Lie::Censor);
         let passes = |tx: &&SignedTx| tx.is_valid_at(time) && !(censors && is_victim(tx));
-        let txs = self.pool.waiting().filter(passes).take(self.block_txs).cloned().collect();
+        let txs = self.pool.waiting().filter(passes).take(self.block_txs).cloned();
+        let txs = repeated.into_iter().chain(txs).collect();
         self.inbox.push(Event::Built { view, parent, time, txs });
+    }
+
+    /// The earliest time, unless an executed transaction can be ordered again by another: in
+    /// one block its last moment is prepared, in the next it is used.
+    fn last_moment(&self, earliest: TimeMs, latest: TimeMs) -> (TimeMs, Option<SignedTx>) {
+        let executed = self.disk.valid_after(TimeMs(earliest.0 - 1));
+        match executed.into_iter().next() {
+            Some(tx) if tx.body.valid_until == earliest => (earliest, Some(tx)),
+            Some(tx) if tx.body.valid_until <= latest => {
+                (TimeMs(tx.body.valid_until.0 - 1).max(earliest), Some(tx))
+            }
+            _ => (earliest, None),
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     dice::Dice,
-    lie::{LIES, Lie, Mistake, SHARP_LIES, WorldFault},
+    lie::{Flaw, LIES, Lie, Mistake, SHARP_LIES, WorldFault},
 };
 use twinfold_consensus_planted::Planted;
 use twinfold_types::limits::WATERMARK_HEIGHTS;
@@ -52,6 +52,14 @@ pub struct Plan {
     pub view_heights: u64,
     pub txs: usize,
     pub block_txs: usize,
+    /// Length of an epoch in block time; without one there is one epoch.
+    pub epoch_ms: Option<u64>,
+    /// The admins end an epoch in this block.
+    pub early_end: Option<u64>,
+    /// Trainers send updates, and every node folds them.
+    pub learns: bool,
+    /// Many transactions lapse soon.
+    pub brief_validity: bool,
     /// No checkpoint becomes stable while there are faults: the watermark is reached.
     pub checkpoints_lost: bool,
 }
@@ -86,10 +94,16 @@ impl Plan {
             view_heights: dice.pick(&[3, 10, 30, 10_000]),
             txs: (if real_signatures { txs / 4 } else { txs }) as usize,
             block_txs: dice.pick(&[1, 1, 1, 3]),
+            epoch_ms: None,
+            early_end: None,
+            learns: seed % 8 == 5,
+            brief_validity: seed % 4 == 2,
             checkpoints_lost: false,
         };
         if dice.chance(5) && seats <= 7 {
             plan.lose_checkpoints();
+        } else {
+            plan.draw_epochs(&mut dice);
         }
         if plan.liars.iter().any(|(_, lie)| *lie == Lie::Censor) {
             plan.view_heights = plan.view_heights.min(10);
@@ -113,10 +127,30 @@ impl Plan {
             Mistake::World(WorldFault::OneLiarTooMany) => plan.add_liar(Lie::Equivocate),
             Mistake::World(WorldFault::OneTwinTooMany) => plan.add_liar(Lie::Twins),
             Mistake::World(WorldFault::FailedSyncIgnored) => plan.sync_failures = 8,
+            Mistake::World(WorldFault::SignaturesUnchecked) => {
+                plan.liars = draw_liars(seats, &[Lie::Forge], &mut dice);
+            }
+            Mistake::World(WorldFault::NeverRotated) => plan.censor_for_good(),
             Mistake::Machine(Planted::WatermarkIgnored) => plan.lose_checkpoints(),
+            Mistake::Execution(Flaw::ArrivalFold) => plan.learns = true,
+            Mistake::Execution(Flaw::ReplayOffByOne) => {
+                plan.brief_validity = true;
+                plan.liars = draw_liars(seats, &[Lie::Stall], &mut dice);
+                (plan.faults_ms, plan.txs) = (20_000, 120);
+            }
             _ => {}
         }
         plan
+    }
+
+    /// Most runs have several epochs, some of which the admins end early. Where there are several
+    /// the observer is there to take a seat.
+    fn draw_epochs(&mut self, dice: &mut Dice) {
+        self.epoch_ms = dice.pick(&[None, Some(1_500), Some(4_000), Some(12_000)]);
+        if self.epoch_ms.is_none() && dice.chance(50) && self.seats <= 7 {
+            self.early_end = Some(dice.between(3, 40));
+        }
+        self.observer |= self.epoch_ms.is_some() || self.early_end.is_some();
     }
 
     /// One more than the committee bears, all of one kind.
@@ -126,10 +160,18 @@ impl Plan {
         self.liars = (0..count).map(|i| ((first + i) % self.seats, lie)).collect();
     }
 
+    /// The first leader passes over some transactions, nothing else fails, and it stays.
+    fn censor_for_good(&mut self) {
+        self.liars = vec![(0, Lie::Censor)];
+        (self.crashes, self.kills_of_all, self.partitions, self.sync_failures) = (0, 0, 0, 0);
+        (self.delay_ms_max, self.drop_percent, self.view_heights) = (20, 0, u64::MAX);
+    }
+
     /// More blocks than the watermark allows above one checkpoint, on a network that is fast
     /// enough to order them.
     fn lose_checkpoints(&mut self) {
         self.checkpoints_lost = true;
+        (self.epoch_ms, self.early_end) = (None, None);
         (self.txs, self.block_txs) = (WATERMARK_HEIGHTS as usize + 40, 1);
         (self.delay_ms_max, self.drop_percent, self.kills_of_all) = (20, 0, 0);
         (self.sync_ms_max, self.slow_sync_ms_max) = (8, 8);
@@ -138,6 +180,13 @@ impl Plan {
     pub fn planted(&self) -> Option<Planted> {
         match self.mistake {
             Some(Mistake::Machine(planted)) => Some(planted),
+            _ => None,
+        }
+    }
+
+    pub fn flaw(&self) -> Option<Flaw> {
+        match self.mistake {
+            Some(Mistake::Execution(flaw)) => Some(flaw),
             _ => None,
         }
     }

@@ -2,7 +2,7 @@
 //! that it breaks. What else breaks on the way does not count.
 
 use crate::{
-    lie::{Mistake, WorldFault},
+    lie::{Flaw, Mistake, WorldFault},
     plan::Plan,
     world::{World, is_watched},
 };
@@ -28,6 +28,25 @@ fn in_machine(planted: Planted, seeds: u64, promises: &'static [&'static str]) {
     is_found(Mistake::Machine(planted), seeds, promises);
 }
 
+fn in_execution(flaw: Flaw, seeds: u64, promises: &'static [&'static str]) {
+    is_found(Mistake::Execution(flaw), seeds, promises);
+}
+
+#[test]
+fn an_unordered_map_in_execution_gives_different_states() {
+    in_execution(Flaw::UnorderedMap, 5, &["determinism"]);
+}
+
+#[test]
+fn a_replay_window_off_by_one_applies_a_transaction_twice() {
+    in_execution(Flaw::ReplayOffByOne, 60, &["exactly once"]);
+}
+
+#[test]
+fn a_fold_that_depends_on_the_order_of_arrival_gives_different_models() {
+    in_execution(Flaw::ArrivalFold, 10, &["determinism"]);
+}
+
 #[test]
 fn one_liar_too_many_breaks_agreement() {
     in_world(WorldFault::OneLiarTooMany, 200, &["agreement"]);
@@ -41,6 +60,16 @@ fn one_pair_of_twins_too_many_breaks_agreement() {
 #[test]
 fn going_on_after_a_failed_sync_is_seen() {
     in_world(WorldFault::FailedSyncIgnored, 20, &["synced"]);
+}
+
+#[test]
+fn signatures_that_nobody_checks_let_forged_certificates_in() {
+    in_world(WorldFault::SignaturesUnchecked, 20, &["certified", "agreement"]);
+}
+
+#[test]
+fn a_leader_that_is_never_replaced_as_planned_censors_for_good() {
+    in_world(WorldFault::NeverRotated, 20, &["heals"]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Transactions that reached a node and stand in no executed block.
 
 use std::collections::{BTreeMap, BTreeSet};
-use twinfold_types::{SignedTx, TxId};
+use twinfold_types::{SignedTx, TimeMs, TxId};
 
 #[derive(Default)]
 pub struct Pool {
@@ -9,6 +9,8 @@ pub struct Pool {
     /// In the order of arrival.
     txs: BTreeMap<u64, SignedTx>,
     places: BTreeMap<TxId, u64>,
+    /// When each came, executed or not.
+    arrivals: BTreeMap<TxId, u64>,
     /// Those in no block that this node prepared, proposed or committed.
     waiting: BTreeSet<u64>,
 }
@@ -19,6 +21,7 @@ impl Pool {
             return;
         }
         self.arrived += 1;
+        self.arrivals.insert(id, self.arrived);
         self.places.insert(id, self.arrived);
         self.txs.insert(self.arrived, tx);
         self.waiting.insert(self.arrived);
@@ -51,6 +54,27 @@ impl Pool {
 
     pub fn waiting(&self) -> impl Iterator<Item = &SignedTx> {
         self.waiting.iter().filter_map(|place| self.txs.get(place))
+    }
+
+    /// Nobody can order these any more.
+    pub fn lapse(&mut self, now: TimeMs) {
+        let lapsed = |place: &u64| self.txs[place].body.valid_until < now;
+        let places: Vec<u64> = self.waiting.iter().copied().filter(lapsed).collect();
+        for place in places {
+            self.waiting.remove(&place);
+            if let Some(tx) = self.txs.remove(&place) {
+                self.places.remove(&tx.id());
+            }
+        }
+    }
+
+    pub fn arrived(&self, id: &TxId) -> u64 {
+        self.arrivals.get(id).copied().unwrap_or(u64::MAX)
+    }
+
+    /// Whether everything that came is executed or has lapsed.
+    pub fn is_done(&self) -> bool {
+        self.txs.is_empty()
     }
 
     pub fn is_empty(&self) -> bool {

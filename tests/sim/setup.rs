@@ -1,18 +1,35 @@
-//! A genesis, the nodes on it, and something to order.
+//! A genesis and the nodes on it.
 
 use crate::{
-    dice::Dice, disk::Disk, keys, liar::Liar, lie::Lie, node::Node, plan::Plan, world::START_MS,
+    consortium::Consortium,
+    dice::Dice,
+    disk::Disk,
+    epochs::Epochs,
+    keys,
+    ledger::Ledger,
+    liar::Liar,
+    lie::{Lie, WorldFault},
+    node::Node,
+    plan::Plan,
+    world::START_MS,
 };
 use std::{collections::VecDeque, sync::Arc};
 use twinfold_consensus_planted::{Config, Machine, Planted, Recovered, RecoveryError};
 use twinfold_types::{
-    Committee, Digest, Epoch, SignedTx, TaskId, TimeMs,
+    Committee, Digest, Epoch, PublicKey, Signature, SignedTx, TimeMs,
     hash::Tag,
-    key::{Signer, Verifier},
-    limits::TX_VALIDITY_MS_MAX,
+    key::{Signer, Statement, Verifier},
     quorum::Seat,
-    tx::{Action, TxBody},
 };
+
+/// A mistake: takes whatever it is given.
+struct TakesAll;
+
+impl Verifier for TakesAll {
+    fn verify(&self, _: &PublicKey, _: &Statement, _: &Signature) -> bool {
+        true
+    }
+}
 
 /// Everything that a machine is made of, apart from its disk.
 pub struct MachineSetup {
@@ -25,20 +42,19 @@ pub struct MachineSetup {
 }
 
 impl MachineSetup {
-    fn new(plan: &Plan, chain: Digest, committee: &Committee, seat: Option<usize>) -> Self {
+    fn new(plan: &Plan, chain: Digest, committee: Committee, seat: Option<usize>) -> Self {
         // An observer has a key of its own.
         let key = seat.unwrap_or(OBSERVER);
         let signer = keys::signer(key, plan.real_signatures);
-        let config = Config {
-            chain,
-            genesis_time: TimeMs(START_MS),
-            committee: committee.clone(),
-            own: signer.public_key(),
-        };
+        let config =
+            Config { chain, genesis_time: TimeMs(START_MS), committee, own: signer.public_key() };
         Self {
             config,
             signer,
-            verifier: keys::verifier(plan.real_signatures),
+            verifier: match plan.has(WorldFault::SignaturesUnchecked) {
+                true => Arc::new(TakesAll),
+                false => keys::verifier(plan.real_signatures),
+            },
             view_heights: plan.view_heights,
             planted: plan.planted(),
         }
@@ -47,7 +63,7 @@ impl MachineSetup {
     pub fn machine(&self, recovered: Recovered) -> Result<Machine, RecoveryError> {
         let (signer, verifier) = (self.signer.clone(), self.verifier.clone());
         let machine = Machine::new(self.config.clone(), signer, verifier, recovered)?;
-        let machine = machine.rotating_every(self.view_heights);
+        let machine = machine.rotating_every(self.view_heights).asking_first();
         Ok(match self.planted {
             Some(mistake) => machine.with_planted(mistake),
             None => machine,
@@ -67,9 +83,9 @@ pub fn committee(seats: usize, epoch: Epoch, real: bool) -> Committee {
 }
 
 /// The seats in order, the observer, then the second of each pair of twins.
-pub fn nodes(plan: &Plan) -> Vec<Node> {
+pub fn nodes(plan: &Plan, consortium: &Arc<Consortium>) -> Vec<Node> {
     let mut dice = Dice::new(plan.seed ^ 0x6e6f_6465);
-    let (chain, committee) = (chain(), committee(plan.seats, Epoch(0), plan.real_signatures));
+    let (chain, epochs) = (chain(), Arc::new(Epochs::new(plan)));
     let mut seats: Vec<Option<usize>> = (0..plan.seats).map(Some).collect();
     seats.extend(plan.observer.then_some(None));
     let twins = plan.liars.iter().filter(|(_, lie)| *lie == Lie::Twins);
@@ -77,13 +93,18 @@ pub fn nodes(plan: &Plan) -> Vec<Node> {
     let slow = dice.index(plan.seats);
     let node = |(index, seat): (usize, Option<usize>)| Node {
         index,
-        setup: MachineSetup::new(plan, chain, &committee, seat),
+        setup: MachineSetup::new(plan, chain, epochs.first(), seat),
         liar: seat.and_then(|seat| plan.lie(seat)).map(|lie| Liar::new(lie, plan)),
         skew_ms: draw_skew(plan, &mut dice),
         block_txs: plan.block_txs,
         sync_ms_max: if index == slow { plan.slow_sync_ms_max } else { plan.sync_ms_max },
         machine: None,
-        disk: Disk::new(chain, TimeMs(START_MS)),
+        disk: Disk::new(
+            chain,
+            TimeMs(START_MS),
+            Ledger::new(consortium.clone(), plan.flaw()),
+            epochs.clone(),
+        ),
         life: 0,
         inbox: Vec::new(),
         turn: None,
@@ -99,34 +120,11 @@ pub fn draw_skew(plan: &Plan, dice: &mut Dice) -> i64 {
     dice.between(0, 2 * plan.skew_ms_max) as i64 - plan.skew_ms_max as i64
 }
 
-/// Nobody's seats: an observer's key, whose transactions they are, and who is censored.
-const OBSERVER: usize = 197;
-const VICTIM: usize = 198;
-const CLIENT: usize = 199;
-/// Every so many transactions one is the victim's.
-const VICTIM_EVERY: usize = 7;
+/// A key that has no seat.
+pub const OBSERVER: usize = 197;
+/// One transaction in so many is a victim of censors.
+const VICTIM_EVERY: u64 = 7;
 
 pub fn is_victim(tx: &SignedTx) -> bool {
-    // Real keys or not: the nonce says whose it is.
-    (tx.body.nonce as usize).is_multiple_of(VICTIM_EVERY)
-}
-
-/// Valid transactions; what they do is nobody's business here.
-pub fn transactions(plan: &Plan, chain: &Digest) -> Vec<SignedTx> {
-    let victim = keys::signer(VICTIM, plan.real_signatures);
-    let client = keys::signer(CLIENT, plan.real_signatures);
-    let from = START_MS - 1_000;
-    let tx = |nonce: usize| {
-        let sender = if nonce.is_multiple_of(VICTIM_EVERY) { &victim } else { &client };
-        let body = TxBody {
-            chain: *chain,
-            sender: sender.public_key(),
-            nonce: nonce as u64,
-            valid_from: TimeMs(from),
-            valid_until: TimeMs(from + TX_VALIDITY_MS_MAX),
-            action: Action::CloseTask(TaskId(Digest::ZERO)),
-        };
-        body.sign(&**sender)
-    };
-    (0..plan.txs).map(tx).collect()
+    tx.body.nonce.is_multiple_of(VICTIM_EVERY)
 }

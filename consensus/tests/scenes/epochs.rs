@@ -65,6 +65,38 @@ fn the_admins_end_an_epoch_at_a_height_and_the_way_there_is_known_to_everyone() 
 }
 
 #[test]
+fn nothing_stands_on_the_last_block_of_an_epoch_that_the_admins_ended_whatever_waits() {
+    let mut net = TestNet::new(4);
+    net.ends_at = Some(Height(2));
+    net.passes = no_checkpoints;
+    net.work(true);
+    net.work(true);
+    net.work(true);
+    assert_eq!((net.heights(), epochs(&net)), (vec![2; 5], vec![0; 5]));
+    (0..5).for_each(|index| net.restart(index, true));
+    net.work(true);
+    assert_eq!(net.heights(), [2; 5]);
+    net.passes = everything;
+    net.pass(2 * limits::STATUS_INTERVAL_MS);
+    assert_eq!((net.heights(), epochs(&net)), (vec![3; 5], vec![1; 5]));
+}
+
+#[test]
+fn validators_that_restart_right_after_a_hand_over_all_speak_again() {
+    let mut net = near_the_end();
+    net.work(true);
+    assert_eq!(epochs(&net), [1; 5]);
+    // Each asks the others what it signed; nothing is stable in the new epoch yet.
+    for index in 0..5 {
+        net.restore(index, net.copy(index));
+        net.pass(2 * limits::STATUS_INTERVAL_MS);
+        assert_eq!(net.nodes[index].machine.silent(), None, "node {index}");
+    }
+    net.work(true);
+    assert_eq!(net.heights(), [3; 5]);
+}
+
+#[test]
 fn who_slept_through_an_epochs_end_is_led_into_the_next() {
     let mut net = near_the_end();
     net.nodes[3].down = true;

@@ -126,7 +126,8 @@ impl TestNet {
                 time: block.header.time,
             },
         );
-        let recovered = Recovered { head, stable, records };
+        let certificate = chain.last().map(|(_, certificate)| certificate.clone());
+        let recovered = Recovered { head, certificate, stable, records };
         Machine::new(config, Arc::new(secret(index)), Arc::new(StrictEd25519), recovered)
     }
 
@@ -183,7 +184,20 @@ impl TestNet {
         let (log, chain, stable) = (node.log.clone(), node.chain.clone(), node.stable.clone());
         let machine = self.machine(index, &chain, stable, log).unwrap();
         self.nodes[index].machine = machine;
+        self.begin(index);
+    }
+
+    /// What a driver says first: what the ledger holds of its head, and that time passes.
+    fn begin(&mut self, index: usize) {
         self.nodes[index].down = false;
+        let chain = &self.nodes[index].chain;
+        if let Some((block, _)) = chain.last() {
+            let (_, next) = self.committees(chain);
+            let next_committee = next.map(|next| next.digest());
+            let checkpoint = Checkpoint { next_committee, ..checkpoint(block, Digest::ZERO) };
+            let ends_at = self.ends_at.filter(|at| checkpoint.height < *at);
+            self.queue.push_back((index, Event::Executed { checkpoint, ends_at }));
+        }
         self.event(index, Event::Tick);
     }
 
@@ -204,8 +218,7 @@ impl TestNet {
             self.machine(index, &chain, stable.clone(), log.clone()).unwrap().asking_first();
         let node = &mut self.nodes[index];
         (node.machine, node.log, node.chain, node.stable) = (machine, log, chain, stable);
-        node.down = false;
-        self.event(index, Event::Tick);
+        self.begin(index);
     }
 
     /// A machine of this node's on an empty ledger, with records of a log.
@@ -300,7 +313,7 @@ impl TestNet {
                 node.chain.push((block, certificate));
                 let (_, next) = self.committees(&self.nodes[index].chain);
                 checkpoint.next_committee = next.map(|next| next.digest());
-                let ends_at = self.ends_at.filter(|_| checkpoint.epoch == Epoch(0));
+                let ends_at = self.ends_at.filter(|at| checkpoint.height < *at);
                 self.queue.push_back((index, Event::Executed { checkpoint, ends_at }));
                 // One block at a time, unless a scene wants more.
                 self.queue.push_back((index, Event::Work { pending: false }));

@@ -139,3 +139,22 @@ fn nobody_counts_as_an_answer_with_what_another_signed() {
     net.pass(2 * STATUS_INTERVAL_MS);
     assert_eq!(silent(&net, 1), None);
 }
+
+#[test]
+fn a_log_that_is_older_than_its_ledger_still_claims_what_was_committed() {
+    let mut net = TestNet::new(4);
+    blocks(&mut net, 2);
+    let old = net.nodes[1].log.clone();
+    blocks(&mut net, 2);
+    let (_, chain, stable) = net.copy(1);
+    net.restore(1, (old, chain, stable));
+    assert_eq!(silent(&net, 1), None, "the ledger shows that all of it is settled");
+    net.nodes[0].down = true;
+    net.work(true);
+    net.pass_time_out();
+    let claim = net.nodes[1].log.iter().find_map(|record| match record {
+        Record::ViewChange(change) => change.header.body.claim,
+        _ => None,
+    });
+    assert_eq!(claim.map(|claim| claim.height), Some(Height(4)));
+}

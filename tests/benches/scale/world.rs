@@ -249,7 +249,7 @@ fn node(index: usize, chain: Digest, committee: &Committee) -> Node {
     let key = signer.public_key();
     let config = Config { chain, genesis_time, committee: committee.clone(), own: key };
     let head = Head { height: Height(0), digest: chain, time: genesis_time };
-    let recovered = Recovered { head, stable: None, records: vec![] };
+    let recovered = Recovered { head, certificate: None, stable: None, records: vec![] };
     let machine = Machine::new(config, Arc::new(signer), Arc::new(StrictEd25519), recovered)
         .expect("a machine without a past begins");
     Node { machine, key, sent_us: 0, tick: None }

@@ -35,7 +35,8 @@ pub fn unasked(node: &Node, dice: &mut Dice) -> Vec<ConsensusMessage> {
 
 fn with_claim(node: &Node, view: View, certificate: Option<Certificate>) -> ViewChange {
     let claim = certificate.as_ref().map(|certificate| certificate.body);
-    let body = ViewChangeBody { epoch: Epoch(0), view, claim };
+    let epoch = node.setup.config.committee.epoch;
+    let body = ViewChangeBody { epoch, view, claim };
     ViewChange { header: leader::sign_change(node, body), certificate }
 }
 
@@ -52,7 +53,7 @@ fn forged(node: &Node, liar: &Liar, view: View, dice: &mut Dice) -> Certificate 
     let head = node.machine.as_ref().map_or(Height(0), |machine| machine.committed().height);
     let body = VoteBody {
         kind: dice.pick(&[VoteKind::Prepare, VoteKind::Commit, VoteKind::PrePrepare]),
-        epoch: Epoch(dice.between(0, 1)),
+        epoch: Epoch(node.setup.config.committee.epoch.0 + dice.between(0, 1)),
         view: View(view.0.saturating_sub(dice.between(0, 1))),
         height: Height(head.0 + dice.between(0, 9)),
         digest: Digest::of(Tag::StateKey, &(own_seat(node), dice.number())),

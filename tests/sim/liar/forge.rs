@@ -3,7 +3,7 @@
 use super::{Liar, leader::sign_new_view, own_seat};
 use crate::{dice::Dice, keys, node::Node};
 use twinfold_types::{
-    Block, Digest, Epoch, Header, Height, SeatIndex, Signature,
+    Block, Committee, Digest, Epoch, Header, Height, SeatIndex, Signature,
     block::body_digest,
     hash::Tag,
     key::Statement,
@@ -33,7 +33,8 @@ fn signatures(
         2 => seats.map(|_| (own_seat(node), own)).collect(),
         // True ones of everybody, given as the committee of the next epoch.
         _ => {
-            let statement = statement(&liar.neighbour);
+            let next = Committee { epoch: committee.epoch.next(), ..committee.clone() };
+            let statement = statement(&next.digest());
             let signer = |seat: SeatIndex| keys::signer(seat.index(), liar.real_signatures);
             seats.map(|seat| (seat, signer(seat).sign(&statement))).collect()
         }
@@ -53,7 +54,7 @@ pub fn certificates(node: &Node, dice: &mut Dice) -> Vec<ConsensusMessage> {
     let block = made_up_block(node, head.height, head.digest, head.time.plus(1));
     let body = VoteBody {
         kind: VoteKind::Commit,
-        epoch: Epoch(dice.between(0, 1)),
+        epoch: Epoch(machine.epoch().0 + dice.between(0, 1)),
         view: machine.view(),
         height: block.header.height,
         digest: block.digest(),
@@ -72,10 +73,9 @@ pub fn certificates(node: &Node, dice: &mut Dice) -> Vec<ConsensusMessage> {
 
 /// Nobody proposed it, but it would follow.
 fn made_up_block(node: &Node, head: Height, parent: Digest, time: twinfold_types::TimeMs) -> Block {
-    let chain = node.setup.config.chain;
+    let (chain, epoch) = (node.setup.config.chain, node.setup.config.committee.epoch);
     let (height, body) = (head.next(), body_digest(&[]));
-    let header =
-        Header { chain, protocol: PROTOCOL_VERSION, epoch: Epoch(0), height, parent, time, body };
+    let header = Header { chain, protocol: PROTOCOL_VERSION, epoch, height, parent, time, body };
     Block { header, txs: vec![] }
 }
 
@@ -96,7 +96,7 @@ fn prepares(liar: &Liar, dice: &mut Dice) -> Option<Certificate> {
 
 fn stable(node: &Node, liar: &Liar, head: Height, dice: &mut Dice) -> CheckpointCertificate {
     let checkpoint = Checkpoint {
-        epoch: Epoch(dice.between(0, 1)),
+        epoch: Epoch(node.setup.config.committee.epoch.0 + dice.between(0, 1)),
         height: Height(head.0 + dice.between(0, 20)),
         block: Digest::of(Tag::StateKey, &"no block"),
         state_root: Digest::of(Tag::StateKey, &"no state"),

@@ -6,10 +6,9 @@ mod forge;
 mod garbage;
 mod leader;
 
-use crate::{dice::Dice, lie::Lie, node::Node, plan::Plan, setup};
+use crate::{dice::Dice, lie::Lie, node::Node, plan::Plan};
 use std::collections::{BTreeSet, VecDeque};
 use twinfold_types::{
-    Digest, Epoch,
     message::ConsensusMessage,
     vote::{Certificate, ViewChange, Vote, VoteBody, VoteKind},
 };
@@ -24,8 +23,6 @@ pub struct Liar {
     pub lie: Lie,
     seats: usize,
     real_signatures: bool,
-    /// Digest of the same committee in the next epoch.
-    neighbour: Digest,
     seen: VecDeque<ConsensusMessage>,
     seen_changes: VecDeque<ViewChange>,
     certificates: VecDeque<Certificate>,
@@ -35,12 +32,10 @@ pub struct Liar {
 
 impl Liar {
     pub fn new(lie: Lie, plan: &Plan) -> Self {
-        let committee = setup::committee(plan.seats, Epoch(1), plan.real_signatures);
         Self {
             lie,
             seats: plan.seats,
             real_signatures: plan.real_signatures,
-            neighbour: committee.digest(),
             seen: VecDeque::new(),
             seen_changes: VecDeque::new(),
             certificates: VecDeque::new(),

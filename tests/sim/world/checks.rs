@@ -3,7 +3,8 @@
 use crate::invariants::{
     agreement::Agreement, base_first::BaseFirst, certified::Certified, clocks::Clocks,
     counted::Counted, determinism::Determinism, durability::Durability, exactly_once::ExactlyOnce,
-    one_base::OneBase, single_vote::SingleVote, synced::Synced, unbroken::Unbroken,
+    one_base::OneBase, one_committee::OneCommittee, single_vote::SingleVote, synced::Synced,
+    unbroken::Unbroken,
 };
 
 #[derive(Default)]
@@ -17,6 +18,7 @@ pub struct Checks {
     pub durability: Durability,
     pub exactly_once: ExactlyOnce,
     pub one_base: OneBase,
+    pub one_committee: OneCommittee,
     pub single_vote: SingleVote,
     pub synced: Synced,
     pub unbroken: Unbroken,

@@ -29,7 +29,18 @@ impl World {
             for node in 0..self.nodes.len() {
                 let gossip = self.dice.between(0, 200);
                 self.at(time + gossip, Action::Submit { node, tx });
+                self.submitting += 1;
             }
+        }
+    }
+
+    pub(super) fn submit(&mut self, node: usize, tx: usize) {
+        self.submitting -= 1;
+        let tx = self.txs[tx].clone();
+        let id = tx.id();
+        if !self.nodes[node].disk.has_executed(&id) {
+            self.nodes[node].pool.add(id, tx);
+            self.start_turn(node);
         }
     }
 
@@ -169,6 +180,7 @@ impl World {
         self.sides.clear();
         self.doomed.clear();
         for node in 0..self.nodes.len() {
+            self.nodes[node].sync_ms_max = self.plan.sync_ms_max;
             self.restart(node);
         }
         self.connect_all();

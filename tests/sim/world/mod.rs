@@ -7,13 +7,16 @@ mod state;
 mod turns;
 mod watch;
 
-use crate::{dice::Dice, invariants::heals, node::Node, plan::Plan, setup, world::checks::Checks};
+use crate::{
+    consortium::Consortium, dice::Dice, invariants::heals, node::Node, plan::Plan, setup,
+    world::checks::Checks,
+};
 use faults::Doom;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
-use twinfold_types::{Height, PublicKey, SignedTx, message::ConsensusMessage};
+use twinfold_types::{Height, PublicKey, SignedTx, View, message::ConsensusMessage};
 
 /// Milliseconds since the Unix epoch when a run starts.
 pub const START_MS: u64 = 1_750_000_000_000;
@@ -50,6 +53,8 @@ pub struct World {
     /// Nodes that end in the middle of their next turn, or when its sync fails.
     doomed: BTreeMap<usize, Doom>,
     sent: u64,
+    /// Transactions that are still on their way to some node.
+    submitting: usize,
     trace: bool,
     checks: Checks,
     /// Stable heights for which the whole state was looked at.
@@ -77,12 +82,12 @@ impl Summary {
 
 impl World {
     pub fn new(plan: Plan, trace: bool) -> Self {
-        let nodes = setup::nodes(&plan);
+        let (consortium, txs) = Consortium::new(&plan);
+        let nodes = setup::nodes(&plan, &consortium);
         let mut index_of = BTreeMap::<PublicKey, Vec<usize>>::new();
         for node in &nodes {
             index_of.entry(node.key()).or_default().push(node.index);
         }
-        let txs = setup::transactions(&plan, &setup::chain());
         let mut world = Self {
             dice: Dice::new(plan.seed ^ 0x7477_696e),
             plan,
@@ -96,12 +101,16 @@ impl World {
             healed: false,
             doomed: BTreeMap::new(),
             sent: 0,
+            submitting: 0,
             trace,
             checks: Checks::default(),
             looked_at: BTreeSet::new(),
             promises: &[],
             failure: None,
         };
+        let first = world.nodes[0].disk.voting_committee().clone();
+        let result = world.checks.one_committee.elected(0, &first);
+        world.check(result);
         world.schedule_work();
         world.schedule_faults();
         for node in 0..world.nodes.len() {
@@ -120,7 +129,7 @@ impl World {
     pub fn run(mut self) -> Result<Summary, String> {
         self.run_until(START_MS + self.plan.faults_ms, |_| false)?;
         self.heal();
-        let view = self.highest_view();
+        let (epoch, view) = (self.highest_epoch(), self.highest_view());
         let rotations_before = self.highest_height() / self.plan.view_heights;
         let deadline = self.now_ms + heals::HEAL_MS_MAX;
         let done = self.run_until(deadline, World::is_done)?;
@@ -128,7 +137,9 @@ impl World {
             return Err(format!("heals: {}", self.describe()));
         }
         let rotations = self.highest_height() / self.plan.view_heights - rotations_before + 1;
-        heals::views_passed(self.plan.seats, view, self.highest_view(), rotations)?;
+        // Each epoch begins with view 0.
+        let from = if self.highest_epoch() == epoch { view } else { View(0) };
+        heals::views_passed(self.plan.seats, from, self.highest_view(), rotations)?;
         let summary =
             Summary { height: self.highest_height(), view: self.highest_view().0, sent: self.sent };
         self.look_at_the_end()?;
@@ -185,14 +196,7 @@ impl World {
             Action::Wake { node, .. } => self.start_turn(node),
             Action::Synced { node, .. } => self.finish_turn(node),
             Action::Execute { node, .. } => self.execute(node),
-            Action::Submit { node, tx } => {
-                let tx = self.txs[tx].clone();
-                let id = tx.id();
-                if !self.nodes[node].disk.has_executed(&id) {
-                    self.nodes[node].pool.add(id, tx);
-                    self.start_turn(node);
-                }
-            }
+            Action::Submit { node, tx } => self.submit(node, tx),
             Action::Crash { .. } | Action::FailSync { .. } | Action::Partition { .. }
                 if self.healed => {}
             Action::Crash { node } => self.crash_soon(node),

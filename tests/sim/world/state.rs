@@ -2,7 +2,8 @@
 //! holds together.
 
 use super::{START_MS, World, is_watched};
-use twinfold_types::{Height, View};
+use twinfold_consensus_planted::Machine;
+use twinfold_types::{Epoch, Height, View};
 
 impl World {
     /// Everything is executed, and everyone is at the height of the last block that anyone
@@ -10,14 +11,24 @@ impl World {
     pub(super) fn is_done(&self) -> bool {
         let top = self.highest_height();
         let mut honest = self.nodes.iter().filter(|node| node.is_honest());
-        self.checks.durability.highest().0 == top
-            && honest.all(|node| {
-                node.disk.executed_txs() == self.txs.len() && node.disk.head().height.0 == top
-            })
+        self.submitting == 0
+            && self.checks.durability.highest().0 == top
+            && honest.all(|node| node.pool.is_done() && node.disk.head().height.0 == top)
     }
 
+    fn honest_machines(&self) -> impl Iterator<Item = &Machine> {
+        let honest = self.nodes.iter().filter(|node| node.is_honest());
+        honest.filter_map(|node| node.machine.as_ref())
+    }
+
+    pub(super) fn highest_epoch(&self) -> Epoch {
+        self.honest_machines().map(|machine| machine.epoch()).max().unwrap_or_default()
+    }
+
+    /// Of the newest epoch.
     pub(super) fn highest_view(&self) -> View {
-        let machines = self.nodes.iter().filter_map(|node| node.machine.as_ref());
+        let newest = self.highest_epoch();
+        let machines = self.honest_machines().filter(|machine| machine.epoch() == newest);
         machines.map(|machine| machine.view()).max().unwrap_or_default()
     }
 
@@ -63,7 +74,8 @@ impl World {
         let states = self.nodes.iter().map(|node| {
             let machine = node.machine.as_ref().map(|machine| {
                 format!(
-                    "view {}/{} committed {} executed {} stable {:?}",
+                    "epoch {} view {}/{} committed {} executed {} stable {:?}",
+                    machine.epoch(),
                     machine.installed_view(),
                     machine.view(),
                     machine.committed().height,

@@ -1,7 +1,7 @@
 //! Turns of the nodes, and what their effects do.
 
 use super::{Action, World, faults::Doom};
-use crate::lie::WorldFault;
+use crate::{disk::Execution, lie::WorldFault, node::Node};
 use twinfold_consensus_planted::{Effect, Event};
 use twinfold_types::{
     Block,
@@ -75,7 +75,7 @@ impl World {
     pub(super) fn let_out(&mut self, node: usize, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Persist(_) | Effect::Returned(_) | Effect::ServeEpochEnd { .. } => {}
+                Effect::Persist(_) | Effect::Returned(_) => {}
                 Effect::Broadcast(message) => self.broadcast(node, message),
                 Effect::Send { to, message } => self.send_to_key(node, to, message),
                 Effect::Build { view, parent, parent_time, .. } => {
@@ -91,6 +91,11 @@ impl World {
                 Effect::ServeBlock { to, height, digest } => {
                     if let Some(block) = self.nodes[node].disk.block(height, &digest) {
                         self.send_to_key(node, to, ConsensusMessage::Block(Box::new(block)));
+                    }
+                }
+                Effect::ServeEpochEnd { to, epoch } => {
+                    if let Some(end) = self.nodes[node].disk.epoch_end(epoch).cloned() {
+                        self.send_to_key(node, to, ConsensusMessage::Stable(Box::new(end)));
                     }
                 }
                 Effect::Timer(time) => {
@@ -123,7 +128,12 @@ impl World {
 
     fn stable(&mut self, node: usize, certificate: CheckpointCertificate) {
         let height = certificate.checkpoint.height;
-        self.nodes[node].disk.stable = Some(certificate);
+        let ends = certificate.checkpoint.next_committee.is_some();
+        self.nodes[node].disk.set_stable(certificate);
+        if ends {
+            let life = self.nodes[node].life;
+            self.at(0, Action::Wake { node, life });
+        }
         if self.nodes[node].is_honest() {
             self.look_at_checkpoint(height);
         }
@@ -138,9 +148,11 @@ impl World {
     pub(super) fn execute(&mut self, node: usize) {
         let Some((block, certificate)) = self.nodes[node].to_execute.pop_front() else { return };
         block.txs.iter().for_each(|tx| self.nodes[node].pool.executed(&tx.id()));
-        let checkpoint = self.nodes[node].disk.execute(block, certificate);
-        self.watch_execution(node, &checkpoint);
-        self.nodes[node].inbox.push(Event::Executed { checkpoint, ends_at: None });
+        let Node { disk, pool, .. } = &mut self.nodes[node];
+        let executed = disk.execute(block, certificate, &|id| pool.arrived(id));
+        self.watch_execution(node, &executed);
+        let Execution { checkpoint, ends_at, .. } = executed;
+        self.nodes[node].inbox.push(Event::Executed { checkpoint, ends_at });
         if !self.nodes[node].to_execute.is_empty() {
             self.execute_later(node);
         }

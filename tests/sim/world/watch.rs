@@ -1,18 +1,32 @@
 //! What honest nodes sign, sync, say and commit, held against the invariants.
 
 use super::{World, is_watched};
-use crate::invariants::{attribution, bounded};
+use crate::{
+    disk::Execution,
+    invariants::{attribution, bounded},
+};
+use std::collections::BTreeSet;
 use twinfold_consensus_planted::{Effect, Record};
 use twinfold_types::{
-    Block, Evidence, Height, SeatIndex,
+    Block, Epoch, Evidence, Height, SeatIndex,
     message::ConsensusMessage,
-    vote::{Certificate, Checkpoint, Vote},
+    vote::{Certificate, Vote},
 };
 
 impl World {
     /// What an honest seat is called; none for liars and observers.
     fn honest_seat(&self, node: usize) -> Option<SeatIndex> {
         self.nodes[node].seat().filter(|_| self.nodes[node].is_honest())
+    }
+
+    /// The seats of an epoch that nobody who lies holds.
+    fn honest_seats(&self, epoch: Epoch) -> BTreeSet<SeatIndex> {
+        let Some(committee) = self.checks.one_committee.get(epoch) else { return BTreeSet::new() };
+        let is_honest = |seat: &SeatIndex| {
+            let holder = committee.validator(*seat).and_then(|key| self.index_of.get(key));
+            holder.is_some_and(|nodes| nodes.iter().all(|node| self.nodes[*node].is_honest()))
+        };
+        committee.seat_indices().filter(is_honest).collect()
     }
 
     /// A turn ends: nothing of it is synced yet.
@@ -40,7 +54,7 @@ impl World {
             match record {
                 Record::Block(block) => self.checks.clocks.exists(block),
                 Record::Vote(vote) => {
-                    let base = self.checks.one_base.base(node, vote.body.view);
+                    let base = self.checks.one_base.base(node, &vote.body);
                     let result = self.checks.clocks.signed(vote, base, clock);
                     self.check(result);
                 }
@@ -58,18 +72,24 @@ impl World {
 
     /// Its records are synced, or found on the disk after a crash.
     pub(super) fn watch_sync(&mut self, node: usize, records: &[Record], effects: &[Effect]) {
-        let Some(seat) = self.honest_seat(node) else { return };
         for effect in effects {
             if let Effect::Commit { block, .. } = effect {
                 let height = block.header.height;
-                self.checks.base_first.committed(seat, height);
-                self.checks.unbroken.committed(seat, height, block.digest());
+                self.checks.base_first.committed(node, height);
+                self.checks.unbroken.committed(node, height, block.digest());
             }
+        }
+        if self.honest_seat(node).is_none() {
+            return;
         }
         for record in records {
             match record {
                 Record::Vote(vote) => self.watch_signed(node, vote),
                 Record::Block(block) => self.checks.unbroken.exists(block),
+                Record::ViewChange(change) => {
+                    let result = self.checks.single_vote.changed(change);
+                    self.check(result);
+                }
                 Record::NewView(new_view) => {
                     let result = self.checks.one_base.installed(node, new_view);
                     self.check(result);
@@ -82,11 +102,14 @@ impl World {
 
     /// A vote is on an honest node's disk, in the order of its log.
     fn watch_signed(&mut self, node: usize, vote: &Vote) {
-        let base = self.checks.one_base.base(node, vote.body.view);
+        let base = self.checks.one_base.base(node, &vote.body);
         self.checks.counted.synced(vote.seat, vote.body);
         self.checks.certified.synced(vote.seat, vote.body);
-        let results =
-            [self.checks.base_first.signed(vote, base), self.checks.unbroken.signed(vote, base)];
+        let results = [
+            self.checks.single_vote.signed(vote),
+            self.checks.base_first.signed(node, vote, base),
+            self.checks.unbroken.signed(node, vote, base),
+        ];
         results.into_iter().for_each(|result| self.check(result));
     }
 
@@ -113,11 +136,11 @@ impl World {
 
     fn watch_vote(&mut self, node: usize, vote: &Vote) {
         let disk = &self.nodes[node].disk;
-        let base = self.checks.one_base.base(node, vote.body.view);
+        let base = self.checks.one_base.base(node, &vote.body);
         let stable = disk.stable.as_ref().map_or(Height(0), |stable| stable.checkpoint.height);
         let in_ledger = disk.block(vote.body.height, &vote.body.digest).is_some();
         let results = [
-            self.checks.single_vote.spoke(vote),
+            self.checks.single_vote.signed(vote),
             self.checks.synced.spoke(vote, &disk.log, in_ledger),
             bounded::spoke(vote, stable, base),
         ];
@@ -129,9 +152,11 @@ impl World {
     pub(super) fn watch_commit(&mut self, node: usize, block: &Block, certificate: &Certificate) {
         let (height, digest) = (block.header.height, block.digest());
         if self.nodes[node].is_honest() {
-            let nodes = &self.nodes;
-            let is_honest = |seat: SeatIndex| nodes[seat.index()].is_honest();
+            let epoch = certificate.body.epoch;
+            let honest = self.honest_seats(epoch);
+            let is_honest = |seat: SeatIndex| honest.contains(&seat);
             let results = [
+                self.checks.one_committee.committed(block, certificate),
                 self.checks.agreement.committed(node, height, digest),
                 self.checks.exactly_once.committed(node, height),
                 self.checks.clocks.committed(node, block),
@@ -142,15 +167,22 @@ impl World {
         }
     }
 
-    pub(super) fn watch_execution(&mut self, node: usize, checkpoint: &Checkpoint) {
+    pub(super) fn watch_execution(&mut self, node: usize, executed: &Execution) {
         if self.nodes[node].is_honest() {
-            let result = self.checks.determinism.executed(node, checkpoint);
+            let result = self.checks.determinism.executed(node, &executed.checkpoint);
             self.check(result);
+            let result = self.checks.exactly_once.executed(node, &executed.receipts);
+            self.check(result);
+            if let Some(elected) = &executed.elected {
+                let result = self.checks.one_committee.elected(node, elected);
+                self.check(result);
+            }
         }
     }
 
     pub(super) fn check_evidence(&mut self, evidence: &Evidence) {
-        let is_honest = |seat: SeatIndex| self.nodes[seat.index()].is_honest();
+        let honest = self.honest_seats(evidence.accused().0);
+        let is_honest = |seat: SeatIndex| honest.contains(&seat);
         let result = attribution::accused(evidence, is_honest);
         self.check(result);
     }
