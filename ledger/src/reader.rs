@@ -178,9 +178,11 @@ impl Reader {
         }
     }
 
-    /// The earliest round deadline or lapse of a proposal.
+    /// The earliest round deadline or lapse of a proposal; for what the head's block left undone,
+    /// the first moment after it.
     pub fn next_deadline(&self) -> Result<Option<TimeMs>> {
         let look = self.look();
+        let after_head = open::load(&look)?.head.time.plus(1);
         let first = |prefix: Prefix| {
             look.0.rows(Column::State, prefix.scan().bytes(), None, Order::Forward, 1)
         };
@@ -188,7 +190,7 @@ impl Reader {
         let deadline = deadline.first().and_then(|(key, _)| state_key::parse_deadline(key));
         let lapse = lapse.first().and_then(|(key, _)| state_key::parse_proposal_lapse(key));
         let times = deadline.map(|(at, _)| at).into_iter().chain(lapse.map(|(at, _)| at));
-        Ok(times.min())
+        Ok(times.min().map(|at| at.max(after_head)))
     }
 
     /// The folding that waits for a result. A job's inputs do not change while it

@@ -10,7 +10,7 @@
 
 use crate::{error::LedgerError, execute::Exec, merge};
 use twinfold_types::{
-    ClusterId, Event, RoundNumber,
+    ClusterId, Event, RoundNumber, limits,
     round::{FoldJob, Round, RoundKey, RoundState, VoidReason},
     state_key::{self, Prefix, StateKey},
     task::{Cluster, Mode, Task, TaskStatus},
@@ -133,15 +133,18 @@ pub fn has_ended(round: &Round) -> bool {
     matches!(round.state, RoundState::Aggregated { .. } | RoundState::Void { .. })
 }
 
-/// Everything whose deadline is at or before the block's time, in order.
+/// Whatever deadline is at or before the block's time, in order: so many in one block, the rest
+/// in the next.
 pub fn run_deadlines(exec: &mut Exec<'_>) -> Result<(), LedgerError> {
-    loop {
-        let due = exec.state.keys(&Prefix::Deadline.scan(), DEADLINES_AT_ONCE)?;
+    let mut left = limits::DEADLINES_MAX;
+    while left > 0 {
+        let due = exec.state.keys(&Prefix::Deadline.scan(), DEADLINES_AT_ONCE.min(left))?;
         let due = due.iter().filter_map(|key| state_key::parse_deadline(key));
         let due: Vec<_> = due.take_while(|(at, _)| *at <= exec.env.time).collect();
         if due.is_empty() {
             return Ok(());
         }
+        left -= due.len();
         for (at, key) in due {
             // An earlier deadline of this block may have ended the task's activity.
             if exec.state.has(&state_key::deadline(at, &key))? {
@@ -149,6 +152,7 @@ pub fn run_deadlines(exec: &mut Exec<'_>) -> Result<(), LedgerError> {
             }
         }
     }
+    Ok(())
 }
 
 fn run_deadline(exec: &mut Exec<'_>, key: &RoundKey) -> Result<(), LedgerError> {

@@ -127,10 +127,14 @@ pub const PARTICIPANTS_MAX: u32 = 1_024;
 pub const STALENESS_MAX: usize = 256;
 /// Factor that means 1 in clip and staleness factors.
 pub const FACTOR_ONE: u32 = 1 << 16;
+/// Shortest round deadline: each can cost a block and a row for good.
+pub const ROUND_DEADLINE_MS_MIN: u64 = 100;
 /// Longest round deadline.
 pub const ROUND_DEADLINE_MS_MAX: u64 = 30 * 24 * 3_600 * 1_000;
 /// Extensions of a round that has too few updates.
 pub const EXTENSIONS_MAX: u32 = 100;
+/// Round deadlines worked off in one block; the rest follow in the next.
+pub const DEADLINES_MAX: usize = 1_024;
 /// Length of names of members, organisations, tasks, models and tensors.
 pub const NAME_BYTES_MAX: usize = 128;
 /// A multiaddress that a validator declares: a name of 100 letters with its port fits.

@@ -272,8 +272,9 @@ impl TaskSpec {
         if self.weight_max == 0 || self.merge_weight_max == 0 || self.merge_every == 0 {
             return Some("weight caps and the merge period must be positive".into());
         }
-        if self.deadline_ms == 0 || self.deadline_ms > limits::ROUND_DEADLINE_MS_MAX {
-            return Some("the round deadline must be positive and at most 30 days".into());
+        let deadlines = limits::ROUND_DEADLINE_MS_MIN..=limits::ROUND_DEADLINE_MS_MAX;
+        if !deadlines.contains(&self.deadline_ms) {
+            return Some("the round deadline must be 100 ms to 30 days".into());
         }
         if self.extensions_max > limits::EXTENSIONS_MAX {
             return Some("at most 100 extensions".into());

@@ -6,12 +6,15 @@
 //! keeps its seat's index; a newcomer takes a leaver's.
 //!
 //! *The aim.* The largest number of seats, at most the one asked for, in which no organisation
-//! has more than its cap (`organisation_seats_max`). Where fewer than four organisations
-//! contend, no committee of four can hold the cap; then it is the smallest that fills the seats.
+//! has more than its cap (`organisation_seats_max`). Where the fit ones alone hold it in no
+//! committee of the floor's size, those jailed for silence count as well, for at most max(1, f)
+//! seats: whoever silences a rival must not inherit its seat. Where fewer than four
+//! organisations contend, no committee of four can hold the cap; then it rises, by as little as
+//! any size from the floor on allows.
 //!
 //! *The floor.* A committee never falls below four seats, or below its size where that is less:
-//! three seats bear no liar at all, four bear one, even when the one is known. Where the fit
-//! ones within the cap are too few, seats are filled by the fit ones beyond it, then by those
+//! three seats bear no liar at all, four bear one, even when the one is known. Where those
+//! within the aim's cap are too few, seats are filled by the fit ones beyond it, then by those
 //! jailed for silence, then by sitting ones who no longer want a seat or lack the stake, and
 //! last by sitting ones who are guilty or expelled: they go as soon as anyone can replace them.
 //! Nobody guilty, expelled, unready or short of stake ever comes in.
@@ -94,10 +97,15 @@ impl Ranked {
         let sits = old.iter().any(|seat| seat.validator == one.seat.validator);
         Self { seat: one.seat, stake: one.stake, standing: one.standing, sits }
     }
+}
 
-    fn is_fit(&self) -> bool {
-        self.standing == Standing::Fit
-    }
+/// What an election turns the committee towards.
+struct Aim {
+    seats: usize,
+    /// What an organisation may have where the proper cap cannot hold.
+    soft_cap: Option<usize>,
+    /// Who is picked within the cap, in this order.
+    picked: &'static [Standing],
 }
 
 /// An election under way: contenders by rank, and which of them are in.
@@ -107,17 +115,15 @@ struct Election {
     /// Seats that may leave, and as many that may join.
     moves_max: usize,
     floor: usize,
-    aim: usize,
-    /// What an organisation may have where the cap cannot hold.
-    soft_cap: Option<usize>,
+    aim: Aim,
 }
 
 impl Election {
     fn new(size: usize, seats: usize, ranked: Vec<Ranked>) -> Self {
         let (moves_max, floor) = (faults(size).max(1), size.min(SEATS_FLOOR));
-        let (aim, soft_cap) = aim(&ranked, seats.max(floor), floor);
+        let aim = aim(&ranked, seats.max(floor), floor);
         let elected = vec![false; ranked.len()];
-        Self { ranked, elected, moves_max, floor, aim, soft_cap }
+        Self { ranked, elected, moves_max, floor, aim }
     }
 
     fn run(mut self, old: &[Seat]) -> Vec<Seat> {
@@ -130,7 +136,7 @@ impl Election {
     /// Everyone who sits, but for those with the least right to stay: by standing, then those
     /// outside the aim, the lowest ranks first.
     fn stayers(&self) -> Vec<bool> {
-        let aimed = self.pick(&vec![false; self.ranked.len()], self.aim, usize::MAX);
+        let aimed = self.pick(&vec![false; self.ranked.len()], self.aim.seats, usize::MAX);
         let mut leaving: Vec<usize> =
             (0..self.ranked.len()).filter(|at| self.ranked[*at].sits && !aimed[*at]).collect();
         leaving.sort_by_key(|at| Reverse((self.ranked[*at].standing, *at)));
@@ -138,10 +144,10 @@ impl Election {
         (0..self.ranked.len()).map(|at| self.ranked[at].sits && !leaving.contains(&at)).collect()
     }
 
-    /// As many seats up to the aim as the fit ones fill within the cap for that number.
+    /// As many seats up to the aim as are filled within the cap for that number.
     fn fill_within_cap(&mut self) {
         let stay = count(&self.elected);
-        for size in (stay + 1..=self.aim).rev() {
+        for size in (stay + 1..=self.aim.seats).rev() {
             let filled = self.pick(&self.elected, size, self.moves_max);
             if count(&filled) == size {
                 self.elected = filled;
@@ -150,19 +156,22 @@ impl Election {
         }
     }
 
-    /// Adds fit ones by rank to those who are in, within the cap, to a number of seats.
+    /// Adds those the aim allows, by rank, to those who are in, within the cap, to a number of
+    /// seats.
     fn pick(&self, elected: &[bool], size: usize, joins_max: usize) -> Vec<bool> {
-        let cap = self.soft_cap.unwrap_or(organisation_seats_max(size));
+        let cap = self.aim.soft_cap.unwrap_or(organisation_seats_max(size));
         let (mut elected, mut joins) = (elected.to_vec(), 0);
         let mut held: BTreeMap<&str, usize> = BTreeMap::new();
         for (one, _) in self.ranked.iter().zip(&elected).filter(|(_, elected)| **elected) {
             *held.entry(&one.seat.organisation).or_default() += 1;
         }
         let mut free = size.saturating_sub(count(&elected));
-        for (at, one) in self.ranked.iter().enumerate() {
+        let ranked = || self.ranked.iter().enumerate();
+        let of = |standing| ranked().filter(move |(_, one)| one.standing == standing);
+        for (at, one) in self.aim.picked.iter().flat_map(|standing| of(*standing)) {
             let held = held.entry(&one.seat.organisation).or_default();
             let may_join = one.sits || joins < joins_max;
-            if free > 0 && !elected[at] && one.is_fit() && may_join && *held < cap {
+            if free > 0 && !elected[at] && may_join && *held < cap {
                 (elected[at], *held) = (true, *held + 1);
                 (free, joins) = (free - 1, joins + usize::from(!one.sits));
             }
@@ -217,18 +226,53 @@ fn count(elected: &[bool]) -> usize {
     elected.iter().filter(|elected| **elected).count()
 }
 
-/// How many seats the fit ones can fill, and the cap where the proper one cannot hold.
-fn aim(ranked: &[Ranked], seats: usize, floor: usize) -> (usize, Option<usize>) {
-    let mut fit: BTreeMap<&str, usize> = BTreeMap::new();
-    for one in ranked.iter().filter(|one| one.is_fit()) {
-        *fit.entry(&one.seat.organisation).or_default() += 1;
+fn aim(ranked: &[Ranked], seats: usize, floor: usize) -> Aim {
+    let supply =
+        Supply::of(ranked.iter().map(|one| (one.seat.organisation.as_str(), one.standing)));
+    let fills = |n: &usize, silent| supply.fills(*n, organisation_seats_max(*n), silent);
+    if let Some(seats) = (floor..=seats).rev().find(|n| fills(n, false)) {
+        return Aim { seats, soft_cap: None, picked: &[Standing::Fit] };
     }
-    let fill = |cap: usize| fit.values().map(|found| (*found).min(cap)).sum::<usize>();
-    let most = seats.min(fill(usize::MAX));
-    let proper = (1..=most).rev().find(|n| fill(organisation_seats_max(*n)) >= *n);
-    match proper {
-        Some(n) if n >= floor => (n, None),
-        _ => (most, (1..=most).find(|cap| fill(*cap) >= most)),
+    let picked = &[Standing::Fit, Standing::Silent];
+    if let Some(seats) = (floor..=seats).rev().find(|n| fills(n, true)) {
+        return Aim { seats, soft_cap: None, picked };
+    }
+    let beyond = |(n, cap): &(usize, usize)| *cap - organisation_seats_max(*n).min(*cap);
+    let soft = |n| Some((n, (1..=n).find(|cap| supply.fills(n, *cap, true))?));
+    let least = (floor..=seats).rev().filter_map(soft).min_by_key(beyond);
+    let (seats, cap) = least.unwrap_or((floor, floor));
+    Aim { seats, soft_cap: Some(cap), picked }
+}
+
+/// The smallest cap, the proper one at least, within which the fit ones fill so many seats.
+pub fn cap_needed(contenders: &[Contender], seats: usize) -> Option<usize> {
+    let all = contenders.iter().map(|one| (one.seat.organisation.as_str(), one.standing));
+    let supply = Supply::of(all);
+    (organisation_seats_max(seats)..=seats).find(|cap| supply.fills(seats, *cap, false))
+}
+
+/// How many an organisation has who are fit, and how many who were silent.
+#[derive(Default)]
+struct Supply<'a>(BTreeMap<&'a str, (usize, usize)>);
+
+impl<'a> Supply<'a> {
+    fn of(all: impl Iterator<Item = (&'a str, Standing)>) -> Self {
+        let mut supply = Self::default();
+        for (organisation, standing) in all {
+            let (fit, silent) = supply.0.entry(organisation).or_default();
+            *fit += usize::from(standing == Standing::Fit);
+            *silent += usize::from(standing == Standing::Silent);
+        }
+        supply
+    }
+
+    /// Whether so many seats are filled within a cap; by silent ones no more than a committee of
+    /// that size can do without.
+    fn fills(&self, seats: usize, cap: usize, with_silent: bool) -> bool {
+        let fit: usize = self.0.values().map(|(fit, _)| (*fit).min(cap)).sum();
+        let all: usize = self.0.values().map(|(fit, silent)| (fit + silent).min(cap)).sum();
+        let silent = if with_silent { (all - fit).min(faults(seats).max(1)) } else { 0 };
+        fit + silent >= seats
     }
 }
 

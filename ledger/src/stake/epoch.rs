@@ -49,23 +49,26 @@ fn pay(exec: &mut Exec<'_>, counts: &Participation) -> Result<(), LedgerError> {
     })
 }
 
-/// Jails silent seats, the most silent first, as long as enough candidates for all seats stay.
+/// Jails silent seats, the most silent first, as long as the candidates that stay fill all
+/// seats and no organisation needs more of them for it than before.
 fn jail_silent(exec: &mut Exec<'_>, counts: &Participation) -> Result<(), LedgerError> {
     let params = params(exec)?;
     let committee = exec.env.committee;
     let seats = committee.size().min(usize::from(params.seats));
-    let fit = contenders(exec, &params)?;
-    let fit = fit.iter().filter(|one| one.standing == Standing::Fit).count();
-    let mut spare = fit.saturating_sub(seats);
+    let mut fit = contenders(exec, &params)?;
+    fit.retain(|one| one.standing == Standing::Fit);
+    let cap = election::cap_needed(&fit, seats);
     let until = Epoch(committee.epoch.0 + 1 + u64::from(params.jail_epochs));
     for seat in participation::silent(counts) {
         let Some(validator) = committee.validator(seat) else { continue };
         let Some(found) = super::candidate(exec, validator)? else { continue };
-        let counted = standing(exec, &found, &params)?.1 == Standing::Fit;
-        if counted && spare == 0 {
+        let mut left = fit.clone();
+        left.retain(|one| one.seat.validator != *validator);
+        let spare = cap.is_some() && election::cap_needed(&left, seats) == cap;
+        if left.len() < fit.len() && !spare {
             continue;
         }
-        spare -= usize::from(counted);
+        fit = left;
         candidate::jail(exec, found, Jail::Silent { until });
     }
     Ok(())

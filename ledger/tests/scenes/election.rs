@@ -149,6 +149,24 @@ fn a_silent_seat_is_jailed_only_when_others_can_fill_the_seats() {
 }
 
 #[test]
+fn a_silent_seat_keeps_its_place_where_a_rivals_organisation_would_get_a_second_one() {
+    let mut chain = Chain::new();
+    for number in 5..=8 {
+        chain.newcomer(number, "organisation 1", 500);
+    }
+    chain.attest(4, &[0, 1, 2]);
+    let events = chain.end_epoch();
+    assert!(!events.iter().any(|event| matches!(event, Event::Jailed { .. })));
+    assert_eq!(chain.sitting(), [1, 2, 3, 4]);
+    // With a candidate of a fifth organisation it is as ever.
+    chain.newcomer(9, "organisation 9", 1);
+    chain.attest(4, &[0, 1, 2]);
+    let events = chain.end_epoch();
+    assert!(matches!(events[0], Event::Jailed { validator, .. } if validator == public(4)));
+    assert_eq!(chain.sitting(), [1, 2, 3, 9]);
+}
+
+#[test]
 fn of_several_silent_seats_the_most_silent_are_jailed_as_far_as_others_can_fill_the_seats() {
     let mut chain = Chain::new();
     for number in 5..=8 {

@@ -1,6 +1,6 @@
 use crate::kit::*;
 use twinfold_types::{
-    Action, BlobId, ClusterId, Code, Digest, Event, RoundNumber, TimeMs,
+    Action, BlobId, ClusterId, Code, Digest, Event, Receipt, RoundNumber, TimeMs, limits,
     model::{Level, ModelSource},
     round::{FoldJob, FoldRefusal, Outcome, RoundState, VoidReason},
     state_key,
@@ -88,6 +88,36 @@ fn a_round_below_its_minimum_is_extended_and_then_void() {
     assert_eq!((row.active, row.merges, row.global_version), (false, 0, 0));
     assert_eq!(chain.reader.next_deadline().unwrap(), None);
     chain.send(TRAINER, task, 0);
+}
+
+/// Rounds that a block's deadlines sealed or made void.
+fn ended(receipts: &[Receipt]) -> usize {
+    let ends =
+        |event: &&Event| matches!(event, Event::RoundVoid { .. } | Event::RoundSealed { .. });
+    receipts[0].events.iter().filter(ends).count()
+}
+
+#[test]
+fn more_deadlines_than_a_block_works_off_are_worked_off_in_the_next() {
+    let mut chain = Chain::new();
+    let mut updates = Vec::new();
+    for number in 0..5 {
+        let task = chain.task(|spec| {
+            spec.name = format!("task {number}");
+            (spec.clusters, spec.merge_weight_max) = (limits::CLUSTERS_MAX, 1_000);
+            spec.extensions_max = 0;
+        });
+        updates.push(Action::Update(Box::new(chain.update(task, 0))));
+    }
+    let updates = updates.into_iter().map(|update| chain.tx(TRAINER, update)).collect();
+    chain.block(updates);
+    let due = chain.reader.next_deadline().unwrap().unwrap();
+    assert_eq!(ended(&chain.block_at(due.0, vec![])), limits::DEADLINES_MAX);
+    let next = chain.reader.next_deadline().unwrap();
+    assert_eq!(next, Some(due.plus(1)), "what is left asks for a block of its own");
+    let left = 5 * usize::from(limits::CLUSTERS_MAX) - limits::DEADLINES_MAX;
+    assert_eq!(ended(&chain.block_at(due.0 + 1, vec![])), left);
+    assert_eq!(chain.reader.next_deadline().unwrap(), None);
 }
 
 #[test]

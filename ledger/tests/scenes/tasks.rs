@@ -38,6 +38,8 @@ fn a_task_that_cannot_work_is_refused() {
         (spec.clusters, spec.merge_weight_max) = (2, u32::MAX);
     };
     assert_eq!(create_code(overflowing), Code::TaskInvalid);
+    assert_eq!(create_code(|_, spec| spec.deadline_ms = 99), Code::TaskInvalid);
+    assert_eq!(create_code(|_, spec| spec.deadline_ms = 100), Code::Ok);
 }
 
 #[test]

@@ -76,6 +76,50 @@ fn three_organisations_share_seats_as_evenly_as_they_can() {
     assert_eq!(elect(&old, &all, 7), old, "no cap of two holds over seven seats of three");
 }
 
+/// Seats that organisation 1 has.
+fn of_the_first(seats: &[Seat]) -> usize {
+    seats.iter().filter(|seat| seat.organisation == "organisation 1").count()
+}
+
+#[test]
+fn who_silences_a_rival_does_not_inherit_its_seat() {
+    let rich = |number| contender(number, 1, 100, Standing::Fit);
+    let silent = contender(4, 4, 1, Standing::Silent);
+    let all = [rich(1), rich(5), rich(6), rich(7), rich(8), fit(2, 9), fit(3, 9), silent];
+    assert_eq!(numbers(&elect(&seats(1..=4), &all, 4)), [1, 2, 3, 4]);
+    // Nor when the rival is out already.
+    let without = [seat(1, 1), seat(2, 2), seat(3, 3), seat(5, 1)];
+    assert_eq!(of_the_first(&elect(&without, &all, 4)), 1);
+}
+
+#[test]
+fn where_many_seats_are_wanted_the_only_rich_organisation_keeps_to_its_cap_too() {
+    let mut all: Vec<_> =
+        (11..=17).map(|number| contender(number, 1, 100, Standing::Fit)).collect();
+    let silent = contender(4, 4, 1, Standing::Silent);
+    all.extend([fit(1, 100), fit(2, 9), fit(3, 9), silent]);
+    let mut committee = seats(1..=4);
+    for _ in 0..6 {
+        committee = elect(&committee, &all, 10);
+        let cap = organisation_seats_max(committee.len());
+        assert!(of_the_first(&committee) <= cap, "{committee:?}");
+    }
+    // With three organisations no cap holds; it rises by one seat, not by the wish for ten.
+    all.pop();
+    for _ in 0..6 {
+        committee = elect(&committee, &all, 10);
+        assert!(of_the_first(&committee) <= 2 && committee.len() == 4, "{committee:?}");
+    }
+}
+
+#[test]
+fn silent_ones_fill_no_more_seats_than_a_committee_can_do_without() {
+    let silent = |number| contender(number, number, 50, Standing::Silent);
+    let all = [fit(1, 10), contender(5, 1, 9, Standing::Fit), fit(2, 10), silent(3), silent(4)];
+    let new = elect(&seats(1..=4), &all, 4);
+    assert_eq!(numbers(&new), [1, 2, 3, 5], "two silent ones of four would stop the chain");
+}
+
 #[test]
 fn the_guilty_stay_until_somebody_can_take_their_seat() {
     let guilty = contender(1, 1, 100, Standing::Barred);
@@ -164,22 +208,23 @@ proptest! {
             }
         }
 
-        // Nobody comes in who is not fit, but to hold the floor; no newcomer breaks the cap,
-        // but to hold the floor or where no cap holds.
+        // Nobody comes in who is not fit, but to hold the floor or the cap; no newcomer breaks
+        // the cap, but to hold the floor or where no cap holds.
         let floor = after.len() == old.len().min(4);
         let fit_organisations: std::collections::BTreeSet<_> = all
             .iter()
             .filter(|one| one.standing == Standing::Fit)
             .map(|one| &one.seat.organisation)
             .collect();
+        let few = fit_organisations.len() < 4;
         for one in joined {
             let found = &all[usize::from(*one) - 1];
-            let silent = found.standing == Standing::Silent && floor;
+            let silent = found.standing == Standing::Silent && (floor || few);
             prop_assert!(found.standing == Standing::Fit || silent);
             let same = |seat: &&Seat| seat.organisation == found.seat.organisation;
             let held = new.iter().filter(same).count();
             let cap = organisation_seats_max(new.len());
-            prop_assert!(held <= cap || floor || fit_organisations.len() < 4);
+            prop_assert!(held <= cap || floor || few);
         }
 
         // The order in which contenders are named changes nothing, nor does asking twice.
