@@ -39,16 +39,20 @@ impl Executor {
     /// Runs until the driver is gone. An error means that this node must stop.
     pub fn run(mut self, mut work: mpsc::Receiver<ToExecutor>) -> Result<(), LedgerError> {
         while let Some(work) = work.blocking_recv() {
-            match work {
-                ToExecutor::Commit(block, certificate) => {
-                    let executed = self.ledger.commit(&block, &certificate)?;
-                    self.after(&block, executed);
-                }
-                ToExecutor::Stable(certificate) => self.early = Some(certificate),
-            }
-            self.note_stable()?;
+            self.perform(work)?;
         }
         Ok(())
+    }
+
+    pub fn perform(&mut self, work: ToExecutor) -> Result<(), LedgerError> {
+        match work {
+            ToExecutor::Commit(block, certificate) => {
+                let executed = self.ledger.commit(&block, &certificate)?;
+                self.after(&block, executed);
+            }
+            ToExecutor::Stable(certificate) => self.early = Some(certificate),
+        }
+        self.note_stable()
     }
 
     /// A checkpoint can be stable before this node executed its height.

@@ -12,12 +12,13 @@ use parking_lot::Mutex;
 use std::{path::PathBuf, sync::Arc};
 use tokio::sync::{mpsc, watch};
 use twinfold_consensus::{Diagnosis, Event};
-use twinfold_ledger::Reader;
+use twinfold_ledger::{LedgerError, Reader};
 use twinfold_types::{
     AvailabilityCertificate, BlobDigest, Code, Digest, Height, PublicKey, SeatIndex, SecretKey,
     SignedTx, TimeMs, TxId, View,
     api::{Level, TxStatus},
     genesis::Genesis,
+    key::Verifier,
     limits,
     message::PeerMessage,
     tx::{Action, TxBody, TxError},
@@ -31,13 +32,28 @@ pub struct AgreementStatus {
     pub committed: Height,
 }
 
+/// What decides whether a transaction comes in. The product has one door; measuring
+/// agreement alone takes another.
+#[derive(Clone)]
+pub struct Door {
+    /// Shared by everything that checks signatures here.
+    pub verifier: Arc<dyn Verifier>,
+    /// What the newest state says of a transaction.
+    pub admit: fn(&Reader, &SignedTx, TimeMs) -> Result<Result<(), Code>, LedgerError>,
+}
+
+impl Default for Door {
+    fn default() -> Self {
+        Self { verifier: Arc::new(Verified::default()), admit: Reader::admit }
+    }
+}
+
 pub struct Node {
     pub genesis: Genesis,
     pub chain: Digest,
     pub own: PublicKey,
     pub key: Arc<SecretKey>,
-    /// Shared by everything that checks signatures here.
-    pub verified: Arc<Verified>,
+    pub door: Door,
     pub seat: Option<SeatIndex>,
     pub data: PathBuf,
     pub reader: Reader,
@@ -71,7 +87,7 @@ pub enum SubmitError {
     #[error(transparent)]
     Pool(#[from] PoolError),
     #[error(transparent)]
-    Ledger(#[from] twinfold_ledger::LedgerError),
+    Ledger(#[from] LedgerError),
     #[error("this node has stopped taking part: {0}")]
     Halted(String),
 }
@@ -80,32 +96,51 @@ impl Node {
     /// Checks a transaction, keeps it in the pool and passes it on. `local` when a
     /// client of this node brought it.
     pub fn submit(&self, tx: SignedTx, local: bool) -> Result<TxId, SubmitError> {
+        let id = tx.id();
+        self.submit_all(vec![tx], local).pop().unwrap_or(Ok(id))
+    }
+
+    /// The same for many at once, which wake the driver and reach the peers together.
+    /// One answer for each, in their order.
+    pub fn submit_all(&self, txs: Vec<SignedTx>, local: bool) -> Vec<Result<TxId, SubmitError>> {
+        let mut taken = Vec::new();
+        let take = |tx: SignedTx| {
+            let id = tx.id();
+            if self.take(&tx, &id, local)? {
+                taken.push(tx);
+            }
+            Ok(id)
+        };
+        let answers = txs.into_iter().map(take).collect();
+        if !taken.is_empty() {
+            // Wakes the driver; a full queue means that it is awake.
+            self.events.try_send(Event::Tick).ok();
+            if local {
+                self.links.broadcast(&PeerMessage::Transactions(taken));
+            }
+        }
+        answers
+    }
+
+    /// Whether a transaction is new here and may wait for a block.
+    fn take(&self, tx: &SignedTx, id: &TxId, local: bool) -> Result<bool, SubmitError> {
         if let Some(reason) = self.halted.lock().clone() {
             return Err(SubmitError::Halted(reason));
         }
-        let id = tx.id();
         // Sent again: the sender may ask for its receipt.
-        if self.pool.contains(&id) || (local && self.reader.tx(&id)?.is_some()) {
-            return Ok(id);
+        if self.pool.contains(id) || (local && self.reader.tx(id)?.is_some()) {
+            return Ok(false);
         }
-        tx.check(&self.chain, &*self.verified)?;
+        tx.check(&self.chain, &*self.door.verifier)?;
         let now = clock::now();
         let (from, until) = (tx.body.valid_from, tx.body.valid_until);
         if from > now.plus(limits::DRIFT_MS_MAX) || until < now {
             return Err(SubmitError::NotNow { from, until, now });
         }
-        match self.reader.admit(&tx, now)? {
-            Ok(()) => {}
-            Err(code) => return Err(SubmitError::Refused(code)),
+        match (self.door.admit)(&self.reader, tx, now)? {
+            Ok(()) => Ok(self.pool.add(tx.clone(), local)?),
+            Err(code) => Err(SubmitError::Refused(code)),
         }
-        if self.pool.add(tx.clone(), local)? {
-            // Wakes the driver; a full queue means that it is awake.
-            self.events.try_send(Event::Tick).ok();
-            if local {
-                self.links.broadcast(&PeerMessage::Transactions(vec![tx]));
-            }
-        }
-        Ok(id)
     }
 
     /// Signs and submits an action of this node's own member.
@@ -124,7 +159,7 @@ impl Node {
     }
 
     /// How far a transaction has come.
-    pub fn tx_status(&self, id: &TxId) -> Result<TxStatus, twinfold_ledger::LedgerError> {
+    pub fn tx_status(&self, id: &TxId) -> Result<TxStatus, LedgerError> {
         let (level, receipt) = match self.reader.tx(id)? {
             Some((_, height, receipt)) => {
                 let certified = *self.stable.borrow() >= height;

@@ -68,8 +68,8 @@ pub async fn admit_transactions(node: Arc<Node>, mut incoming: mpsc::Receiver<Ve
         }
         let node = node.clone();
         let admitted = tokio::task::spawn_blocking(move || {
-            for tx in txs {
-                if let Err(error) = node.submit(tx, false) {
+            for answer in node.submit_all(txs, false) {
+                if let Err(error) = answer {
                     tracing::debug!(%error, "a peer's transaction was not taken");
                 }
             }

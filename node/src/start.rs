@@ -7,7 +7,7 @@ use crate::{
     blobs::{BlobStore, Exchange, ModelStore, exchange::ExchangeConfig},
     config::{Config, LogFormat},
     diverge,
-    driver::{Driver, DriverError},
+    driver::{Driver, DriverError, ToExecutor},
     executor::{Executor, Membership},
     folder::Folder,
     genesis_file,
@@ -15,10 +15,9 @@ use crate::{
     keys::NodeKeys,
     metrics::Metrics,
     network::{Links, Peers, Plane, PlaneConfig, peers::parse_address, plane::keypair},
-    node::{AgreementStatus, Node},
+    node::{AgreementStatus, Door, Node},
     pool::Pool,
     router::{Router, admit_transactions, repeat_transactions},
-    verified::Verified,
 };
 use color_eyre::eyre::{WrapErr, eyre};
 use parking_lot::Mutex;
@@ -83,7 +82,7 @@ fn start_log(config: &Config) -> color_eyre::Result<()> {
 
 async fn run_node(config: Config, keys: NodeKeys, genesis: Genesis) -> color_eyre::Result<()> {
     let stop = CancellationToken::new();
-    let parts = open(&config, keys, genesis).await?;
+    let parts = open(&config, keys, genesis, Door::default()).await?;
     // Also a node that takes part no longer fetches what others ask it for.
     let (node, _planes) = (parts.node.clone(), parts.executor.membership.planes.clone());
     let server = api::start(node.clone(), &config.http, stop.clone()).await?;
@@ -91,7 +90,7 @@ async fn run_node(config: Config, keys: NodeKeys, genesis: Genesis) -> color_eyr
         chain = %node.genesis.chain, genesis = %node.chain, seat = ?node.seat, http = %server.address,
         height = %node.reader.head().height, "the node runs"
     );
-    let running = parts.run(stop.clone())?;
+    let running = parts.run(stop.clone(), Executor::run)?;
     tokio::pin!(running);
     let outcome = tokio::select! {
         reason = stop_signal() => {
@@ -153,23 +152,26 @@ async fn stop_signal() -> &'static str {
 }
 
 /// Everything opened and connected, not yet running.
-struct Parts {
-    node: Arc<Node>,
-    driver: Driver,
+pub struct Parts {
+    pub node: Arc<Node>,
+    pub driver: Driver,
+    pub executor: Executor,
     events: mpsc::Receiver<Event>,
-    executor: Executor,
-    work: mpsc::Receiver<crate::driver::ToExecutor>,
+    work: mpsc::Receiver<ToExecutor>,
     router: Router,
     folds: mpsc::Receiver<twinfold_types::round::SignedFoldResult>,
     transactions: mpsc::Receiver<Vec<twinfold_types::SignedTx>>,
 }
 
 impl Parts {
-    /// Starts everything. What it returns ends when agreement and execution have:
-    /// `Some` when the core halted.
-    fn run(
+    /// Starts everything; `execute` carries out what is committed. What it returns ends
+    /// when agreement and execution have: `Some` when the core halted.
+    pub fn run(
         self,
         stop: CancellationToken,
+        execute: impl FnOnce(Executor, mpsc::Receiver<ToExecutor>) -> Result<(), LedgerError>
+        + Send
+        + 'static,
     ) -> color_eyre::Result<impl Future<Output = color_eyre::Result<Option<Halted>>>> {
         tokio::spawn(self.router.run());
         tokio::spawn(admit_transactions(self.node.clone(), self.transactions));
@@ -179,7 +181,7 @@ impl Parts {
         let (executor, work) = (self.executor, self.work);
         std::thread::Builder::new()
             .name("executor".into())
-            .spawn(move || executed_sender.send(executor.run(work)).ok())?;
+            .spawn(move || executed_sender.send(execute(executor, work)).ok())?;
         let (agreed_sender, agreed) = oneshot::channel();
         let runtime = tokio::runtime::Handle::current();
         let (driver, events) = (self.driver, self.events);
@@ -191,7 +193,7 @@ impl Parts {
 }
 
 /// Why a node takes part no longer.
-struct Halted {
+pub struct Halted {
     reason: String,
     /// What a quorum certified and this node does not have.
     certified: Option<Checkpoint>,
@@ -228,7 +230,13 @@ async fn ended(
     }
 }
 
-async fn open(config: &Config, keys: NodeKeys, genesis: Genesis) -> color_eyre::Result<Parts> {
+/// Opens the folder and connects the parts.
+pub async fn open(
+    config: &Config,
+    keys: NodeKeys,
+    genesis: Genesis,
+    door: Door,
+) -> color_eyre::Result<Parts> {
     let (chain, committee) = (genesis.digest(), genesis.committee());
     let own = keys.consensus.public_key();
     let own_peer = keypair(&keys.peer)?.public().to_peer_id();
@@ -279,7 +287,7 @@ async fn open(config: &Config, keys: NodeKeys, genesis: Genesis) -> color_eyre::
     let (heads_sender, heads) = watch::channel(head.height);
     let (stable_sender, stable) = watch::channel(stable_height);
     let pool = Arc::new(Pool::default());
-    let verified = Arc::new(Verified::default());
+    let verified = door.verifier.clone();
 
     let machine = Machine::new(
         twinfold_consensus::Config {
@@ -309,7 +317,7 @@ async fn open(config: &Config, keys: NodeKeys, genesis: Genesis) -> color_eyre::
         chain,
         own,
         key,
-        verified,
+        door,
         seat,
         data: config.data.clone(),
         reader: reader.clone(),

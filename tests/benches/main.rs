@@ -11,6 +11,7 @@ mod cpu;
 mod flower;
 mod fold;
 mod lab;
+mod order;
 mod report;
 mod round;
 
@@ -25,6 +26,7 @@ Usage: tests/bench NAME [--json] [--only TEXT] [--dir DIR]
   round         one synchronous round with trivial trainers, beside Flower's
   fold          the exact mean, beside memory and Flower's FedAvg
   commit        small transactions: rate at saturation, latency at low load
+  order         ordering alone: opaque and signed transactions, payloads, overload, idleness
   calibration   the machine alone: every other name starts with it
 
   --json        one JSON object a line instead of a table
@@ -42,6 +44,9 @@ struct Args {
 }
 
 fn main() -> Result<()> {
+    if std::env::args().nth(1).as_deref() == Some(order::NODE) {
+        return order::node::main();
+    }
     let Some(args) = parse(std::env::args().skip(1))? else {
         print!("{USAGE}");
         return Ok(());
@@ -52,6 +57,7 @@ fn main() -> Result<()> {
         "round" => round::run,
         "fold" => fold::run,
         "commit" => commit::run,
+        "order" => order::run_all,
         other => bail!("there is no bench {other:?}\n\n{USAGE}"),
     };
     let mut lab = Lab::open(args.dir.as_deref())?;

@@ -38,6 +38,7 @@ pub enum Inbound {
 pub struct Links {
     queues: Arc<RwLock<BTreeMap<PublicKey, mpsc::Sender<Bytes>>>>,
     pub sent_bytes: Arc<AtomicU64>,
+    pub sent_messages: Arc<AtomicU64>,
 }
 
 struct Shared {
@@ -56,7 +57,11 @@ impl Links {
         chain: Digest,
         inbound: mpsc::Sender<Inbound>,
     ) -> Result<Self, NetworkError> {
-        let links = Self { queues: Arc::default(), sent_bytes: Arc::default() };
+        let links = Self {
+            queues: Arc::default(),
+            sent_bytes: Arc::default(),
+            sent_messages: Arc::default(),
+        };
         let shared = Arc::new(Shared {
             chain,
             peers,
@@ -183,6 +188,7 @@ async fn write_counted(
     stream: &mut libp2p::Stream,
     bytes: &Bytes,
 ) -> Result<(), NetworkError> {
+    shared.links.sent_messages.fetch_add(1, Ordering::Relaxed);
     shared.links.sent_bytes.fetch_add(bytes.len() as u64 + 4, Ordering::Relaxed);
     write_frame(stream, bytes).await
 }
