@@ -55,6 +55,8 @@ pub struct Driver {
     pub timer: Option<TimeMs>,
     /// Earliest round deadline or lapse on the newest state.
     pub deadline: Option<TimeMs>,
+    /// The height of that state.
+    pub deadline_at: Option<Height>,
     pub pending: bool,
     pub loopback: VecDeque<Event>,
     /// Results of execution. Unbounded, so that executor and driver never wait for
@@ -166,7 +168,10 @@ impl Driver {
     /// builds the blocks it waits for.
     fn note_work(&mut self, effects: &mut Vec<Effect>) -> Result<(), DriverError> {
         let now = clock::now();
-        self.deadline = self.reader.next_deadline()?;
+        let executed = self.reader.head().height;
+        if self.deadline_at != Some(executed) {
+            (self.deadline, self.deadline_at) = (self.reader.next_deadline()?, Some(executed));
+        }
         let mut noted = 0;
         loop {
             // First, or the next block would carry once more what this turn ordered.

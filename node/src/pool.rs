@@ -6,7 +6,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
     time::{Duration, Instant},
 };
-use twinfold_types::{Block, PublicKey, SeatIndex, SignedTx, TimeMs, TxId, codec, limits};
+use twinfold_types::{Block, PublicKey, SeatIndex, SignedTx, TimeMs, TxId, limits};
 
 #[derive(Default)]
 pub struct Pool {
@@ -68,7 +68,7 @@ const LATENCIES_KEPT: usize = 2_000;
 impl Pool {
     /// Adds a checked transaction. `Ok(false)` when it is already there.
     pub fn add(&self, tx: SignedTx, local: bool) -> Result<bool, PoolError> {
-        let (id, bytes) = (tx.id(), codec::encode(&tx).len());
+        let (id, bytes) = (tx.id(), tx.encoded_bytes());
         let mut inner = self.inner.lock();
         if inner.places.contains_key(&id) || inner.committed.contains(&id) {
             return Ok(false);
@@ -180,7 +180,7 @@ impl Pool {
     /// Notes what a leader's committed block did not carry though it could have. What
     /// came only just now, and what a full block left behind, is no sign of anything.
     fn note_passed_over(inner: &mut Inner, block: &Block, leader: SeatIndex) {
-        let full = codec::encode(&block.txs).len() + limits::TX_BYTES_MAX > limits::BLOCK_BYTES_MAX
+        let full = block.txs_bytes() + limits::TX_BYTES_MAX > limits::BLOCK_BYTES_MAX
             || block.txs.len() == limits::BLOCK_TXS_MAX;
         if full {
             return;
@@ -364,7 +364,7 @@ mod tests {
         let nonces =
             |txs: Vec<SignedTx>| -> Vec<_> { txs.iter().map(|tx| tx.body.nonce).collect() };
         assert_eq!(nonces(pool.overdue(Duration::ZERO, 1 << 20)), [3, 2]);
-        let one = codec::encode(&tx(3, 10)).len();
+        let one = tx(3, 10).encoded_bytes();
         assert_eq!(nonces(pool.overdue(Duration::ZERO, one)), [3]);
         assert!(pool.overdue(Duration::from_secs(60), 1 << 20).is_empty());
     }

@@ -349,6 +349,7 @@ pub async fn open(
         build: None,
         timer: None,
         deadline: None,
+        deadline_at: None,
         pending: false,
         loopback: VecDeque::new(),
         executed,

@@ -21,6 +21,7 @@ pub mod proof;
 pub mod quorum;
 pub mod receipt;
 pub mod round;
+pub mod signed;
 pub mod state_key;
 pub mod subtree;
 pub mod task;
@@ -34,4 +35,5 @@ pub use id::{ClusterId, Epoch, Height, RoundNumber, SeatIndex, TaskId, TimeMs, V
 pub use key::{PublicKey, SecretKey, Signature};
 pub use quorum::Committee;
 pub use receipt::{Code, Event, Receipt};
-pub use tx::{Action, SignedTx, TxId};
+pub use signed::SignedTx;
+pub use tx::{Action, TxId};

@@ -2,6 +2,8 @@
 
 use crate::{
     Block, Digest, Epoch, Height, SignedTx, View,
+    codec::{self, CodecError},
+    limits,
     round::SignedFoldResult,
     vote::{Certificate, CheckpointCertificate, CheckpointVote, NewView, ViewChange, Vote},
 };
@@ -69,6 +71,17 @@ pub enum PeerMessage {
     /// Transactions for everyone's pool.
     Transactions(Vec<SignedTx>),
     Fold(Box<SignedFoldResult>),
+}
+
+impl PeerMessage {
+    /// Appends the encoding to a buffer.
+    pub fn encode_into(&self, buffer: &mut Vec<u8>) {
+        codec::encode_into(self, buffer);
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        codec::decode(bytes, limits::MESSAGE_BYTES_MAX)
+    }
 }
 
 /// First frame in each direction of every connection.

@@ -14,9 +14,17 @@ pub async fn write_frame(
     stream: &mut (impl AsyncWrite + Unpin),
     bytes: &[u8],
 ) -> Result<(), NetworkError> {
-    stream.write_all(&(bytes.len() as u32).to_le_bytes()).await?;
-    stream.write_all(bytes).await?;
-    Ok(())
+    Ok(stream.write_all(&framed(|frame| frame.extend_from_slice(bytes))).await?)
+}
+
+/// A frame in one piece, so that it is one write: each one costs a header of the
+/// multiplexer and an encryption.
+pub fn framed(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut frame = vec![0; 4];
+    write(&mut frame);
+    let length = (frame.len() - 4) as u32;
+    frame[..4].copy_from_slice(&length.to_le_bytes());
+    frame
 }
 
 /// Reads one frame of at most `limit` bytes.

@@ -4,7 +4,7 @@
 
 use super::{
     NetworkError, Peer, Peers, Plane,
-    frame::{greet, read_frame, write_frame},
+    frame::{framed, greet, read_frame},
 };
 use bytes::Bytes;
 use futures::{AsyncWriteExt, StreamExt};
@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 use tokio::sync::{mpsc, watch};
-use twinfold_types::{Digest, PublicKey, codec, limits, message::PeerMessage};
+use twinfold_types::{Digest, PublicKey, limits, message::PeerMessage};
 
 const PROTOCOL: StreamProtocol = StreamProtocol::new("/twinfold/consensus/1");
 /// Messages waiting for one peer, of up to 16 MiB each; broadcasts share their bytes.
@@ -106,7 +106,7 @@ impl Links {
 }
 
 fn encode(message: &PeerMessage) -> Bytes {
-    Bytes::from(codec::encode(message))
+    Bytes::from(framed(|frame| message.encode_into(frame)))
 }
 
 /// Starts a sender for each peer that connects.
@@ -189,8 +189,8 @@ async fn write_counted(
     bytes: &Bytes,
 ) -> Result<(), NetworkError> {
     shared.links.sent_messages.fetch_add(1, Ordering::Relaxed);
-    shared.links.sent_bytes.fetch_add(bytes.len() as u64 + 4, Ordering::Relaxed);
-    write_frame(stream, bytes).await
+    shared.links.sent_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+    Ok(stream.write_all(bytes).await?)
 }
 
 async fn accept(shared: Arc<Shared>, mut incoming: libp2p_stream::IncomingStreams) {
@@ -219,8 +219,9 @@ async fn receive(
     greet(&mut stream, &peer.id, shared.chain).await?;
     loop {
         let bytes = read_frame(&mut stream, &peer.id, limits::MESSAGE_BYTES_MAX).await?;
-        let message = codec::decode(&bytes, limits::MESSAGE_BYTES_MAX).map_err(|error| {
-            NetworkError::Malformed { peer: peer.id.to_string(), reason: error.to_string() }
+        let message = PeerMessage::decode(&bytes).map_err(|error| NetworkError::Malformed {
+            peer: peer.id.to_string(),
+            reason: error.to_string(),
         })?;
         let inbound = Inbound::Message(peer.member, Box::new(message));
         if shared.inbound.send(inbound).await.is_err() {

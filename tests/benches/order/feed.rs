@@ -262,5 +262,5 @@ fn body(node: &Node, sender: PublicKey, number: u64, action: Action) -> TxBody {
 }
 
 fn unsigned(node: &Node, sender: PublicKey, number: u64, action: Action) -> SignedTx {
-    SignedTx { body: body(node, sender, number, action), signature: UNSIGNED }
+    SignedTx::new(body(node, sender, number, action), UNSIGNED)
 }
