@@ -11,6 +11,7 @@ use crate::{
     network::Links,
     node::AgreementStatus,
     pool::Pool,
+    proposals::Proposals,
 };
 use std::{
     collections::VecDeque,
@@ -29,6 +30,10 @@ use twinfold_types::{
 
 /// Events stepped before the journal is synced once for all of them.
 const TURN_EVENTS_MAX: usize = 256;
+/// Between two proposals of little.
+const PROPOSAL_INTERVAL: Duration = Duration::from_millis(5);
+/// So much is worth a block at once.
+const ENOUGH_BYTES: usize = 128 << 10;
 /// The loop turns at least once a second, also when nothing comes.
 const DIAGNOSIS_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -44,6 +49,9 @@ pub struct Driver {
     pub own: PublicKey,
     pub links: Links,
     pub pool: Arc<Pool>,
+    pub proposals: Arc<Proposals>,
+    /// When a block was built last.
+    pub proposed: Option<Instant>,
     pub reader: Reader,
     pub executor: mpsc::Sender<ToExecutor>,
     pub status: watch::Sender<AgreementStatus>,
@@ -135,7 +143,11 @@ impl Driver {
         let now = clock::now();
         let wait = |at: &TimeMs| at.0.saturating_sub(now.0);
         let pause = self.timer.iter().chain(&self.deadline).map(wait).min().unwrap_or(1_000);
-        Duration::from_millis(pause.clamp(1, 1_000))
+        let pause = Duration::from_millis(pause.clamp(1, 1_000));
+        match self.build.is_some() && self.pending {
+            true => pause.min(self.build_pause()),
+            false => pause,
+        }
     }
 
     async fn turn(&mut self, turn: &mut Vec<Event>) -> Result<(), DriverError> {
@@ -183,11 +195,23 @@ impl Driver {
                 effects.extend(self.machine.step(now, Event::Work { pending }));
                 continue;
             }
-            let Some(build) = self.build.take_if(|_| pending) else { return Ok(()) };
+            let due = pending && self.build_pause().is_zero();
+            let Some(build) = self.build.take_if(|_| due) else { return Ok(()) };
+            self.proposed = Some(Instant::now());
             let time = TimeMs(now.0.max(build.parent_time.0 + 1));
             let txs = self.pool.select(time);
             let built = Event::Built { view: build.view, parent: build.parent, time, txs };
             effects.extend(self.machine.step(now, built));
+        }
+    }
+
+    /// How long the next block waits for more to carry: each height costs every node the
+    /// same, however little it orders. The first one after a while goes at once.
+    fn build_pause(&self) -> Duration {
+        let waited = self.proposed.map_or(PROPOSAL_INTERVAL, |last| last.elapsed());
+        match self.pool.queued_bytes() < ENOUGH_BYTES {
+            true => PROPOSAL_INTERVAL.saturating_sub(waited),
+            false => Duration::ZERO,
         }
     }
 
@@ -227,7 +251,12 @@ impl Driver {
         match effect {
             Effect::Persist(_) | Effect::Build { .. } | Effect::Returned(_) => {}
             Effect::Broadcast(message) => {
-                self.links.broadcast(&PeerMessage::Consensus(message.clone()));
+                self.links.broadcast(&match &message {
+                    ConsensusMessage::PrePrepare { vote, block } if !block.txs.is_empty() => {
+                        self.proposals.announce(vote, block, &self.pool)
+                    }
+                    _ => PeerMessage::Consensus(message.clone()),
+                });
                 self.loopback.push_back(Event::Message { from: self.own, message });
             }
             Effect::Send { to, message } => self.links.send(&to, &PeerMessage::Consensus(message)),

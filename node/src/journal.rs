@@ -151,15 +151,14 @@ fn checksum(batch: &[u8]) -> [u8; 8] {
 }
 
 fn frame<T: Serialize>(marker: &Marker, records: &[T]) -> Result<Vec<u8>, JournalError> {
-    let batch = codec::encode(records);
+    let mut frame = vec![0; FRAME_HEADER_BYTES];
+    codec::encode_into(records, &mut frame);
+    let (head, batch) = frame.split_at_mut(FRAME_HEADER_BYTES);
     if batch.len() > FRAME_BYTES_MAX {
         return Err(JournalError::TooLarge(batch.len()));
     }
-    let mut frame = Vec::with_capacity(FRAME_HEADER_BYTES + batch.len());
-    frame.extend_from_slice(marker);
-    frame.extend_from_slice(&(batch.len() as u32).to_le_bytes());
-    frame.extend_from_slice(&checksum(&batch));
-    frame.extend_from_slice(&batch);
+    let parts = [marker.as_slice(), &(batch.len() as u32).to_le_bytes(), &checksum(batch)];
+    head.copy_from_slice(&parts.concat());
     Ok(frame)
 }
 

@@ -3,6 +3,7 @@
 
 pub mod api;
 pub mod args;
+pub mod assembler;
 pub mod blobs;
 pub mod clock;
 pub mod config;
@@ -15,6 +16,7 @@ pub mod explorer;
 pub mod folder;
 pub mod folding;
 pub mod genesis_file;
+pub mod id_map;
 pub mod init;
 pub mod journal;
 pub mod keys;
@@ -22,7 +24,9 @@ pub mod metrics;
 pub mod network;
 pub mod node;
 pub mod pool;
+pub mod proposals;
 pub mod router;
+pub mod spread;
 pub mod start;
 pub mod verified;
 

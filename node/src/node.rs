@@ -5,12 +5,13 @@ use crate::{
     blobs::{BlobError, BlobStore, Exchange, Incoming, ModelStore, exchange::UploadProof},
     clock,
     network::{Links, Peers},
-    pool::{Pool, PoolError},
+    pool::{Pool, PoolError, Source},
+    proposals::Proposals,
     verified::Verified,
 };
 use parking_lot::Mutex;
 use std::{path::PathBuf, sync::Arc};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use twinfold_consensus::{Diagnosis, Event};
 use twinfold_ledger::{LedgerError, Reader};
 use twinfold_types::{
@@ -58,6 +59,11 @@ pub struct Node {
     pub data: PathBuf,
     pub reader: Reader,
     pub pool: Arc<Pool>,
+    /// Tells that there came something into the pool.
+    pub arrivals: Notify,
+    /// What the peers are to hear of.
+    pub outgoing: mpsc::Sender<Vec<SignedTx>>,
+    pub proposals: Arc<Proposals>,
     pub peers: Peers,
     pub links: Links,
     pub blobs: Arc<BlobStore>,
@@ -93,20 +99,19 @@ pub enum SubmitError {
 }
 
 impl Node {
-    /// Checks a transaction, keeps it in the pool and passes it on. `local` when a
-    /// client of this node brought it.
-    pub fn submit(&self, tx: SignedTx, local: bool) -> Result<TxId, SubmitError> {
+    /// Checks a client's transaction, keeps it in the pool and passes it on.
+    pub fn submit(&self, tx: SignedTx) -> Result<TxId, SubmitError> {
         let id = tx.id();
-        self.submit_all(vec![tx], local).pop().unwrap_or(Ok(id))
+        self.submit_all(vec![tx], Source::Client).pop().unwrap_or(Ok(id))
     }
 
     /// The same for many at once, which wake the driver and reach the peers together.
     /// One answer for each, in their order.
-    pub fn submit_all(&self, txs: Vec<SignedTx>, local: bool) -> Vec<Result<TxId, SubmitError>> {
+    pub fn submit_all(&self, txs: Vec<SignedTx>, from: Source) -> Vec<Result<TxId, SubmitError>> {
         let mut taken = Vec::new();
         let take = |tx: SignedTx| {
             let id = tx.id();
-            if self.take(&tx, &id, local)? {
+            if self.take(&tx, &id, from)? {
                 taken.push(tx);
             }
             Ok(id)
@@ -115,30 +120,56 @@ impl Node {
         if !taken.is_empty() {
             // Wakes the driver; a full queue means that it is awake.
             self.events.try_send(Event::Tick).ok();
-            if local {
-                self.links.broadcast(&PeerMessage::Transactions(taken));
+            self.arrivals.notify_one();
+            if from == Source::Client
+                && let Err(full) = self.outgoing.try_send(taken)
+            {
+                self.tell_all(full.into_inner());
             }
         }
         answers
     }
 
+    /// The leader of the view moved to.
+    pub fn leader(&self) -> Option<PublicKey> {
+        let leader = self.agreement.borrow().leader;
+        self.reader.committee().key(leader).copied()
+    }
+
+    /// Tells the leader alone, whose block will tell everyone.
+    pub fn forward(&self, leader: &PublicKey, txs: Vec<SignedTx>) {
+        if *leader != self.own {
+            self.links.send(leader, &PeerMessage::Forward(txs));
+        }
+    }
+
+    pub fn tell_all(&self, txs: Vec<SignedTx>) {
+        let message = PeerMessage::Transactions(txs);
+        self.links.broadcast(&message);
+        if let PeerMessage::Transactions(txs) = &message {
+            self.pool.note_known(txs);
+        }
+    }
+
     /// Whether a transaction is new here and may wait for a block.
-    fn take(&self, tx: &SignedTx, id: &TxId, local: bool) -> Result<bool, SubmitError> {
+    fn take(&self, tx: &SignedTx, id: &TxId, from: Source) -> Result<bool, SubmitError> {
         if let Some(reason) = self.halted.lock().clone() {
             return Err(SubmitError::Halted(reason));
         }
         // Sent again: the sender may ask for its receipt.
-        if self.pool.contains(id) || (local && self.reader.tx(id)?.is_some()) {
+        if self.pool.contains(id) || (from == Source::Client && self.reader.tx(id)?.is_some()) {
             return Ok(false);
         }
+        // Refused before anything is worked out for it.
+        self.pool.check_room(tx)?;
         tx.check(&self.chain, &*self.door.verifier)?;
         let now = clock::now();
-        let (from, until) = (tx.body.valid_from, tx.body.valid_until);
-        if from > now.plus(limits::DRIFT_MS_MAX) || until < now {
-            return Err(SubmitError::NotNow { from, until, now });
+        let (start, until) = (tx.body.valid_from, tx.body.valid_until);
+        if start > now.plus(limits::DRIFT_MS_MAX) || until < now {
+            return Err(SubmitError::NotNow { from: start, until, now });
         }
         match (self.door.admit)(&self.reader, tx, now)? {
-            Ok(()) => Ok(self.pool.add(tx.clone(), local)?),
+            Ok(()) => Ok(self.pool.add(tx.clone(), from)?),
             Err(code) => Err(SubmitError::Refused(code)),
         }
     }
@@ -155,7 +186,7 @@ impl Node {
             valid_until: now.plus(5 * 60_000),
             action,
         };
-        self.submit(body.sign(&*self.key), true)
+        self.submit(body.sign(&*self.key))
     }
 
     /// How far a transaction has come.

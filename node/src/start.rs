@@ -4,6 +4,7 @@
 use crate::{
     api,
     args::Start,
+    assembler::Assembler,
     blobs::{BlobStore, Exchange, ModelStore, exchange::ExchangeConfig},
     config::{Config, LogFormat},
     diverge,
@@ -16,21 +17,28 @@ use crate::{
     metrics::Metrics,
     network::{Links, Peers, Plane, PlaneConfig, peers::parse_address, plane::keypair},
     node::{AgreementStatus, Door, Node},
-    pool::Pool,
+    pool::{Pool, Source},
+    proposals::Proposals,
     router::{Router, admit_transactions, repeat_transactions},
+    spread::spread,
 };
 use color_eyre::eyre::{WrapErr, eyre};
 use parking_lot::Mutex;
 use std::{collections::VecDeque, sync::Arc};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use twinfold_consensus::{Diagnosis, Event, HaltReason, Machine, Recovered};
 use twinfold_ledger::{Ledger, LedgerError};
-use twinfold_types::{SeatIndex, genesis::Genesis, key::Signer, vote::Checkpoint};
+use twinfold_types::{
+    PublicKey, SeatIndex, SignedTx, genesis::Genesis, key::Signer, message::Proposal,
+    vote::Checkpoint,
+};
 
 const EVENTS_QUEUED: usize = 4_096;
 /// Messages of up to 16 MiB each.
 const INBOUND_QUEUED: usize = 64;
+/// Clients' transactions on their way to the peers; the pool bounds how many there are.
+const OUTGOING_QUEUED: usize = 1_024;
 const EXECUTION_QUEUED: usize = 512;
 /// A node that halted looks for the first difference so long.
 const EXPLAIN_TIME: std::time::Duration = std::time::Duration::from_secs(60);
@@ -160,7 +168,9 @@ pub struct Parts {
     work: mpsc::Receiver<ToExecutor>,
     router: Router,
     folds: mpsc::Receiver<twinfold_types::round::SignedFoldResult>,
-    transactions: mpsc::Receiver<Vec<twinfold_types::SignedTx>>,
+    transactions: mpsc::Receiver<(Vec<SignedTx>, Source)>,
+    proposed: mpsc::Receiver<(PublicKey, Proposal)>,
+    to_spread: mpsc::Receiver<Vec<SignedTx>>,
 }
 
 impl Parts {
@@ -176,6 +186,8 @@ impl Parts {
         tokio::spawn(self.router.run());
         tokio::spawn(admit_transactions(self.node.clone(), self.transactions));
         tokio::spawn(repeat_transactions(self.node.clone()));
+        tokio::spawn(spread(self.node.clone(), self.to_spread));
+        tokio::spawn(Assembler::new(self.node.clone()).run(self.proposed));
         tokio::spawn(Folder::new(self.node.clone()).run(self.folds));
         let (executed_sender, executed) = oneshot::channel();
         let (executor, work) = (self.executor, self.work);
@@ -267,6 +279,7 @@ pub async fn open(
         ExchangeConfig {
             chain,
             key: key.clone(),
+            verifier: door.verifier.clone(),
             seat,
             peers: peers.clone(),
             reader: reader.clone(),
@@ -286,7 +299,9 @@ pub async fn open(
     let stable_height = reader.stable().map(|stable| stable.checkpoint.height).unwrap_or_default();
     let (heads_sender, heads) = watch::channel(head.height);
     let (stable_sender, stable) = watch::channel(stable_height);
-    let pool = Arc::new(Pool::default());
+    let (assembler, proposed) = mpsc::channel(INBOUND_QUEUED);
+    let (outgoing, to_spread) = mpsc::channel(OUTGOING_QUEUED);
+    let (pool, proposals) = (Arc::new(Pool::default()), Arc::new(Proposals::default()));
     let verified = door.verifier.clone();
 
     let machine = Machine::new(
@@ -322,6 +337,9 @@ pub async fn open(
         data: config.data.clone(),
         reader: reader.clone(),
         pool: pool.clone(),
+        arrivals: Notify::new(),
+        outgoing,
+        proposals: proposals.clone(),
         peers: peers.clone(),
         links: links.clone(),
         blobs: blobs.clone(),
@@ -341,6 +359,8 @@ pub async fn open(
         own,
         links,
         pool,
+        proposals,
+        proposed: None,
         reader: reader.clone(),
         executor: work_sender,
         status,
@@ -369,9 +389,21 @@ pub async fn open(
         events: event_sender,
         folds: fold_sender,
         transactions: tx_sender,
-        metrics: node.metrics.clone(),
+        assembler,
+        node: node.clone(),
     };
-    Ok(Parts { node, driver, events, executor, work, router, folds, transactions })
+    Ok(Parts {
+        node,
+        driver,
+        events,
+        executor,
+        work,
+        router,
+        folds,
+        transactions,
+        proposed,
+        to_spread,
+    })
 }
 
 async fn start_planes(

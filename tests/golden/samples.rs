@@ -9,7 +9,7 @@ use twinfold_types::{
     genesis::{ChainParams, FORMAT_VERSION, Genesis, GenesisValidator},
     key::Signer,
     member::{AdminAction, Member, Proposal, ProposalStatus, Role},
-    message::{CommittedBlocks, ConsensusMessage, Hello, PeerMessage, Status},
+    message::{self, CommittedBlocks, ConsensusMessage, Hello, PeerMessage, ProposedTx, Status},
     model::{Level, ModelId, ModelRecord, ModelSource, TensorPolicy, TensorSpec},
     round::{
         Entry, FoldJob, FoldRefusal, FoldResult, Metrics, Outcome, Round, RoundKey, RoundState,
@@ -293,10 +293,15 @@ pub fn messages() -> Vec<(&'static str, ConsensusMessage)> {
 pub fn peer_messages() -> Vec<(&'static str, PeerMessage)> {
     let fold =
         SignedFoldResult { result: fold_result(), seat: SeatIndex(1), signature: signature(1) };
+    let txs = vec![ProposedTx::Known(tx().id()), ProposedTx::Whole(tx())];
+    let proposal = message::Proposal { vote: vote(), header: block().header, txs };
     vec![
         ("consensus", PeerMessage::Consensus(ConsensusMessage::Vote(vote()))),
         ("transactions", PeerMessage::Transactions(vec![tx()])),
         ("fold", PeerMessage::Fold(Box::new(fold))),
+        ("proposal", PeerMessage::Proposal(Box::new(proposal))),
+        ("get proposal", PeerMessage::GetProposal(digest(3))),
+        ("forward", PeerMessage::Forward(vec![tx()])),
     ]
 }
 

@@ -1,7 +1,7 @@
 //! What validators send one another on the consensus connection.
 
 use crate::{
-    Block, Digest, Epoch, Height, SignedTx, View,
+    Block, Digest, Epoch, Header, Height, SignedTx, TxId, View,
     codec::{self, CodecError},
     limits,
     round::SignedFoldResult,
@@ -68,9 +68,30 @@ pub struct CommittedBlocks {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PeerMessage {
     Consensus(ConsensusMessage),
-    /// Transactions for everyone's pool.
+    /// Transactions for everyone's pool: everyone was sent them.
     Transactions(Vec<SignedTx>),
     Fold(Box<SignedFoldResult>),
+    /// A proposal whose transactions its receiver mostly holds already.
+    Proposal(Box<Proposal>),
+    /// Asks for the proposal of this block with its transactions.
+    GetProposal(Digest),
+    /// Transactions for the leader's next block: nobody else was sent them.
+    Forward(Vec<SignedTx>),
+}
+
+/// A block proposed by the leader.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proposal {
+    pub vote: Vote,
+    pub header: Header,
+    pub txs: Vec<ProposedTx>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ProposedTx {
+    /// Everyone was sent it.
+    Known(TxId),
+    Whole(SignedTx),
 }
 
 impl PeerMessage {

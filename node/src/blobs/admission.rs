@@ -87,7 +87,7 @@ impl Inner {
         let body = StorageReceiptBody { epoch: committee.epoch, blob: blob.digest(), seat };
         let statement = body.statement(&self.chain, &committee.digest());
         let theirs = committee.seat_of(&peer.member) == Some(seat);
-        if !theirs || !peer.member.verify(&statement, &signature) {
+        if !theirs || !self.verifier.verify(&peer.member, &statement, &signature) {
             return Err(BlobError::Mismatch(format!("{} sent a false storage receipt", peer.name)));
         }
         Ok(StorageReceipt { seat, signature })

@@ -4,7 +4,9 @@
 
 use super::{
     BlobError, BlobStore, ModelStore, serve,
-    wire::{Answer, PROTOCOL, Request, SILENCE_MAX, receive, send, transfer_time, unexpected},
+    wire::{
+        Answer, PROTOCOL, Request, SILENCE_MAX, chunk_for, receive, send, transfer_time, unexpected,
+    },
 };
 use crate::network::{NetworkError, Peer, Peers, Plane, frame::greet};
 use futures::{AsyncReadExt, AsyncWriteExt};
@@ -26,7 +28,7 @@ use twinfold_ledger::Reader;
 use twinfold_types::{
     AvailabilityCertificate, BlobDigest, BlobId, Digest, Height, PublicKey, SeatIndex,
     blob::StorageReceipt,
-    key::{Signer, StrictEd25519},
+    key::{Signer, Verifier},
     limits,
     model::model_digest,
     subtree::Subtree,
@@ -49,6 +51,7 @@ pub struct Exchange {
 pub(super) struct Inner {
     pub(super) chain: Digest,
     pub(super) key: Arc<dyn Signer>,
+    pub(super) verifier: Arc<dyn Verifier>,
     pub(super) seat: Option<SeatIndex>,
     pub(super) peers: Peers,
     control: libp2p_stream::Control,
@@ -65,6 +68,7 @@ pub(super) struct Inner {
 pub struct ExchangeConfig {
     pub chain: Digest,
     pub key: Arc<dyn Signer>,
+    pub verifier: Arc<dyn Verifier>,
     pub seat: Option<SeatIndex>,
     pub peers: Peers,
     pub reader: Reader,
@@ -74,7 +78,7 @@ pub struct ExchangeConfig {
 
 impl Exchange {
     pub fn start(plane: &Plane, config: ExchangeConfig) -> Result<Self, NetworkError> {
-        let ExchangeConfig { chain, key, seat, peers, reader, blobs, models } = config;
+        let ExchangeConfig { chain, key, verifier, seat, peers, reader, blobs, models } = config;
         let incoming = plane
             .control
             .clone()
@@ -83,6 +87,7 @@ impl Exchange {
         let inner = Arc::new(Inner {
             chain,
             key,
+            verifier,
             seat,
             peers,
             control: plane.control.clone(),
@@ -144,7 +149,7 @@ impl Exchange {
         pushes.detach_all();
         receipts.sort_by_key(|receipt| receipt.seat);
         let certificate = AvailabilityCertificate { epoch: committee.epoch, blob: *blob, receipts };
-        certificate.verify(&inner.chain, committee, &StrictEd25519)?;
+        certificate.verify(&inner.chain, committee, &*inner.verifier)?;
         Ok(certificate)
     }
 
@@ -314,7 +319,7 @@ impl Inner {
     async fn send_blob(&self, stream: &mut libp2p::Stream, blob: &BlobId) -> Result<(), BlobError> {
         let (_, _, file) =
             self.blobs.open_blob(&blob.digest())?.ok_or(BlobError::NotFound(blob.digest()))?;
-        self.send_content(stream, file).await?;
+        self.send_content(stream, file, blob.length).await?;
         Ok(())
     }
 
@@ -322,8 +327,9 @@ impl Inner {
         &self,
         stream: &mut libp2p::Stream,
         mut content: impl Read,
+        length: u64,
     ) -> Result<(), NetworkError> {
-        let mut chunk = vec![0; limits::BLOB_CHUNK_BYTES];
+        let mut chunk = chunk_for(length);
         loop {
             let read = content.read(&mut chunk)?;
             if read == 0 {
@@ -365,7 +371,7 @@ pub(super) async fn read_content(
     length: u64,
 ) -> Result<Vec<u8>, NetworkError> {
     let mut content = Vec::new();
-    let mut chunk = vec![0; limits::BLOB_CHUNK_BYTES];
+    let mut chunk = chunk_for(length);
     while (content.len() as u64) < length {
         let left = usize::try_from(length - content.len() as u64).unwrap_or(usize::MAX);
         let want = chunk.len().min(left);

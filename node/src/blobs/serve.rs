@@ -3,14 +3,14 @@
 use super::{
     BlobError,
     exchange::Inner,
-    wire::{Answer, REQUEST_TIMEOUT, Request, UploadProof, receive, send},
+    wire::{Answer, REQUEST_TIMEOUT, Request, UploadProof, chunk_for, receive, send},
 };
 use crate::network::{NetworkError, Peer, frame::greet};
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use libp2p::PeerId;
 use std::{collections::BTreeMap, sync::Arc};
 use tokio::sync::Semaphore;
-use twinfold_types::{BlobId, Height, codec, limits};
+use twinfold_types::{BlobId, Height, codec};
 
 /// Requests of one peer that are answered at once.
 const PEER_AT_ONCE: usize = 8;
@@ -47,21 +47,21 @@ async fn answer(inner: &Inner, peer: &Peer, mut stream: libp2p::Stream) -> Resul
         Request::Fetch { blob } => match inner.blobs.open_blob(&blob)? {
             Some((id, _, file)) => {
                 send(&mut stream, &Answer::Content { length: id.length }).await?;
-                inner.send_content(&mut stream, file).await?;
+                inner.send_content(&mut stream, file, id.length).await?;
             }
             None => send(&mut stream, &Answer::Refused("not stored here".into())).await?,
         },
         Request::FetchModel { digest } => match inner.models.read(&digest)? {
             Some(content) => {
                 send(&mut stream, &Answer::Content { length: content.len() as u64 }).await?;
-                inner.send_content(&mut stream, content.as_slice()).await?;
+                inner.send_content(&mut stream, content.as_slice(), content.len() as u64).await?;
             }
             None => send(&mut stream, &Answer::Refused("not stored here".into())).await?,
         },
         Request::FetchState { height, nibbles } => match subtree(inner, height, nibbles).await? {
             Some(content) => {
                 send(&mut stream, &Answer::Content { length: content.len() as u64 }).await?;
-                inner.send_content(&mut stream, content.as_slice()).await?;
+                inner.send_content(&mut stream, content.as_slice(), content.len() as u64).await?;
             }
             None => send(&mut stream, &Answer::Refused("no such state here".into())).await?,
         },
@@ -101,7 +101,7 @@ async fn take_in(
         inner.blobs.check_quota(&proof.key, blob.length)?;
         send(stream, &Answer::Continue).await?;
         let mut incoming = inner.blobs.begin()?;
-        let mut chunk = vec![0; limits::BLOB_CHUNK_BYTES];
+        let mut chunk = chunk_for(blob.length);
         let mut left = blob.length;
         while left > 0 {
             let want = chunk.len().min(usize::try_from(left).unwrap_or(usize::MAX));

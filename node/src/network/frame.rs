@@ -40,7 +40,7 @@ pub async fn read_frame(
         return Err(NetworkError::TooLong { peer: peer.to_string(), bytes: length, limit });
     }
     // Grows as bytes arrive: a peer that announces much and sends little costs little.
-    let mut bytes = Vec::with_capacity(length.min(64 << 10));
+    let mut bytes = Vec::with_capacity(length.min(256 << 10));
     let read = stream.take(length as u64).read_to_end(&mut bytes).await?;
     if read < length {
         return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());

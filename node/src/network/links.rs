@@ -21,7 +21,7 @@ use std::{
 use tokio::sync::{mpsc, watch};
 use twinfold_types::{Digest, PublicKey, limits, message::PeerMessage};
 
-const PROTOCOL: StreamProtocol = StreamProtocol::new("/twinfold/consensus/1");
+const PROTOCOL: StreamProtocol = StreamProtocol::new("/twinfold/consensus/2");
 /// Messages waiting for one peer, of up to 16 MiB each; broadcasts share their bytes.
 const QUEUE_MESSAGES: usize = 128;
 const RETRY: Duration = Duration::from_millis(200);

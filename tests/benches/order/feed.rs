@@ -12,12 +12,13 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::{runtime::Handle, sync::Semaphore};
 use twinfold_node::{
     Node,
     blobs::{BlobError, exchange::UploadProof},
+    pool::Source,
 };
 use twinfold_types::{
     Action, BlobId, Digest, PublicKey, SecretKey, SignedTx, TimeMs,
@@ -30,7 +31,9 @@ use twinfold_types::{
 
 /// Transactions given to the node at once when it is fed as fast as it takes.
 const CHUNK_TXS: usize = 256;
-const FULL_PAUSE: Duration = Duration::from_micros(500);
+const FULL_PAUSE: Duration = Duration::from_millis(1);
+/// Between two looks for payloads on their way.
+const LOOK_PAUSE: Duration = Duration::from_millis(4);
 /// Payloads uploaded to one node at the same time.
 const UPLOADS_AT_ONCE: usize = 16;
 const VALID_MS: u64 = 9 * 60 * 1_000;
@@ -46,12 +49,12 @@ pub struct Feeder {
 pub struct Feed {
     node: Arc<Node>,
     tally: Arc<Tally>,
-    source: Source,
+    source: Stream,
     pace: Pace,
     runtime: Handle,
 }
 
-enum Source {
+enum Stream {
     Idle,
     Opaque { senders: Vec<PublicKey>, filler: String },
     Signed(Arc<Vec<SecretKey>>),
@@ -77,14 +80,14 @@ impl Feeder {
     pub fn prepare(&self, run: &Run) -> Result<Feed> {
         let first = self.senders.first().ok_or_else(|| eyre!("nobody to sign"))?;
         let source = match run.work {
-            Work::Idle => Source::Idle,
-            Work::Signed => Source::Signed(Arc::new(self.senders.clone())),
-            Work::Payloads { bytes } => Source::Payloads { sender: first.clone(), bytes },
+            Work::Idle => Stream::Idle,
+            Work::Signed => Stream::Signed(Arc::new(self.senders.clone())),
+            Work::Payloads { bytes } => Stream::Payloads { sender: first.clone(), bytes },
             Work::Opaque { bytes } => {
                 let senders = self.senders.iter().map(Signer::public_key).collect();
                 let empty = unsigned(&self.node, first.public_key(), 0, quota(String::new()));
                 let filler = bytes.saturating_sub(codec::encode(&empty).len());
-                Source::Opaque { senders, filler: "x".repeat(filler) }
+                Stream::Opaque { senders, filler: "x".repeat(filler) }
             }
         };
         let (node, tally) = (self.node.clone(), self.tally.clone());
@@ -103,21 +106,25 @@ impl Feed {
 
     fn run(self, stop: &AtomicBool, refused: &Arc<AtomicUsize>) {
         let uploads = Arc::new(Semaphore::new(UPLOADS_AT_ONCE));
-        let (started, mut count) = (now_us(), 0u64);
+        let mut looked = Instant::now();
+        let (started, mut count, mut again) = (now_us(), 0u64, Vec::new());
         while !stop.load(Ordering::Relaxed) {
             let numbers = self.due(started, &mut count);
             if numbers.is_empty() {
-                self.tally.look_for_payloads();
                 std::thread::sleep(FULL_PAUSE);
+                if looked.elapsed() >= LOOK_PAUSE {
+                    self.tally.look_for_payloads();
+                    looked = Instant::now();
+                }
                 continue;
             }
             match &self.source {
-                Source::Payloads { sender, bytes } => {
+                Stream::Payloads { sender, bytes } => {
                     for number in numbers {
                         self.upload(sender.clone(), *bytes, number, &uploads, refused);
                     }
                 }
-                _ => self.submit(&numbers, refused),
+                _ => self.submit(&numbers, &mut again, refused),
             }
         }
     }
@@ -140,7 +147,7 @@ impl Feed {
             Pace::Waiting(_) => now_us(),
         };
         let now = now_us();
-        while numbers.len() < room && !matches!(self.source, Source::Idle) {
+        while numbers.len() < room && !matches!(self.source, Stream::Idle) {
             let due = next_us(*count);
             if due > now && matches!(self.pace, Pace::PerSecond(_)) {
                 break;
@@ -152,22 +159,25 @@ impl Feed {
         numbers
     }
 
-    fn submit(&self, numbers: &[u64], refused: &AtomicUsize) {
-        let txs = numbers.iter().map(|number| self.make(*number)).collect();
-        let answers = self.node.submit_all(txs, true);
-        let fails = answers.iter().filter(|answer| answer.is_err()).count();
-        note_refused(&self.tally, refused, fails);
+    /// What is refused is tried again before anything new is signed, as a client would.
+    fn submit(&self, numbers: &[u64], again: &mut Vec<SignedTx>, refused: &AtomicUsize) {
+        let make = |number: &u64| again.pop().unwrap_or_else(|| self.make(*number));
+        let txs: Vec<SignedTx> = numbers.iter().map(make).collect();
+        let answers = self.node.submit_all(txs.clone(), Source::Client);
+        let failed = answers.iter().zip(txs).filter(|(answer, _)| answer.is_err());
+        again.extend(failed.map(|(_, tx)| tx));
+        note_refused(&self.tally, refused, again.len());
     }
 
     fn make(&self, number: u64) -> SignedTx {
         let turn = |count: usize| (number % 256) as usize % count.max(1);
         match &self.source {
-            Source::Signed(keys) => {
+            Stream::Signed(keys) => {
                 let key = &keys[turn(keys.len())];
                 let action = quota("bench".into());
                 body(&self.node, key.public_key(), number, action).sign(key)
             }
-            Source::Opaque { senders, filler } => {
+            Stream::Opaque { senders, filler } => {
                 unsigned(&self.node, senders[turn(senders.len())], number, quota(filler.clone()))
             }
             _ => unsigned(&self.node, self.node.own, number, quota(String::new())),
@@ -237,7 +247,7 @@ async fn upload(
         payload,
     };
     let tx = unsigned(node, key, number, Action::PublishModel(Box::new(publish)));
-    let answer = node.submit_all(vec![tx], true).pop();
+    let answer = node.submit_all(vec![tx], Source::Client).pop();
     match answer {
         Some(Err(error)) => Err(BlobError::NotPermitted(error.to_string())),
         _ => Ok(()),
