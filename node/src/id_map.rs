@@ -52,15 +52,11 @@ impl Hasher for IdHasher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use twinfold_types::Digest;
+    use twinfold_types::{Digest, hash::Tag};
 
     #[test]
     fn identities_are_found_again_and_spread() {
-        let id = |number: u64| {
-            let mut digest = Digest::ZERO;
-            digest.0[..8].copy_from_slice(&number.to_le_bytes());
-            TxId(digest)
-        };
+        let id = |number: u64| TxId(Digest::of(Tag::Transaction, &number));
         let set: IdSet = (0..1_000).map(id).collect();
         assert!(set.contains(&id(7)) && !set.contains(&id(1_000)));
         let state = IdState([0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9]);

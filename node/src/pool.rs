@@ -426,12 +426,16 @@ mod tests {
     #[test]
     fn what_is_too_late_is_neither_chosen_nor_kept() {
         let pool = Pool::default();
-        pool.add(tx(1, 10), Source::Client).unwrap();
-        pool.add(tx(2, 20), Source::Client).unwrap();
-        assert_eq!(pool.select(TimeMs(15)).len(), 1);
-        pool.prune(TimeMs(15));
+        pool.add(tx(1, 1_010), Source::Client).unwrap();
+        pool.add(tx(2, 1_020), Source::Client).unwrap();
+        assert_eq!(pool.select(TimeMs(1_015)).len(), 1);
+        pool.prune(TimeMs(1_015));
         assert_eq!(pool.size().0, 1);
-        assert!(!pool.has_valid(TimeMs(21)));
+        assert!(!pool.has_valid(TimeMs(1_021)));
+        pool.prune(TimeMs(1_021));
+        assert_eq!(pool.size().0, 1, "looked for only now and then");
+        pool.prune(TimeMs(1_015 + PRUNE_INTERVAL_MS));
+        assert_eq!(pool.size().0, 0);
     }
 
     #[test]
