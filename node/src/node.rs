@@ -161,7 +161,7 @@ impl Node {
             return Ok(false);
         }
         // Refused before anything is worked out for it.
-        self.pool.check_room(tx)?;
+        self.pool.check_room(tx, from)?;
         tx.check(&self.chain, &*self.door.verifier)?;
         let now = clock::now();
         let (start, until) = (tx.body.valid_from, tx.body.valid_until);

@@ -63,6 +63,10 @@ struct Entry {
 pub enum PoolError {
     #[error("the pool is full ({txs} transactions, {bytes} bytes): try again in a moment")]
     Full { txs: usize, bytes: usize },
+    #[error(
+        "the network is behind ({txs} transactions have waited here for over {seconds} s): try again in a moment"
+    )]
+    Behind { txs: usize, seconds: u64 },
     #[error("member {member} has {waiting} transactions waiting: wait for some to commit")]
     MemberFull { member: PublicKey, waiting: usize },
 }
@@ -75,6 +79,11 @@ const PASSED_OVER_AGE: Duration = Duration::from_millis(limits::VIEW_TIMEOUT_MS_
 
 /// How many latencies the percentiles are over.
 const LATENCIES_KEPT: usize = 2_000;
+
+/// When so many have waited for so long, no client's transaction is taken: more would only
+/// wait longer, and what waits is gone soon after the rush is over.
+const BEHIND_TXS: usize = 500;
+const BEHIND_AGE: Duration = Duration::from_secs(2);
 
 /// Doublings of the time between two repetitions.
 const REPEATS_MAX: u32 = 6;
@@ -106,9 +115,26 @@ impl Pool {
         Ok(true)
     }
 
-    /// Whether there is room for one more of its sender.
-    pub fn check_room(&self, tx: &SignedTx) -> Result<(), PoolError> {
-        self.inner.lock().check_room(tx)
+    /// Whether there is room for one more of its sender, and for a client's at all.
+    pub fn check_room(&self, tx: &SignedTx, from: Source) -> Result<(), PoolError> {
+        let inner = self.inner.lock();
+        if from == Source::Client {
+            inner.check_progress()?;
+        }
+        inner.check_room(tx)
+    }
+
+    /// What clients of this node brought and no block carries, the oldest first.
+    pub fn clients(&self, bytes_max: usize) -> Vec<SignedTx> {
+        let inner = self.inner.lock();
+        let mut bytes = 0;
+        let entries = inner.queued_for(Duration::ZERO);
+        let txs = entries.filter(|entry| entry.from == Source::Client).map(|entry| &entry.tx);
+        let fits = |tx: &&SignedTx| {
+            bytes += tx.encoded_bytes();
+            bytes <= bytes_max
+        };
+        txs.take_while(fits).cloned().collect()
     }
 
     /// A block that carries these is in flight: no other should.
@@ -267,6 +293,14 @@ impl Pool {
 }
 
 impl Inner {
+    fn check_progress(&self) -> Result<(), PoolError> {
+        let late = self.queue.values().nth(BEHIND_TXS).and_then(|tx| self.entries.get(&tx.id()));
+        match late.is_some_and(|entry| entry.since.elapsed() >= BEHIND_AGE) {
+            true => Err(PoolError::Behind { txs: BEHIND_TXS, seconds: BEHIND_AGE.as_secs() }),
+            false => Ok(()),
+        }
+    }
+
     fn check_room(&self, tx: &SignedTx) -> Result<(), PoolError> {
         let (txs, bytes) = (self.entries.len(), self.bytes);
         if txs >= limits::POOL_TXS_MAX || bytes + tx.encoded_bytes() > limits::POOL_BYTES_MAX {
@@ -436,6 +470,23 @@ mod tests {
         assert_eq!(pool.size().0, 1, "looked for only now and then");
         pool.prune(TimeMs(1_015 + PRUNE_INTERVAL_MS));
         assert_eq!(pool.size().0, 0);
+    }
+
+    #[test]
+    fn a_network_that_is_behind_takes_nothing_of_clients_until_it_has_caught_up() {
+        let pool = Pool::default();
+        for nonce in 0..=BEHIND_TXS as u64 {
+            pool.add(tx(nonce, 10), Source::ToldAll).unwrap();
+        }
+        let next = tx(u64::MAX, 10);
+        assert_eq!(pool.check_room(&next, Source::Client), Ok(()));
+        let early = Instant::now().checked_sub(BEHIND_AGE).unwrap();
+        pool.inner.lock().entries.values_mut().for_each(|entry| entry.since = early);
+        let refusal = pool.check_room(&next, Source::Client);
+        assert!(matches!(refusal, Err(PoolError::Behind { .. })), "{refusal:?}");
+        assert_eq!(pool.check_room(&next, Source::ToldAll), Ok(()), "its own node took it");
+        pool.remove_committed(&block(vec![tx(0, 10)]), SeatIndex(0));
+        assert_eq!(pool.check_room(&next, Source::Client), Ok(()));
     }
 
     #[test]

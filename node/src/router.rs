@@ -18,7 +18,9 @@ const ADMITTED_AT_ONCE: usize = 256;
 /// Then everyone waits for it, and suspects a leader that leaves it out.
 const REPEAT_AGE: Duration = Duration::from_millis(limits::VIEW_TIMEOUT_MS_MIN / 2);
 const REPEAT_INTERVAL: Duration = Duration::from_millis(limits::VIEW_TIMEOUT_MS_MIN / 4);
-const REPEAT_BYTES_MAX: usize = 256 << 10;
+const REPEAT_BYTES_MAX: usize = 64 << 10;
+/// What a new leader is told at once.
+const NEW_LEADER_BYTES_MAX: usize = 1 << 20;
 
 pub struct Router {
     pub inbound: mpsc::Receiver<Inbound>,
@@ -104,8 +106,14 @@ pub async fn admit_transactions(
 pub async fn repeat_transactions(node: Arc<Node>) {
     let mut interval = tokio::time::interval(REPEAT_INTERVAL);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut leader = node.leader();
     loop {
         interval.tick().await;
+        let now = node.leader();
+        if let Some(new) = now.filter(|_| now != leader) {
+            node.forward(&new, node.pool.clients(NEW_LEADER_BYTES_MAX));
+        }
+        leader = now;
         let txs = node.pool.take_overdue(REPEAT_AGE, REPEAT_BYTES_MAX);
         if !txs.is_empty() {
             node.tell_all(txs);

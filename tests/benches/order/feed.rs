@@ -108,7 +108,7 @@ impl Feed {
         let uploads = Arc::new(Semaphore::new(UPLOADS_AT_ONCE));
         let mut looked = Instant::now();
         let (started, mut count, mut again) = (now_us(), 0u64, Vec::new());
-        while !stop.load(Ordering::Relaxed) {
+        while !stop.load(Ordering::Relaxed) && !matches!(self.source, Stream::Idle) {
             let numbers = self.due(started, &mut count);
             if numbers.is_empty() {
                 std::thread::sleep(FULL_PAUSE);
@@ -137,7 +137,8 @@ impl Feed {
             Pace::Waiting(most) => {
                 most.saturating_sub(self.tally.waiting.load(Ordering::Relaxed)).min(CHUNK_TXS)
             }
-            Pace::PerSecond(_) => usize::MAX,
+            // No more at once, or a feed that is late would never look whether to stop.
+            Pace::PerSecond(_) => 4 * CHUNK_TXS,
         };
         // A node is fed a part of the pace after the one before it.
         let next_us = |count: u64| match self.pace {
