@@ -61,10 +61,6 @@ pub struct CommittedBlocks {
 }
 
 /// Everything on the consensus connection.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a message lives shortly and alone, mostly the large one"
-)]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PeerMessage {
     Consensus(ConsensusMessage),
