@@ -34,6 +34,9 @@ pub struct AgreementStatus {
     pub committed: Height,
 }
 
+/// Why a state would refuse a transaction now, if it would.
+pub type Admit = fn(&Reader, &SignedTx, TimeMs) -> Result<Result<(), Code>, LedgerError>;
+
 /// What decides whether a transaction comes in. The product has one door; measuring
 /// agreement alone takes another.
 #[derive(Clone)]
@@ -41,7 +44,7 @@ pub struct Door {
     /// Shared by everything that checks signatures here.
     pub verifier: Arc<dyn Verifier>,
     /// What the newest state says of a transaction.
-    pub admit: fn(&Reader, &SignedTx, TimeMs) -> Result<Result<(), Code>, LedgerError>,
+    pub admit: Admit,
 }
 
 impl Default for Door {
