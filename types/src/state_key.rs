@@ -256,8 +256,8 @@ pub fn epoch() -> StateKey {
     StateKey::new(Prefix::Epoch, &[])
 }
 
-/// `(Committee, TimeMs)`: an epoch that has ended, and the time of its last block. Kept while
-/// evidence about it is taken, the newest in any case.
+/// [`crate::quorum::PastEpoch`]: an epoch that has ended. Kept while evidence about it is taken,
+/// the newest in any case.
 pub fn past_epoch(epoch: Epoch) -> StateKey {
     StateKey::new(Prefix::PastEpoch, &[&epoch.0.to_be_bytes()])
 }
