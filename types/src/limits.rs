@@ -131,6 +131,8 @@ pub const FACTOR_ONE: u32 = 1 << 16;
 pub const ROUND_DEADLINE_MS_MIN: u64 = 100;
 /// Longest round deadline.
 pub const ROUND_DEADLINE_MS_MAX: u64 = 30 * 24 * 3_600 * 1_000;
+/// Longest retention of a task: no node drops blocks that it covers.
+pub const RETENTION_MS_MAX: u64 = 10 * 365 * 24 * 3_600 * 1_000;
 /// Extensions of a round that has too few updates.
 pub const EXTENSIONS_MAX: u32 = 100;
 /// Round deadlines worked off in one block; the rest follow in the next.

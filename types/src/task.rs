@@ -279,6 +279,9 @@ impl TaskSpec {
         if self.extensions_max > limits::EXTENSIONS_MAX {
             return Some("at most 100 extensions".into());
         }
+        if self.retention_ms > limits::RETENTION_MS_MAX {
+            return Some("payloads are kept for ten years at most".into());
+        }
         None
     }
 

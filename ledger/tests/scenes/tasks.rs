@@ -1,6 +1,6 @@
 use crate::kit::*;
 use twinfold_types::{
-    Action, BlobId, Code, Digest, Event, TaskId,
+    Action, BlobId, Code, Digest, Event, TaskId, limits,
     model::{Level, ModelSource},
     round::{RoundState, VoidReason},
     task::{TaskSpec, TaskStatus},
@@ -40,6 +40,9 @@ fn a_task_that_cannot_work_is_refused() {
     assert_eq!(create_code(overflowing), Code::TaskInvalid);
     assert_eq!(create_code(|_, spec| spec.deadline_ms = 99), Code::TaskInvalid);
     assert_eq!(create_code(|_, spec| spec.deadline_ms = 100), Code::Ok);
+    let longest = limits::RETENTION_MS_MAX;
+    assert_eq!(create_code(|_, spec| spec.retention_ms = longest + 1), Code::TaskInvalid);
+    assert_eq!(create_code(|_, spec| spec.retention_ms = longest), Code::Ok);
 }
 
 #[test]
