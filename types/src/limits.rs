@@ -119,6 +119,9 @@ pub const MODEL_BLOCK_BYTES: usize = 64 << 10;
 pub const SCALE_MAX: u8 = 30;
 /// Default scale of a tensor.
 pub const SCALE_DEFAULT: u8 = 20;
+/// Open tasks of one organisation: each writes three rows a cluster when it begins, and is looked
+/// through for folding.
+pub const TASKS_OPEN_MAX: u32 = 64;
 /// Clusters of one task.
 pub const CLUSTERS_MAX: u16 = 256;
 /// Updates in one cluster round: the fold result lists each.

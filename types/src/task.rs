@@ -176,6 +176,8 @@ pub enum TaskStatus {
 pub struct Task {
     pub id: TaskId,
     pub owner: PublicKey,
+    /// The owner's when it created the task: the task is one of its open ones.
+    pub organisation: String,
     pub spec: TaskSpec,
     pub status: TaskStatus,
     pub created: TimeMs,
