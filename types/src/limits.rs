@@ -64,8 +64,9 @@ pub const EPOCH_MS_MIN: u64 = 1_000;
 /// Longest unbonding time.
 pub const UNBONDING_MS_MAX: u64 = 366 * 24 * 3_600 * 1_000;
 /// Epochs whose undelegated stake is on its way at once: a slash reaches into each, and
-/// evidence about each is taken at most as long.
-pub const UNBONDING_EPOCHS_MAX: u64 = 4_096;
+/// evidence about each is taken at most as long. A block may accuse a validator once for each,
+/// so the square of it bounds the rows that this writes.
+pub const UNBONDING_EPOCHS_MAX: u64 = 512;
 /// Checkpoint heights of the running epoch, the newest, whose signatures are still taken: more
 /// than one leader's view orders, so that none can keep a seat's signatures out for good.
 pub const ATTESTED_HEIGHTS_MAX: u64 = 4_096;
