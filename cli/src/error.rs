@@ -140,8 +140,8 @@ fn chain_hint(code: Code) -> &'static str {
         Code::StakeTooLittle => "see what is free and what is delegated: `twinfold stake show`",
         Code::StakeTooMuch => "grant less, or take stake back elsewhere first",
         Code::CandidateUnknown => {
-            "see `twinfold validators`; a member with role validator becomes a candidate by \
-             `twinfold-node declare`"
+            "see `twinfold validators`; the admins register one with `twinfold proposal new \
+             add-member --role validator`"
         }
         Code::HoldsSeat => {
             "let it leave first: `twinfold-node declare --leave`, or the admins expel it"

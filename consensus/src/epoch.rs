@@ -7,6 +7,7 @@ use crate::{
     bodies::Bodies,
     checkpoint::Checkpoints,
     early::Early,
+    planted::Planted,
     signed::Newest,
     view_change::{Installed, ViewChanges},
 };
@@ -103,6 +104,7 @@ impl Machine {
     /// long enough before.
     pub(crate) fn is_last(&self, height: Height, time: TimeMs) -> bool {
         height > self.committee.anchor
+            && !self.is_planted(Planted::EndIgnored)
             && (time >= self.committee.ends || self.ends_at == Some(height))
     }
 

@@ -30,6 +30,8 @@ pub enum Planted {
     LeavingIgnored,
     /// A certificate of the epoch before counts in this one (P19).
     NeighbourEpoch,
+    /// Blocks go on in an epoch above its last (P19).
+    EndIgnored,
 }
 
 /// What is planted: at most one mistake.

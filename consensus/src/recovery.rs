@@ -6,7 +6,7 @@ use twinfold_types::{
     Epoch, SeatIndex,
     key::{Signer, Verifier},
     limits::PROTOCOL_VERSION,
-    vote::{Vote, VoteKind},
+    vote::{CheckpointCertificate, Vote, VoteKind},
 };
 
 impl Machine {

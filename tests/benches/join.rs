@@ -163,6 +163,8 @@ fn form_genesis(network: &Network, node: &NewNode, admin: &SecretKey) -> Result<
     let mut genesis = read_genesis(network.genesis())?;
     genesis.members.push(node.member.clone());
     genesis.time = TimeMs(now().0 - (BLOCKS + 3_600) * BLOCK_MS);
+    // One epoch for all of it.
+    genesis.params.stake.epoch_ms = 2 * (BLOCKS + 3_600) * BLOCK_MS;
     let text = serde_json::to_string_pretty(&genesis)?;
     std::fs::write(network.genesis(), &text)?;
     let folders = network.nodes().iter().map(|node| network.folder().path().join(&node.name));

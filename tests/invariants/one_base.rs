@@ -1,4 +1,5 @@
-//! An honest node installs one new view of each view for good.
+//! An honest node installs one new view of each view for good, and none whose base another
+//! epoch certified.
 
 use std::collections::BTreeMap;
 use twinfold_types::{
@@ -13,6 +14,10 @@ impl OneBase {
     /// A node synced the record of an installed view.
     pub fn installed(&mut self, node: usize, new_view: &NewView) -> Result<(), String> {
         let body = &new_view.body;
+        if let Some(base) = body.certificate.as_ref().filter(|base| base.body.epoch != body.epoch) {
+            let (epoch, base) = (body.epoch, base.body);
+            return Err(format!("one base: node {node} installs in epoch {epoch} on {base:?}"));
+        }
         let first = self.0.entry((node, body.epoch, body.view)).or_insert_with(|| body.clone());
         if first != body {
             let base = |body: &NewViewBody| body.certificate.as_ref().map(|it| it.body);

@@ -132,6 +132,14 @@ impl Plan {
             }
             Mistake::World(WorldFault::NeverRotated) => plan.censor_for_good(),
             Mistake::Machine(Planted::WatermarkIgnored) => plan.lose_checkpoints(),
+            Mistake::Machine(Planted::EndIgnored) => plan.epoch_ms = Some(1_500),
+            Mistake::Machine(Planted::NeighbourEpoch) => {
+                (plan.epoch_ms, plan.early_end) = (Some(1_500), None);
+                plan.liars = draw_liars(seats, &[Lie::Changes], &mut dice);
+                (plan.txs, plan.view_heights) = (120, 10_000);
+                (plan.drop_percent, plan.delay_ms_max) = (10, dice.pick(&[100, 400]));
+                plan.epoch_ms = Some(4_000);
+            }
             Mistake::Execution(Flaw::ArrivalFold) => plan.learns = true,
             Mistake::Execution(Flaw::ReplayOffByOne) => {
                 plan.brief_validity = true;

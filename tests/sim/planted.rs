@@ -48,6 +48,16 @@ fn a_fold_that_depends_on_the_order_of_arrival_gives_different_models() {
 }
 
 #[test]
+fn a_block_above_an_epochs_last_is_seen() {
+    in_machine(Planted::EndIgnored, 5, &["one committee"]);
+}
+
+#[test]
+fn a_certificate_of_the_epoch_before_that_counts_is_seen() {
+    in_machine(Planted::NeighbourEpoch, 40, &["one base"]);
+}
+
+#[test]
 fn one_liar_too_many_breaks_agreement() {
     in_world(WorldFault::OneLiarTooMany, 200, &["agreement"]);
 }

@@ -95,7 +95,7 @@ fn ends(view: &EpochView) -> String {
     match (view.end.as_ref(), view.committee.ends) {
         (Some(end), _) => format!("ended with height {}", end.checkpoint.height),
         (None, TimeMs(u64::MAX)) => "runs, without an end".into(),
-        (None, at) => format!("runs until {}", time(at)),
+        (None, at) => format!("runs until its first block at or after {}", time(at)),
     }
 }
 
@@ -168,7 +168,7 @@ mod tests {
     fn an_epoch_says_who_came_who_left_and_how_it_stands() {
         let names = Names([(PublicKey([4; 32]), "site-5".to_string())].into());
         let text = human_list(&[epoch(0, Some(40)), epoch(1, None)], &names);
-        for part in ["ended with height 40", "runs until 1970-01-01", "site-5"] {
+        for part in ["ended with height 40", "at or after 1970-01-01", "site-5"] {
             assert!(text.contains(part), "{part} is missing:\n{text}");
         }
         let text = human(&epoch(1, None), &names);

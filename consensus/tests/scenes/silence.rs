@@ -1,10 +1,10 @@
 //! A validator that starts asks what it signed before; one whose log is an old copy stays
 //! silent until it can do no harm (P20).
 
-use crate::net::{TestNet, everything};
+use crate::net::{START, TestNet, everything};
 use twinfold_consensus::{Event, Record, Silent};
 use twinfold_types::{
-    Height, View,
+    Epoch, Height, View,
     limits::{PIPELINE_HEIGHTS, STATUS_INTERVAL_MS},
     message::{ConsensusMessage, Signed},
     vote::VoteKind,
@@ -157,4 +157,55 @@ fn a_log_that_is_older_than_its_ledger_still_claims_what_was_committed() {
         _ => None,
     });
     assert_eq!(claim.map(|claim| claim.height), Some(Height(4)));
+}
+
+const EPOCH_MS: u64 = 5_000;
+
+/// The first epoch is over, and nothing is ordered in the second yet.
+fn second_epoch(net: &mut TestNet) {
+    net.pass(EPOCH_MS);
+    blocks(net, 1);
+    assert!(net.nodes.iter().all(|node| node.machine.epoch() == Epoch(1)));
+}
+
+#[test]
+fn a_committee_that_starts_as_an_epoch_begins_answers_itself() {
+    let mut net = TestNet::with_first_epoch(4, START.plus(EPOCH_MS));
+    blocks(&mut net, 1);
+    second_epoch(&mut net);
+    let copies: Vec<_> = (0..5).map(|index| net.copy(index)).collect();
+    (0..5).for_each(|index| net.nodes[index].down = true);
+    for (index, copy) in copies.into_iter().enumerate() {
+        net.restore(index, copy);
+    }
+    net.pass(2 * STATUS_INTERVAL_MS);
+    assert!((0..5).all(|index| silent(&net, index).is_none()));
+    let height = net.heights()[1];
+    blocks(&mut net, 2);
+    assert!(net.heights()[1] > height, "{:?}", net.heights());
+}
+
+#[test]
+fn a_copy_of_an_earlier_epoch_asks_again_in_the_running_one() {
+    let mut net = TestNet::with_first_epoch(4, START.plus(EPOCH_MS));
+    blocks(&mut net, 1);
+    let copy = net.copy(1);
+    second_epoch(&mut net);
+    blocks(&mut net, 2);
+    net.restore(1, copy);
+    net.greet(1);
+    net.pass(4 * STATUS_INTERVAL_MS);
+    assert_eq!(net.nodes[1].machine.epoch(), Epoch(1));
+    assert!(matches!(silent(&net, 1), Some(Silent::Until(_))), "{:?}", silent(&net, 1));
+    // Nothing that it signed in this epoch is in its log, and nothing is added.
+    assert_eq!(
+        signed(&net, 1),
+        net.nodes[1].log.iter().filter(|record| of_epoch(record, 0)).count()
+    );
+}
+
+fn of_epoch(record: &Record, epoch: u64) -> bool {
+    let is_signed =
+        matches!(record, Record::Vote(_) | Record::ViewChange(_) | Record::Checkpoint(_));
+    is_signed && record.epoch() == Epoch(epoch)
 }

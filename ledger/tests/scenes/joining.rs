@@ -166,3 +166,31 @@ fn what_does_not_hash_to_what_is_certified_makes_no_ledger() {
     let error = Joining::open(&folder, &dir.path().join("ledger"), &other).err().unwrap();
     assert!(matches!(error, LedgerError::Damaged { .. }), "{error}");
 }
+
+#[test]
+fn a_ledger_that_begins_in_a_later_epoch_has_every_hand_over() {
+    let mut chain = chain();
+    for after in 0..3 {
+        chain.end_epoch();
+        // Right at the hand-over, and one block into the next epoch.
+        if after > 0 {
+            chain.block(vec![]);
+            chain.certify();
+        }
+        let dir = tempfile::tempdir().unwrap();
+        join(&chain, dir.path());
+        let joined = Ledger::open(&dir.path().join("ledger"), &chain.genesis).unwrap();
+        let reader = joined.reader();
+        assert_eq!(
+            (reader.head(), reader.committee()),
+            (chain.reader.head(), chain.reader.committee())
+        );
+        let epoch = chain.reader.stable().unwrap().checkpoint.epoch;
+        assert_eq!(reader.trail(epoch).unwrap(), chain.reader.trail(epoch).unwrap());
+        assert_eq!(reader.voting_committee().unwrap(), chain.reader.voting_committee().unwrap());
+        let mut joined = joined;
+        let block = chain.draft(chain.now() + 1_000, vec![]);
+        let ours = joined.commit(&block, &certificate(&block)).unwrap();
+        assert_eq!(ours, chain.commit(&block));
+    }
+}

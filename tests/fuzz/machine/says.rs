@@ -97,6 +97,7 @@ impl Play {
         let time = parent_time.plus(bytes.number()? * 16);
         let header = Header {
             chain: self.chain,
+            protocol: twinfold_types::limits::PROTOCOL_VERSION,
             epoch: Epoch(0),
             height: below.next(),
             parent,

@@ -12,12 +12,13 @@ use twinfold_types::{
 /// One of the ways to lie about where the sender stands, or the truth.
 pub fn lying(node: &Node, liar: &Liar, change: &ViewChange, dice: &mut Dice) -> ViewChange {
     let view = change.header.body.view;
-    match dice.between(0, 5) {
+    match dice.between(0, 7) {
         0 => change.clone(),
         1 => leader::without_claim(node, change),
         2 => with_claim(node, view, stale(liar, dice)),
         3 => with_claim(node, view, Some(forged(node, liar, view, dice))),
         4 => mismatched(node, liar, view, dice),
+        5 | 6 => with_claim(node, view, past(node, liar, view)),
         _ => {
             let far = dice.pick(&[1, 7, 1_000, u64::MAX / 2]);
             with_claim(node, View(view.0.saturating_add(far)), stale(liar, dice))
@@ -46,6 +47,12 @@ fn stale(liar: &Liar, dice: &mut Dice) -> Option<Certificate> {
         0 => None,
         len => liar.certificates.get(dice.index(len)).cloned(),
     }
+}
+
+/// The highest certificate of the epoch before, of a view that could be claimed.
+fn past(node: &Node, liar: &Liar, view: View) -> Option<Certificate> {
+    let epoch = Epoch(node.setup.config.committee.epoch.0.checked_sub(1)?);
+    liar.highest.get(&epoch).filter(|it| it.body.view < view).cloned()
 }
 
 /// A certificate of the view before, above everything, that no quorum signed.

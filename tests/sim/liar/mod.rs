@@ -7,8 +7,9 @@ mod garbage;
 mod leader;
 
 use crate::{dice::Dice, lie::Lie, node::Node, plan::Plan};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use twinfold_types::{
+    Epoch,
     message::ConsensusMessage,
     vote::{Certificate, ViewChange, Vote, VoteBody, VoteKind},
 };
@@ -26,6 +27,8 @@ pub struct Liar {
     seen: VecDeque<ConsensusMessage>,
     seen_changes: VecDeque<ViewChange>,
     certificates: VecDeque<Certificate>,
+    /// The highest of each epoch.
+    highest: BTreeMap<Epoch, Certificate>,
     /// What an equivocator has voted for already.
     echoed: BTreeSet<VoteBody>,
 }
@@ -39,6 +42,7 @@ impl Liar {
             seen: VecDeque::new(),
             seen_changes: VecDeque::new(),
             certificates: VecDeque::new(),
+            highest: BTreeMap::new(),
             echoed: BTreeSet::new(),
         }
     }
@@ -54,6 +58,11 @@ impl Liar {
             _ => None,
         };
         if let Some(certificate) = certificate {
+            let highest = self.highest.entry(certificate.body.epoch);
+            let highest = highest.or_insert_with(|| certificate.clone());
+            if highest.body.rank() < certificate.body.rank() {
+                *highest = certificate.clone();
+            }
             push(&mut self.certificates, certificate, CERTIFICATES_MAX);
         }
         if matches!(self.lie, Lie::Garbage | Lie::Forge) {

@@ -68,6 +68,6 @@ pub fn ending(committee: &Committee, ends_at: Option<Height>) -> String {
     match (ends_at, committee.ends) {
         (Some(height), _) => format!("The admins end it after height {height}."),
         (None, TimeMs(u64::MAX)) => "Runs without an end.".into(),
-        (None, at) => format!("Runs until {}, by the time of its blocks.", time(at)),
+        (None, at) => format!("Runs until its first block at or after {}.", time(at)),
     }
 }

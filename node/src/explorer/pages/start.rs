@@ -118,6 +118,7 @@ mod tests {
             connected: true,
             leads: true,
             note: note.into(),
+            grave: false,
         }
     }
 
@@ -129,7 +130,7 @@ mod tests {
             first: Height(41),
             changes: "Joined: site-5.".into(),
             seats: vec![row("0", "site-1", "")],
-            candidates: vec![row("6", "site-6", "wants no seat")],
+            candidates: vec![row("6", "site-6", "not ready for a seat")],
             faults: vec![fault],
         }
     }
@@ -145,7 +146,7 @@ mod tests {
             "12 of 13",
             "leads",
             "site-6",
-            "wants no seat",
+            "not ready for a seat",
             "signed two things",
         ];
         for part in shown {

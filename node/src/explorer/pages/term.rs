@@ -39,8 +39,9 @@ pub struct Row {
     pub is_this_node: bool,
     pub connected: bool,
     pub leads: bool,
-    /// Why it will not be elected.
+    /// Why it will not be elected, and whether that is its fault.
     pub note: String,
+    pub grave: bool,
 }
 
 pub struct Fault {
@@ -93,6 +94,7 @@ fn row(view: ValidatorView, own: &PublicKey) -> Row {
     Row {
         place,
         note: note(&view),
+        grave: view.jail.is_some(),
         is_this_node: view.validator == *own,
         name: view.name,
         organisation: view.organisation,
@@ -110,7 +112,7 @@ fn note(view: &ValidatorView) -> String {
         Some(Jail::Guilty) => "guilty".into(),
         Some(Jail::Expelled) => "expelled".into(),
         None if view.rank.is_none() => "no member any more".into(),
-        None if !view.ready => "wants no seat".into(),
+        None if !view.ready => "not ready for a seat".into(),
         None => String::new(),
     }
 }
