@@ -44,11 +44,11 @@ pub fn published_tensors(client: &Client, record: &ModelRecord) -> Result<Vec<Te
     };
     let bundle = client.tx_proof(id)?;
     let found = bundle.transactions.into_iter().find(|(tx, _)| tx.id() == *id);
-    match found.map(|(tx, _)| tx.body.action) {
+    match found.as_ref().map(|(tx, _)| &tx.body.action) {
         Some(Action::PublishModel(publish))
             if tensors_digest(&publish.tensors) == record.tensors =>
         {
-            Ok(publish.tensors)
+            Ok(publish.tensors.clone())
         }
         _ => Err(CliError::failed(
             format!("transaction {id} does not have the tensors that the model's record names"),

@@ -127,7 +127,7 @@ pub fn take_part(
 /// The cluster that an update from before a restart was signed for.
 fn pending_cluster(state: &TrainerState) -> Option<ClusterId> {
     let tx = SignedTx::decode(state.pending()?.transaction.as_ref()?).ok()?;
-    match tx.body.action {
+    match &tx.body.action {
         Action::Update(update) => Some(update.cluster),
         _ => None,
     }

@@ -35,6 +35,11 @@ impl Machine {
         if let Some(first) = slot.votes(kind).get(&vote.seat).cloned() {
             return self.check_equivocation(first, vote);
         }
+        // A quorum of equal ones needs no more of them.
+        let is_prepared = |prepared: &Certificate| prepared.body == vote.body;
+        if slot.prepared.as_ref().is_some_and(is_prepared) {
+            return;
+        }
         if self.is_signed(&vote)
             && let Some(slot) = self.slots.get_mut(&height)
         {
@@ -186,7 +191,12 @@ pub(crate) fn signers(certificate: &Certificate) -> Vec<SeatIndex> {
 
 /// Bounds, and forgetting what is settled (P18).
 impl Machine {
+    /// Whether its seat signed a vote. An own one as it was signed here needs no check.
     pub(crate) fn is_signed(&self, vote: &Vote) -> bool {
+        let slot = self.slots.get(&vote.body.height).filter(|_| self.seat == Some(vote.seat));
+        if slot.is_some_and(|slot| slot.own_votes(vote.seat).any(|own| own == vote)) {
+            return true;
+        }
         let statement = vote.body.statement(&self.chain, &self.committee_digest);
         let key = self.committee.key(vote.seat);
         key.is_some_and(|key| self.verifier.verify(key, &statement, &vote.signature))

@@ -6,7 +6,7 @@ use twinfold_types::{
     Epoch, SeatIndex,
     key::{Signer, Verifier},
     limits::PROTOCOL_VERSION,
-    vote::{CheckpointCertificate, Vote, VoteKind},
+    vote::{Vote, VoteKind},
 };
 
 impl Machine {

@@ -198,6 +198,8 @@ fn options() -> Options {
     options.set_max_total_wal_size(WAL_BYTES_MAX);
     options.set_max_open_files(OPEN_FILES_MAX);
     options.set_keep_log_file_num(4);
+    // Its own statistics would be written into its log every ten minutes, also when idle.
+    options.set_stats_dump_period_sec(0);
     options
 }
 

@@ -11,6 +11,7 @@ use crate::{
     network::Links,
     node::{AgreementStatus, own_tx},
     pool::Pool,
+    proposals::Proposals,
     seat_keys::SeatKeys,
 };
 use std::{
@@ -33,6 +34,10 @@ use twinfold_types::{
 
 /// Events stepped before the journal is synced once for all of them.
 const TURN_EVENTS_MAX: usize = 256;
+/// Between two proposals of little.
+const PROPOSAL_INTERVAL: Duration = Duration::from_millis(5);
+/// So much is worth a block at once.
+const ENOUGH_BYTES: usize = 128 << 10;
 /// The loop turns at least once a second, also when nothing comes.
 const DIAGNOSIS_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -78,6 +83,9 @@ pub struct Driver {
     pub keys: Arc<SeatKeys>,
     pub links: Links,
     pub pool: Arc<Pool>,
+    pub proposals: Arc<Proposals>,
+    /// When a block was built last.
+    pub proposed: Option<Instant>,
     pub reader: Reader,
     pub executor: mpsc::Sender<ToExecutor>,
     pub accuser: mpsc::Sender<Evidence>,
@@ -90,6 +98,8 @@ pub struct Driver {
     pub timer: Option<TimeMs>,
     /// Earliest round deadline or lapse on the newest state.
     pub deadline: Option<TimeMs>,
+    /// The height of that state.
+    pub deadline_at: Option<Height>,
     pub pending: bool,
     pub loopback: VecDeque<Event>,
     /// What was last told of it.
@@ -175,8 +185,13 @@ impl Driver {
     fn pause(&self) -> Duration {
         let now = clock::now();
         let wait = |at: &TimeMs| at.0.saturating_sub(now.0);
-        let pause = self.timer.iter().chain(&self.deadline).map(wait).min().unwrap_or(1_000);
-        Duration::from_millis(pause.clamp(1, 1_000))
+        let due = self.deadline();
+        let pause = self.timer.iter().chain(&due).map(wait).min().unwrap_or(1_000);
+        let pause = Duration::from_millis(pause.clamp(1, 1_000));
+        match self.build.is_some() && self.pending {
+            true => pause.min(self.build_pause()),
+            false => pause,
+        }
     }
 
     async fn turn(&mut self, turn: &mut Vec<Input>) -> Result<(), DriverError> {
@@ -225,10 +240,10 @@ impl Driver {
     /// builds the blocks it waits for.
     fn note_work(&mut self, effects: &mut Vec<Effect>) -> Result<(), DriverError> {
         let now = clock::now();
-        self.deadline = self.reader.next_deadline()?;
-        // Empty blocks lead to where the admins end the epoch.
-        let tick = self.machine.ends_at().map(|_| self.machine.tip().time.plus(limits::TICK_MS));
-        self.deadline = self.deadline.into_iter().chain(tick).min();
+        let executed = self.reader.head().height;
+        if self.deadline_at != Some(executed) {
+            (self.deadline, self.deadline_at) = (self.reader.next_deadline()?, Some(executed));
+        }
         let mut noted = 0;
         loop {
             // First, or the next block would carry once more what this turn ordered.
@@ -240,11 +255,23 @@ impl Driver {
                 effects.extend(self.machine.step(now, Event::Work { pending }));
                 continue;
             }
-            let Some(build) = self.build.take_if(|_| pending) else { return Ok(()) };
+            let due = pending && self.build_pause().is_zero();
+            let Some(build) = self.build.take_if(|_| due) else { return Ok(()) };
+            self.proposed = Some(Instant::now());
             let time = TimeMs(now.0.max(build.parent_time.0 + 1));
             let txs = self.with_attestation(self.pool.select(time), time)?;
             let built = Event::Built { view: build.view, parent: build.parent, time, txs };
             effects.extend(self.machine.step(now, built));
+        }
+    }
+
+    /// How long the next block waits for more to carry: each height costs every node the
+    /// same, however little it orders. The first one after a while goes at once.
+    fn build_pause(&self) -> Duration {
+        let waited = self.proposed.map_or(PROPOSAL_INTERVAL, |last| last.elapsed());
+        match self.pool.queued_bytes() < ENOUGH_BYTES {
+            true => PROPOSAL_INTERVAL.saturating_sub(waited),
+            false => Duration::ZERO,
         }
     }
 
@@ -268,10 +295,17 @@ impl Driver {
         }
     }
 
+    /// When there is something to order that no transaction brings: the state's deadlines, and
+    /// empty blocks that lead to where the admins end the epoch.
+    fn deadline(&self) -> Option<TimeMs> {
+        let tick = self.machine.ends_at().map(|_| self.machine.tip().time.plus(limits::TICK_MS));
+        self.deadline.into_iter().chain(tick).min()
+    }
+
     /// Something waits that no block in flight carries or brings about.
     fn has_work(&self, now: TimeMs) -> bool {
         let reached = self.machine.tip().time;
-        if self.deadline.is_some_and(|at| at <= now && at > reached) {
+        if self.deadline().is_some_and(|at| at <= now && at > reached) {
             return true;
         }
         // Whoever leads offers everything; the others wait only for what f leaders at
@@ -286,7 +320,12 @@ impl Driver {
         match effect {
             Effect::Persist(_) | Effect::Build { .. } | Effect::Returned(_) => {}
             Effect::Broadcast(message) => {
-                self.links.broadcast(&PeerMessage::Consensus(message.clone()));
+                self.links.broadcast(&match &message {
+                    ConsensusMessage::PrePrepare { vote, block } if !block.txs.is_empty() => {
+                        self.proposals.announce(vote, block, &self.pool)
+                    }
+                    _ => PeerMessage::Consensus(message.clone()),
+                });
                 self.loopback.push_back(Event::Message { from: self.own, message });
             }
             Effect::Send { to, message } => self.links.send(&to, &PeerMessage::Consensus(message)),

@@ -40,14 +40,7 @@ impl Executor {
     /// Runs until the driver is gone. An error means that this node must stop.
     pub fn run(mut self, mut work: mpsc::Receiver<ToExecutor>) -> Result<(), LedgerError> {
         while let Some(work) = self.next(&mut work)? {
-            match work {
-                ToExecutor::Commit(block, certificate) => {
-                    let executed = self.ledger.commit(&block, &certificate)?;
-                    self.after(&block, executed);
-                }
-                ToExecutor::Stable(certificate) => self.early = Some(certificate),
-            }
-            self.note_stable()?;
+            self.perform(work)?;
         }
         Ok(())
     }
@@ -65,6 +58,17 @@ impl Executor {
             }
         }
         Ok(work.blocking_recv())
+    }
+
+    pub fn perform(&mut self, work: ToExecutor) -> Result<(), LedgerError> {
+        match work {
+            ToExecutor::Commit(block, certificate) => {
+                let executed = self.ledger.commit(&block, &certificate)?;
+                self.after(&block, executed);
+            }
+            ToExecutor::Stable(certificate) => self.early = Some(certificate),
+        }
+        self.note_stable()
     }
 
     /// A checkpoint can be stable before this node executed its height.

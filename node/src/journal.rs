@@ -13,6 +13,10 @@ use std::{
     fs::{File, OpenOptions},
     io::{Read, Write},
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 use twinfold_types::{Digest, codec, hash::Tag};
 
@@ -35,6 +39,8 @@ pub struct Journal {
     chain: Digest,
     marker: Marker,
     length: u64,
+    /// Synced batches since the start.
+    pub syncs: Arc<AtomicU64>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -82,7 +88,8 @@ impl Journal {
             );
             file.set_len(end as u64).and_then(|()| file.sync_all()).map_err(io)?;
         }
-        Ok((Self { path: path.into(), file, chain, marker, length: end as u64 }, records))
+        let (path, length, syncs) = (path.into(), end as u64, Arc::default());
+        Ok((Self { path, file, chain, marker, length, syncs }, records))
     }
 
     /// Appends a batch and syncs it. When this returns an error, nothing that
@@ -104,6 +111,7 @@ impl Journal {
         let written = self.file.write_all(frame).and_then(|()| self.file.sync_data());
         written.map_err(|error| JournalError::Io { path: self.path.clone(), error })?;
         self.length += frame.len() as u64;
+        self.syncs.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
@@ -176,15 +184,14 @@ fn checksum(batch: &[u8]) -> [u8; 8] {
 }
 
 fn frame<T: Serialize>(marker: &Marker, records: &[T]) -> Result<Vec<u8>, JournalError> {
-    let batch = codec::encode(records);
+    let mut frame = vec![0; FRAME_HEADER_BYTES];
+    codec::encode_into(records, &mut frame);
+    let (head, batch) = frame.split_at_mut(FRAME_HEADER_BYTES);
     if batch.len() > FRAME_BYTES_MAX {
         return Err(JournalError::TooLarge(batch.len()));
     }
-    let mut frame = Vec::with_capacity(FRAME_HEADER_BYTES + batch.len());
-    frame.extend_from_slice(marker);
-    frame.extend_from_slice(&(batch.len() as u32).to_le_bytes());
-    frame.extend_from_slice(&checksum(&batch));
-    frame.extend_from_slice(&batch);
+    let parts = [marker.as_slice(), &(batch.len() as u32).to_le_bytes(), &checksum(batch)];
+    head.copy_from_slice(&parts.concat());
     Ok(frame)
 }
 

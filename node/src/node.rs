@@ -5,21 +5,22 @@ use crate::{
     blobs::{BlobError, BlobStore, Exchange, Incoming, ModelStore, exchange::UploadProof},
     clock,
     network::{Links, Peers},
-    pool::{Pool, PoolError},
+    pool::{Pool, PoolError, Source},
+    proposals::Proposals,
     seat_keys::SeatKeys,
     verified::Verified,
 };
 use parking_lot::Mutex;
 use std::{path::PathBuf, sync::Arc};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use twinfold_consensus::{Diagnosis, Event};
-use twinfold_ledger::Reader;
+use twinfold_ledger::{LedgerError, Reader};
 use twinfold_types::{
     AvailabilityCertificate, BlobDigest, Code, Digest, Evidence, Height, PublicKey, SeatIndex,
     SecretKey, SignedTx, TimeMs, TxId, View,
     api::{Level, TxStatus},
     genesis::Genesis,
-    key::Signer,
+    key::{Signer, Verifier},
     limits,
     message::PeerMessage,
     tx::{Action, TxBody, TxError},
@@ -33,6 +34,22 @@ pub struct AgreementStatus {
     pub committed: Height,
 }
 
+/// What decides whether a transaction comes in. The product has one door; measuring
+/// agreement alone takes another.
+#[derive(Clone)]
+pub struct Door {
+    /// Shared by everything that checks signatures here.
+    pub verifier: Arc<dyn Verifier>,
+    /// What the newest state says of a transaction.
+    pub admit: fn(&Reader, &SignedTx, TimeMs) -> Result<Result<(), Code>, LedgerError>,
+}
+
+impl Default for Door {
+    fn default() -> Self {
+        Self { verifier: Arc::new(Verified::default()), admit: Reader::admit }
+    }
+}
+
 pub struct Node {
     pub genesis: Genesis,
     pub chain: Digest,
@@ -41,11 +58,15 @@ pub struct Node {
     pub key: Arc<SecretKey>,
     /// Consensus keys: sign votes, receipts, fold results.
     pub keys: Arc<SeatKeys>,
-    /// Shared by everything that checks signatures here.
-    pub verified: Arc<Verified>,
+    pub door: Door,
     pub data: PathBuf,
     pub reader: Reader,
     pub pool: Arc<Pool>,
+    /// Tells that there came something into the pool.
+    pub arrivals: Notify,
+    /// What the peers are to hear of.
+    pub outgoing: mpsc::Sender<Vec<SignedTx>>,
+    pub proposals: Arc<Proposals>,
     pub peers: Peers,
     pub links: Links,
     pub blobs: Arc<BlobStore>,
@@ -76,7 +97,7 @@ pub enum SubmitError {
     #[error(transparent)]
     Pool(#[from] PoolError),
     #[error(transparent)]
-    Ledger(#[from] twinfold_ledger::LedgerError),
+    Ledger(#[from] LedgerError),
     #[error("this node has stopped taking part: {0}")]
     Halted(String),
 }
@@ -101,44 +122,88 @@ impl Node {
         self.reader.committee().seat_of(&self.own)
     }
 
-    /// Checks a transaction, keeps it in the pool and passes it on. `local` when a
-    /// client of this node brought it.
-    pub fn submit(&self, tx: SignedTx, local: bool) -> Result<TxId, SubmitError> {
+    /// Checks a client's transaction, keeps it in the pool and passes it on.
+    pub fn submit(&self, tx: SignedTx) -> Result<TxId, SubmitError> {
+        let id = tx.id();
+        self.submit_all(vec![tx], Source::Client).pop().unwrap_or(Ok(id))
+    }
+
+    /// The same for many at once, which wake the driver and reach the peers together.
+    /// One answer for each, in their order.
+    pub fn submit_all(&self, txs: Vec<SignedTx>, from: Source) -> Vec<Result<TxId, SubmitError>> {
+        let mut taken = Vec::new();
+        let take = |tx: SignedTx| {
+            let id = tx.id();
+            if self.take(&tx, &id, from)? {
+                taken.push(tx);
+            }
+            Ok(id)
+        };
+        let answers = txs.into_iter().map(take).collect();
+        if !taken.is_empty() {
+            // Wakes the driver; a full queue means that it is awake.
+            self.events.try_send(Event::Tick).ok();
+            self.arrivals.notify_one();
+            if from == Source::Client
+                && let Err(full) = self.outgoing.try_send(taken)
+            {
+                self.tell_all(full.into_inner());
+            }
+        }
+        answers
+    }
+
+    /// The leader of the view moved to.
+    pub fn leader(&self) -> Option<PublicKey> {
+        let leader = self.agreement.borrow().leader;
+        self.reader.committee().validator(leader).copied()
+    }
+
+    /// Tells the leader alone, whose block will tell everyone.
+    pub fn forward(&self, leader: &PublicKey, txs: Vec<SignedTx>) {
+        if *leader != self.own {
+            self.links.send(leader, &PeerMessage::Forward(txs));
+        }
+    }
+
+    pub fn tell_all(&self, txs: Vec<SignedTx>) {
+        let message = PeerMessage::Transactions(txs);
+        self.links.broadcast(&message);
+        if let PeerMessage::Transactions(txs) = &message {
+            self.pool.note_known(txs);
+        }
+    }
+
+    /// Whether a transaction is new here and may wait for a block.
+    fn take(&self, tx: &SignedTx, id: &TxId, from: Source) -> Result<bool, SubmitError> {
         if let Some(reason) = self.halted.lock().clone() {
             return Err(SubmitError::Halted(reason));
         }
-        let id = tx.id();
         // Sent again: the sender may ask for its receipt.
-        if self.pool.contains(&id) || (local && self.reader.tx(&id)?.is_some()) {
-            return Ok(id);
+        if self.pool.contains(id) || (from == Source::Client && self.reader.tx(id)?.is_some()) {
+            return Ok(false);
         }
-        tx.check(&self.chain, &*self.verified)?;
+        // Refused before anything is worked out for it.
+        self.pool.check_room(tx, from)?;
+        tx.check(&self.chain, &*self.door.verifier)?;
         let now = clock::now();
-        let (from, until) = (tx.body.valid_from, tx.body.valid_until);
-        if from > now.plus(limits::DRIFT_MS_MAX) || until < now {
-            return Err(SubmitError::NotNow { from, until, now });
+        let (start, until) = (tx.body.valid_from, tx.body.valid_until);
+        if start > now.plus(limits::DRIFT_MS_MAX) || until < now {
+            return Err(SubmitError::NotNow { from: start, until, now });
         }
-        match self.reader.admit(&tx, now)? {
-            Ok(()) => {}
-            Err(code) => return Err(SubmitError::Refused(code)),
+        match (self.door.admit)(&self.reader, tx, now)? {
+            Ok(()) => Ok(self.pool.add(tx.clone(), from)?),
+            Err(code) => Err(SubmitError::Refused(code)),
         }
-        if self.pool.add(tx.clone(), local)? {
-            // Wakes the driver; a full queue means that it is awake.
-            self.events.try_send(Event::Tick).ok();
-            if local {
-                self.links.broadcast(&PeerMessage::Transactions(vec![tx]));
-            }
-        }
-        Ok(id)
     }
 
     /// Signs and submits an action of this node's own member.
     pub fn submit_own(&self, action: Action) -> Result<TxId, SubmitError> {
-        self.submit(own_tx(&self.chain, &self.key, clock::now(), action), true)
+        self.submit(own_tx(&self.chain, &self.key, clock::now(), action))
     }
 
     /// How far a transaction has come.
-    pub fn tx_status(&self, id: &TxId) -> Result<TxStatus, twinfold_ledger::LedgerError> {
+    pub fn tx_status(&self, id: &TxId) -> Result<TxStatus, LedgerError> {
         let (level, receipt) = match self.reader.tx(id)? {
             Some((_, height, receipt)) => {
                 let certified = *self.stable.borrow() >= height;

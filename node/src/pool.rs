@@ -1,12 +1,13 @@
 //! Transactions that wait for a block: in order of arrival, bounded in number and
 //! bytes, for all and for each member.
 
+use crate::id_map::{IdMap, IdSet};
 use parking_lot::Mutex;
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     time::{Duration, Instant},
 };
-use twinfold_types::{Block, PublicKey, SeatIndex, SignedTx, TimeMs, TxId, codec, limits};
+use twinfold_types::{Block, PublicKey, SeatIndex, SignedTx, TimeMs, TxId, limits};
 
 #[derive(Default)]
 pub struct Pool {
@@ -15,43 +16,57 @@ pub struct Pool {
 
 #[derive(Default)]
 struct Inner {
-    waiting: BTreeMap<u64, Waiting>,
-    places: HashMap<TxId, u64>,
+    /// Everything here: what waits, and what a block in flight carries.
+    entries: IdMap<Entry>,
+    /// What waits, in order of arrival.
+    queue: BTreeMap<u64, SignedTx>,
     next: u64,
     bytes: usize,
+    /// Of those in the queue.
+    queued_bytes: usize,
     per_member: HashMap<PublicKey, usize>,
     /// Milliseconds from admission here to commit, newest last.
     latencies: VecDeque<f64>,
     /// Newest committed transactions: one may still arrive from a peer after its block
     /// was committed and before it is executed.
-    committed: HashSet<TxId>,
+    committed: IdSet,
     committed_order: VecDeque<TxId>,
+    /// Block time of the last look for what is too late.
+    pruned: TimeMs,
 }
 
-struct Waiting {
-    id: TxId,
+/// Who brought a transaction here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A client of this node: only those count for latency.
+    Client,
+    /// A peer that told us alone, as the leader.
+    ToldUs,
+    /// A peer that told everyone.
+    ToldAll,
+}
+
+struct Entry {
     tx: SignedTx,
-    bytes: usize,
+    place: u64,
     since: Instant,
-    /// Whether this node took it from a client: only those count for latency.
-    local: bool,
+    from: Source,
+    /// Everyone was sent it.
+    known: bool,
+    /// How often all peers were told of it again.
+    repeats: u32,
     /// Leaders that committed a block without it while it was valid.
     passed_over: BTreeSet<SeatIndex>,
-    /// A block in flight carries it.
-    ordered: bool,
-}
-
-impl Waiting {
-    /// Whether a block of this time may carry it and none in flight does.
-    fn may_go(&self, time: TimeMs) -> bool {
-        !self.ordered && self.tx.is_valid_at(time)
-    }
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PoolError {
     #[error("the pool is full ({txs} transactions, {bytes} bytes): try again in a moment")]
     Full { txs: usize, bytes: usize },
+    #[error(
+        "the network is behind ({txs} transactions have waited here for over {seconds} s): try again in a moment"
+    )]
+    Behind { txs: usize, seconds: u64 },
     #[error("member {member} has {waiting} transactions waiting: wait for some to commit")]
     MemberFull { member: PublicKey, waiting: usize },
 }
@@ -65,164 +80,208 @@ const PASSED_OVER_AGE: Duration = Duration::from_millis(limits::VIEW_TIMEOUT_MS_
 /// How many latencies the percentiles are over.
 const LATENCIES_KEPT: usize = 2_000;
 
+/// When so many have waited for so long, no client's transaction is taken: more would only
+/// wait longer, and what waits is gone soon after the rush is over.
+const BEHIND_TXS: usize = 500;
+const BEHIND_AGE: Duration = Duration::from_secs(2);
+
+/// Doublings of the time between two repetitions.
+const REPEATS_MAX: u32 = 6;
+
+/// Between two looks for what is too late, in block time.
+const PRUNE_INTERVAL_MS: u64 = 1_000;
+
 impl Pool {
     /// Adds a checked transaction. `Ok(false)` when it is already there.
-    pub fn add(&self, tx: SignedTx, local: bool) -> Result<bool, PoolError> {
-        let (id, bytes) = (tx.id(), codec::encode(&tx).len());
+    pub fn add(&self, tx: SignedTx, from: Source) -> Result<bool, PoolError> {
+        let (id, bytes) = (tx.id(), tx.encoded_bytes());
         let mut inner = self.inner.lock();
-        if inner.places.contains_key(&id) || inner.committed.contains(&id) {
+        let known = from == Source::ToldAll;
+        if let Some(entry) = inner.entries.get_mut(&id) {
+            entry.known |= known;
             return Ok(false);
         }
-        let txs = inner.waiting.len();
-        if txs >= limits::POOL_TXS_MAX || inner.bytes + bytes > limits::POOL_BYTES_MAX {
-            return Err(PoolError::Full { txs, bytes: inner.bytes });
+        if inner.committed.contains(&id) {
+            return Ok(false);
         }
-        let member = tx.body.sender;
-        let waiting = inner.per_member.get(&member).copied().unwrap_or(0);
-        if waiting >= limits::POOL_MEMBER_TXS_MAX {
-            return Err(PoolError::MemberFull { member, waiting });
-        }
+        inner.check_room(&tx)?;
+        *inner.per_member.entry(tx.body.sender).or_default() += 1;
         let place = inner.next;
         inner.next += 1;
         inner.bytes += bytes;
-        inner.per_member.insert(member, waiting + 1);
-        inner.places.insert(id, place);
-        inner.waiting.insert(
-            place,
-            Waiting {
-                id,
-                tx,
-                bytes,
-                since: Instant::now(),
-                local,
-                passed_over: BTreeSet::new(),
-                ordered: false,
-            },
-        );
+        inner.enqueue(place, tx.clone());
+        let (since, passed_over) = (Instant::now(), BTreeSet::new());
+        inner.entries.insert(id, Entry { tx, place, since, from, known, repeats: 0, passed_over });
         Ok(true)
+    }
+
+    /// Whether there is room for one more of its sender, and for a client's at all.
+    pub fn check_room(&self, tx: &SignedTx, from: Source) -> Result<(), PoolError> {
+        let inner = self.inner.lock();
+        if from == Source::Client {
+            inner.check_progress()?;
+        }
+        inner.check_room(tx)
+    }
+
+    /// What clients of this node brought and no block carries, the oldest first.
+    pub fn clients(&self, bytes_max: usize) -> Vec<SignedTx> {
+        let inner = self.inner.lock();
+        let mut bytes = 0;
+        let entries = inner.queued_for(Duration::ZERO);
+        let txs = entries.filter(|entry| entry.from == Source::Client).map(|entry| &entry.tx);
+        let fits = |tx: &&SignedTx| {
+            bytes += tx.encoded_bytes();
+            bytes <= bytes_max
+        };
+        txs.take_while(fits).cloned().collect()
     }
 
     /// A block that carries these is in flight: no other should.
     pub fn note_ordered(&self, txs: &[SignedTx]) {
         let mut inner = self.inner.lock();
-        txs.iter().for_each(|tx| inner.set_ordered(&tx.id(), true));
+        for tx in txs {
+            if let Some(place) = inner.entries.get(&tx.id()).map(|entry| entry.place) {
+                inner.dequeue(place);
+            }
+        }
     }
 
     /// The block that carried it was dropped.
     pub fn give_back(&self, tx: SignedTx) {
-        self.inner.lock().set_ordered(&tx.id(), false);
+        {
+            let mut inner = self.inner.lock();
+            let known = inner.entries.get(&tx.id()).map(|entry| (entry.place, entry.tx.clone()));
+            if let Some((place, tx)) = known {
+                inner.enqueue(place, tx);
+            }
+        }
         // One that waits here already is not added; one too many is dropped.
-        self.add(tx, false).ok();
+        self.add(tx, Source::ToldUs).ok();
     }
 
     pub fn contains(&self, id: &TxId) -> bool {
-        self.inner.lock().places.contains_key(id)
+        self.inner.lock().entries.contains_key(id)
     }
 
-    /// Transactions and bytes waiting.
+    /// The transactions of these identities, each if it is here.
+    pub fn find(&self, ids: &[TxId]) -> Vec<Option<SignedTx>> {
+        let inner = self.inner.lock();
+        ids.iter().map(|id| inner.entries.get(id).map(|entry| entry.tx.clone())).collect()
+    }
+
+    /// Everyone was sent these.
+    pub fn note_known(&self, txs: &[SignedTx]) {
+        let mut inner = self.inner.lock();
+        for tx in txs {
+            if let Some(entry) = inner.entries.get_mut(&tx.id()) {
+                entry.known = true;
+            }
+        }
+    }
+
+    /// Of each, whether everyone was sent it.
+    pub fn known_to_all(&self, txs: &[SignedTx]) -> Vec<bool> {
+        let inner = self.inner.lock();
+        let known = |tx: &SignedTx| inner.entries.get(&tx.id()).is_some_and(|entry| entry.known);
+        txs.iter().map(known).collect()
+    }
+
+    /// Transactions and bytes here.
     pub fn size(&self) -> (usize, usize) {
         let inner = self.inner.lock();
-        (inner.waiting.len(), inner.bytes)
+        (inner.entries.len(), inner.bytes)
+    }
+
+    /// Bytes that no block in flight carries.
+    pub fn queued_bytes(&self) -> usize {
+        self.inner.lock().queued_bytes
     }
 
     /// The oldest transactions that a block of this time may carry, within its limits.
     pub fn select(&self, time: TimeMs) -> Vec<SignedTx> {
         let inner = self.inner.lock();
         let (mut chosen, mut bytes, mut payload) = (Vec::new(), 16, 0u64);
-        for waiting in inner.waiting.values() {
-            if !waiting.may_go(time) {
-                continue;
-            }
-            bytes += waiting.bytes;
-            payload = payload.saturating_add(waiting.tx.payload_bytes());
+        for tx in inner.queue.values().filter(|tx| tx.is_valid_at(time)) {
+            bytes += tx.encoded_bytes();
+            payload = payload.saturating_add(tx.payload_bytes());
             let full = bytes > limits::BLOCK_BYTES_MAX
                 || payload > limits::BLOCK_PAYLOAD_BYTES_MAX
                 || chosen.len() == limits::BLOCK_TXS_MAX;
             if full {
                 break;
             }
-            chosen.push(waiting.tx.clone());
+            chosen.push(tx.clone());
         }
         chosen
     }
 
-    /// What a client of this node brought and no block has taken for so long: the
-    /// oldest first, up to so many bytes.
-    pub fn overdue(&self, age: Duration, bytes_max: usize) -> Vec<SignedTx> {
-        let inner = self.inner.lock();
-        let overdue = |waiting: &&Waiting| {
-            waiting.local && !waiting.ordered && waiting.since.elapsed() >= age
-        };
+    /// What a client of this node brought and no block has taken for so long: the oldest
+    /// first, up to so many bytes. Each comes again after twice the time.
+    pub fn take_overdue(&self, age: Duration, bytes_max: usize) -> Vec<SignedTx> {
+        let mut inner = self.inner.lock();
         let mut bytes = 0;
-        let fits = |waiting: &&Waiting| {
-            bytes += waiting.bytes;
+        let fits = |tx: &&SignedTx| {
+            bytes += tx.encoded_bytes();
             bytes <= bytes_max
         };
-        let waiting = inner.waiting.values().filter(overdue).take_while(fits);
-        waiting.map(|waiting| waiting.tx.clone()).collect()
+        let due = |entry: &&Entry| {
+            entry.from == Source::Client && entry.since.elapsed() >= age * (1 << entry.repeats)
+        };
+        let due = inner.queued_for(age).filter(due).map(|entry| &entry.tx);
+        let txs: Vec<SignedTx> = due.take_while(fits).cloned().collect();
+        for tx in &txs {
+            if let Some(entry) = inner.entries.get_mut(&tx.id()) {
+                entry.repeats = (entry.repeats + 1).min(REPEATS_MAX);
+            }
+        }
+        txs
     }
 
     /// Whether something waits that a block of this time may carry.
     pub fn has_valid(&self, time: TimeMs) -> bool {
-        self.inner.lock().waiting.values().any(|waiting| waiting.may_go(time))
+        self.inner.lock().queue.values().any(|tx| tx.is_valid_at(time))
     }
 
     /// Whether something valid waits that at most `faults` leaders passed over. What more
     /// leaders left out is not worth a view change: one of them was honest.
     pub fn has_undisputed(&self, time: TimeMs, faults: usize) -> bool {
         let inner = self.inner.lock();
-        inner
-            .waiting
-            .values()
-            .any(|waiting| waiting.passed_over.len() <= faults && waiting.may_go(time))
-    }
-
-    /// Notes what a leader's committed block did not carry though it could have. What
-    /// came only just now, and what a full block left behind, is no sign of anything.
-    fn note_passed_over(inner: &mut Inner, block: &Block, leader: SeatIndex) {
-        let full = codec::encode(&block.txs).len() + limits::TX_BYTES_MAX > limits::BLOCK_BYTES_MAX
-            || block.txs.len() == limits::BLOCK_TXS_MAX;
-        if full {
-            return;
-        }
-        for waiting in inner.waiting.values_mut() {
-            if waiting.since.elapsed() > PASSED_OVER_AGE && waiting.may_go(block.header.time) {
-                waiting.passed_over.insert(leader);
-            }
-        }
+        let disputed = |tx: &SignedTx| {
+            inner.entries.get(&tx.id()).is_some_and(|entry| entry.passed_over.len() > faults)
+        };
+        inner.queue.values().any(|tx| tx.is_valid_at(time) && !disputed(tx))
     }
 
     /// Takes out what a committed block carries. The leader is known for blocks of this epoch.
     pub fn remove_committed(&self, block: &Block, leader: Option<SeatIndex>) {
-        let mut inner = self.inner.lock();
-        let txs = &block.txs;
-        for tx in txs {
+        let (mut inner, now) = (self.inner.lock(), Instant::now());
+        for tx in &block.txs {
             let id = tx.id();
-            let waiting = inner.remove(&id);
+            let entry = inner.remove(&id);
             inner.remember(id);
-            if let Some(waiting) = waiting
-                && waiting.local
-            {
-                inner.latencies.push_back(waiting.since.elapsed().as_secs_f64() * 1e3);
+            if let Some(entry) = entry.filter(|entry| entry.from == Source::Client) {
+                inner.latencies.push_back((now - entry.since).as_secs_f64() * 1e3);
             }
         }
         while inner.latencies.len() > LATENCIES_KEPT {
             inner.latencies.pop_front();
         }
         if let Some(leader) = leader {
-            Self::note_passed_over(&mut inner, block, leader);
+            inner.note_passed_over(block, leader);
         }
     }
 
-    /// Drops what no later block may carry.
+    /// Drops what no later block may carry: looks for it now and then.
     pub fn prune(&self, time: TimeMs) {
         let mut inner = self.inner.lock();
-        let late: HashSet<TxId> = inner
-            .waiting
-            .values()
-            .filter(|waiting| waiting.tx.body.valid_until < time)
-            .map(|waiting| waiting.id)
-            .collect();
+        if time.0 < inner.pruned.0.saturating_add(PRUNE_INTERVAL_MS) {
+            return;
+        }
+        inner.pruned = time;
+        let entries = inner.entries.values();
+        let late = entries.filter(|entry| entry.tx.body.valid_until < time);
+        let late: Vec<TxId> = late.map(|entry| entry.tx.id()).collect();
         late.iter().for_each(|id| drop(inner.remove(id)));
     }
 
@@ -236,6 +295,27 @@ impl Pool {
 }
 
 impl Inner {
+    fn check_progress(&self) -> Result<(), PoolError> {
+        let late = self.queue.values().nth(BEHIND_TXS).and_then(|tx| self.entries.get(&tx.id()));
+        match late.is_some_and(|entry| entry.since.elapsed() >= BEHIND_AGE) {
+            true => Err(PoolError::Behind { txs: BEHIND_TXS, seconds: BEHIND_AGE.as_secs() }),
+            false => Ok(()),
+        }
+    }
+
+    fn check_room(&self, tx: &SignedTx) -> Result<(), PoolError> {
+        let (txs, bytes) = (self.entries.len(), self.bytes);
+        if txs >= limits::POOL_TXS_MAX || bytes + tx.encoded_bytes() > limits::POOL_BYTES_MAX {
+            return Err(PoolError::Full { txs, bytes });
+        }
+        let member = tx.body.sender;
+        let waiting = self.per_member.get(&member).copied().unwrap_or(0);
+        if waiting >= limits::POOL_MEMBER_TXS_MAX {
+            return Err(PoolError::MemberFull { member, waiting });
+        }
+        Ok(())
+    }
+
     fn remember(&mut self, id: TxId) {
         if self.committed.insert(id) {
             self.committed_order.push_back(id);
@@ -247,25 +327,56 @@ impl Inner {
         }
     }
 
-    fn set_ordered(&mut self, id: &TxId, ordered: bool) {
-        let place = self.places.get(id);
-        if let Some(waiting) = place.and_then(|place| self.waiting.get_mut(place)) {
-            waiting.ordered = ordered;
+    fn enqueue(&mut self, place: u64, tx: SignedTx) {
+        let bytes = tx.encoded_bytes();
+        if self.queue.insert(place, tx).is_none() {
+            self.queued_bytes += bytes;
         }
     }
 
-    fn remove(&mut self, id: &TxId) -> Option<Waiting> {
-        let place = self.places.remove(id)?;
-        let waiting = self.waiting.remove(&place)?;
-        self.bytes -= waiting.bytes;
-        let member = waiting.tx.body.sender;
+    fn dequeue(&mut self, place: u64) {
+        if let Some(tx) = self.queue.remove(&place) {
+            self.queued_bytes -= tx.encoded_bytes();
+        }
+    }
+
+    /// What waits for at least so long, the oldest first.
+    fn queued_for(&self, age: Duration) -> impl Iterator<Item = &Entry> {
+        let now = Instant::now();
+        let entries = self.queue.values().filter_map(|tx| self.entries.get(&tx.id()));
+        // Places are given in order of time.
+        entries.take_while(move |entry| now - entry.since >= age)
+    }
+
+    /// Notes what a leader's committed block did not carry though it could have. What
+    /// came only just now, and what a full block left behind, is no sign of anything.
+    fn note_passed_over(&mut self, block: &Block, leader: SeatIndex) {
+        let full = block.txs_bytes() + limits::TX_BYTES_MAX > limits::BLOCK_BYTES_MAX
+            || block.txs.len() == limits::BLOCK_TXS_MAX;
+        if full {
+            return;
+        }
+        let old = self.queued_for(PASSED_OVER_AGE).map(|entry| &entry.tx);
+        let left_out = old.filter(|tx| tx.is_valid_at(block.header.time));
+        for id in left_out.map(SignedTx::id).collect::<Vec<_>>() {
+            if let Some(entry) = self.entries.get_mut(&id) {
+                entry.passed_over.insert(leader);
+            }
+        }
+    }
+
+    fn remove(&mut self, id: &TxId) -> Option<Entry> {
+        let entry = self.entries.remove(id)?;
+        self.dequeue(entry.place);
+        self.bytes -= entry.tx.encoded_bytes();
+        let member = entry.tx.body.sender;
         if let Some(count) = self.per_member.get_mut(&member) {
             *count -= 1;
             if *count == 0 {
                 self.per_member.remove(&member);
             }
         }
-        Some(waiting)
+        Some(entry)
     }
 }
 
@@ -303,9 +414,9 @@ mod tests {
     #[test]
     fn what_more_than_f_leaders_passed_over_drives_no_timer_but_is_still_offered() {
         let pool = Pool::default();
-        pool.add(tx(1, 10), true).unwrap();
+        pool.add(tx(1, 10), Source::Client).unwrap();
         let early = Instant::now().checked_sub(2 * PASSED_OVER_AGE).unwrap();
-        pool.inner.lock().waiting.values_mut().for_each(|waiting| waiting.since = early);
+        pool.inner.lock().entries.values_mut().for_each(|entry| entry.since = early);
         pool.remove_committed(&block(vec![]), Some(SeatIndex(0)));
         pool.remove_committed(&block(vec![]), Some(SeatIndex(0)));
         assert!(pool.has_undisputed(TimeMs(5), 1), "one leader may lie");
@@ -317,7 +428,7 @@ mod tests {
     #[test]
     fn what_a_block_in_flight_carries_waits_no_more_until_that_block_is_dropped() {
         let pool = Pool::default();
-        pool.add(tx(1, 10), true).unwrap();
+        pool.add(tx(1, 10), Source::Client).unwrap();
         pool.note_ordered(&[tx(1, 10), tx(2, 10)]);
         assert!(!pool.has_valid(TimeMs(5)) && !pool.has_undisputed(TimeMs(5), 1));
         assert_eq!((pool.select(TimeMs(5)).len(), pool.size().0), (0, 1));
@@ -328,12 +439,23 @@ mod tests {
     }
 
     #[test]
+    fn what_one_peer_told_is_known_to_all_once_everyone_was_told() {
+        let pool = Pool::default();
+        pool.add(tx(1, 10), Source::ToldUs).unwrap();
+        pool.add(tx(2, 10), Source::Client).unwrap();
+        assert_eq!(pool.known_to_all(&[tx(1, 10), tx(2, 10)]), [false, false]);
+        pool.add(tx(1, 10), Source::ToldAll).unwrap();
+        pool.note_known(&[tx(2, 10)]);
+        assert_eq!(pool.known_to_all(&[tx(1, 10), tx(2, 10), tx(3, 10)]), [true, true, false]);
+    }
+
+    #[test]
     fn order_of_arrival_is_kept_and_a_copy_is_not_added() {
         let pool = Pool::default();
         for nonce in [3, 1, 2] {
-            assert_eq!(pool.add(tx(nonce, 10), true), Ok(true));
+            assert_eq!(pool.add(tx(nonce, 10), Source::Client), Ok(true));
         }
-        assert_eq!(pool.add(tx(1, 10), true), Ok(false));
+        assert_eq!(pool.add(tx(1, 10), Source::Client), Ok(false));
         let nonces: Vec<_> = pool.select(TimeMs(5)).iter().map(|tx| tx.body.nonce).collect();
         assert_eq!(nonces, [3, 1, 2]);
     }
@@ -341,44 +463,86 @@ mod tests {
     #[test]
     fn what_is_too_late_is_neither_chosen_nor_kept() {
         let pool = Pool::default();
-        pool.add(tx(1, 10), true).unwrap();
-        pool.add(tx(2, 20), true).unwrap();
-        assert_eq!(pool.select(TimeMs(15)).len(), 1);
-        pool.prune(TimeMs(15));
+        pool.add(tx(1, 1_010), Source::Client).unwrap();
+        pool.add(tx(2, 1_020), Source::Client).unwrap();
+        assert_eq!(pool.select(TimeMs(1_015)).len(), 1);
+        pool.prune(TimeMs(1_015));
         assert_eq!(pool.size().0, 1);
-        assert!(!pool.has_valid(TimeMs(21)));
+        assert!(!pool.has_valid(TimeMs(1_021)));
+        pool.prune(TimeMs(1_021));
+        assert_eq!(pool.size().0, 1, "looked for only now and then");
+        pool.prune(TimeMs(1_015 + PRUNE_INTERVAL_MS));
+        assert_eq!(pool.size().0, 0);
+    }
+
+    #[test]
+    fn a_network_that_is_behind_takes_nothing_of_clients_until_it_has_caught_up() {
+        let pool = Pool::default();
+        for nonce in 0..=BEHIND_TXS as u64 {
+            pool.add(tx(nonce, 10), Source::ToldAll).unwrap();
+        }
+        let next = tx(u64::MAX, 10);
+        assert_eq!(pool.check_room(&next, Source::Client), Ok(()));
+        let early = Instant::now().checked_sub(BEHIND_AGE).unwrap();
+        pool.inner.lock().entries.values_mut().for_each(|entry| entry.since = early);
+        let refusal = pool.check_room(&next, Source::Client);
+        assert!(matches!(refusal, Err(PoolError::Behind { .. })), "{refusal:?}");
+        assert_eq!(pool.check_room(&next, Source::ToldAll), Ok(()), "its own node took it");
+        pool.remove_committed(&block(vec![tx(0, 10)]), Some(SeatIndex(0)));
+        assert_eq!(pool.check_room(&next, Source::Client), Ok(()));
     }
 
     #[test]
     fn one_member_cannot_fill_the_pool() {
         let pool = Pool::default();
         for nonce in 0..limits::POOL_MEMBER_TXS_MAX as u64 {
-            pool.add(tx(nonce, 10), false).unwrap();
+            pool.add(tx(nonce, 10), Source::ToldAll).unwrap();
         }
-        assert!(matches!(pool.add(tx(u64::MAX, 10), false), Err(PoolError::MemberFull { .. })));
+        assert!(matches!(
+            pool.add(tx(u64::MAX, 10), Source::ToldAll),
+            Err(PoolError::MemberFull { .. })
+        ));
     }
 
     #[test]
     fn what_a_client_brought_and_no_block_took_is_overdue_oldest_first() {
         let pool = Pool::default();
-        for (nonce, local) in [(3, true), (1, false), (2, true)] {
-            pool.add(tx(nonce, 10), local).unwrap();
+        let (client, peer) = (Source::Client, Source::ToldAll);
+        for (nonce, from) in [(3, client), (1, peer), (2, client)] {
+            pool.add(tx(nonce, 10), from).unwrap();
         }
         let nonces =
             |txs: Vec<SignedTx>| -> Vec<_> { txs.iter().map(|tx| tx.body.nonce).collect() };
-        assert_eq!(nonces(pool.overdue(Duration::ZERO, 1 << 20)), [3, 2]);
-        let one = codec::encode(&tx(3, 10)).len();
-        assert_eq!(nonces(pool.overdue(Duration::ZERO, one)), [3]);
-        assert!(pool.overdue(Duration::from_secs(60), 1 << 20).is_empty());
+        let one = tx(3, 10).encoded_bytes();
+        assert!(pool.take_overdue(Duration::from_secs(60), 1 << 20).is_empty());
+        assert_eq!(nonces(pool.take_overdue(Duration::ZERO, one)), [3]);
+        assert_eq!(nonces(pool.take_overdue(Duration::ZERO, 1 << 20)), [3, 2]);
+    }
+
+    #[test]
+    fn what_was_repeated_waits_twice_as_long_for_the_next_time() {
+        let pool = Pool::default();
+        pool.add(tx(1, 10), Source::Client).unwrap();
+        let age = Duration::from_secs(10);
+        let wait = |seconds: u64| {
+            let since = Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
+            pool.inner.lock().entries.values_mut().for_each(|entry| entry.since = since);
+            pool.take_overdue(age, 1 << 20).len()
+        };
+        assert_eq!([wait(9), wait(11), wait(19), wait(21), wait(39)], [0, 1, 0, 1, 0]);
     }
 
     #[test]
     fn a_committed_transaction_leaves_and_is_timed() {
         let pool = Pool::default();
-        pool.add(tx(1, 10), true).unwrap();
+        pool.add(tx(1, 10), Source::Client).unwrap();
         pool.remove_committed(&block(vec![tx(1, 10)]), Some(SeatIndex(0)));
         assert_eq!(pool.size(), (0, 0));
         assert!(pool.latency_ms().is_some());
-        assert_eq!(pool.add(tx(1, 10), false), Ok(false), "a late copy does not come back");
+        assert_eq!(
+            pool.add(tx(1, 10), Source::ToldAll),
+            Ok(false),
+            "a late copy does not come back"
+        );
     }
 }

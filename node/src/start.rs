@@ -4,10 +4,11 @@
 use crate::{
     accuser, api,
     args::Start,
+    assembler::Assembler,
     blobs::{BlobStore, Exchange, ModelStore, exchange::ExchangeConfig},
     config::{Config, Join, LogFormat},
     diverge,
-    driver::{Driver, DriverError, FromExecutor},
+    driver::{Driver, DriverError, FromExecutor, ToExecutor},
     executor::{Executor, Membership},
     folder::Folder,
     genesis_file, join,
@@ -15,26 +16,31 @@ use crate::{
     keys::NodeKeys,
     metrics::Metrics,
     network::{Links, Peers, Plane, PlaneConfig, peers::parse_address, plane::keypair},
-    node::{AgreementStatus, Node},
-    pool::Pool,
+    node::{AgreementStatus, Door, Node},
+    pool::{Pool, Source},
+    proposals::Proposals,
     pruning::Pruning,
     rotation,
     router::{Router, admit_transactions, repeat_transactions},
     seat_keys::SeatKeys,
-    verified::Verified,
+    spread::spread,
 };
 use color_eyre::eyre::{WrapErr, eyre};
 use parking_lot::Mutex;
 use std::{collections::VecDeque, sync::Arc};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use twinfold_consensus::{Diagnosis, Event, HaltReason, Machine, Recovered};
 use twinfold_ledger::{Ledger, LedgerError};
-use twinfold_types::{Height, genesis::Genesis, key::Signer, vote::Checkpoint};
+use twinfold_types::{
+    Height, PublicKey, SignedTx, genesis::Genesis, key::Signer, message::Proposal, vote::Checkpoint,
+};
 
 const EVENTS_QUEUED: usize = 4_096;
 /// Messages of up to 16 MiB each.
 const INBOUND_QUEUED: usize = 64;
+/// Clients' transactions on their way to the peers; the pool bounds how many there are.
+const OUTGOING_QUEUED: usize = 1_024;
 const EXECUTION_QUEUED: usize = 512;
 /// A node that halted looks for the first difference so long.
 const EXPLAIN_TIME: std::time::Duration = std::time::Duration::from_secs(60);
@@ -100,7 +106,7 @@ async fn run_node(config: Config, keys: NodeKeys, genesis: Genesis) -> color_eyr
             return Ok(());
         }
     }
-    let parts = open(&config, keys, genesis).await?;
+    let parts = open(&config, keys, genesis, Door::default()).await?;
     // Also a node that takes part no longer fetches what others ask it for.
     let (node, _planes) = (parts.node.clone(), parts.executor.membership.planes.clone());
     let server = api::start(node.clone(), &config.http, stop.clone()).await?;
@@ -108,7 +114,7 @@ async fn run_node(config: Config, keys: NodeKeys, genesis: Genesis) -> color_eyr
         chain = %node.genesis.chain, genesis = %node.chain, seat = ?node.seat(), epoch = %node.reader.committee().epoch, http = %server.address,
         height = %node.reader.head().height, "the node runs"
     );
-    let running = parts.run(stop.clone())?;
+    let running = parts.run(stop.clone(), Executor::run)?;
     tokio::pin!(running);
     let outcome = tokio::select! {
         reason = stop_signal() => {
@@ -170,37 +176,44 @@ async fn stop_signal() -> &'static str {
 }
 
 /// Everything opened and connected, not yet running.
-struct Parts {
-    node: Arc<Node>,
-    driver: Driver,
+pub struct Parts {
+    pub node: Arc<Node>,
+    pub driver: Driver,
+    pub executor: Executor,
     events: mpsc::Receiver<Event>,
-    executor: Executor,
-    work: mpsc::Receiver<crate::driver::ToExecutor>,
+    work: mpsc::Receiver<ToExecutor>,
     router: Router,
     folds: mpsc::Receiver<twinfold_types::round::SignedFoldResult>,
-    transactions: mpsc::Receiver<Vec<twinfold_types::SignedTx>>,
+    transactions: mpsc::Receiver<(Vec<SignedTx>, Source)>,
+    proposed: mpsc::Receiver<(PublicKey, Proposal)>,
+    to_spread: mpsc::Receiver<Vec<SignedTx>>,
     evidence: mpsc::Receiver<twinfold_types::Evidence>,
     rotate_epochs: u64,
 }
 
 impl Parts {
-    /// Starts everything. What it returns ends when agreement and execution have:
-    /// `Some` when the core halted.
-    fn run(
+    /// Starts everything; `execute` carries out what is committed. What it returns ends
+    /// when agreement and execution have: `Some` when the core halted.
+    pub fn run(
         self,
         stop: CancellationToken,
+        execute: impl FnOnce(Executor, mpsc::Receiver<ToExecutor>) -> Result<(), LedgerError>
+        + Send
+        + 'static,
     ) -> color_eyre::Result<impl Future<Output = color_eyre::Result<Option<Halted>>>> {
         tokio::spawn(self.router.run());
         tokio::spawn(admit_transactions(self.node.clone(), self.transactions));
         tokio::spawn(repeat_transactions(self.node.clone()));
         tokio::spawn(rotation::rotate(self.node.clone(), self.rotate_epochs));
         tokio::spawn(accuser::accuse(self.node.clone(), self.evidence));
+        tokio::spawn(spread(self.node.clone(), self.to_spread));
+        tokio::spawn(Assembler::new(self.node.clone()).run(self.proposed));
         tokio::spawn(Folder::new(self.node.clone()).run(self.folds));
         let (executed_sender, executed) = oneshot::channel();
         let (executor, work) = (self.executor, self.work);
         std::thread::Builder::new()
             .name("executor".into())
-            .spawn(move || executed_sender.send(executor.run(work)).ok())?;
+            .spawn(move || executed_sender.send(execute(executor, work)).ok())?;
         let (agreed_sender, agreed) = oneshot::channel();
         let runtime = tokio::runtime::Handle::current();
         let (driver, events) = (self.driver, self.events);
@@ -212,7 +225,7 @@ impl Parts {
 }
 
 /// Why a node takes part no longer.
-struct Halted {
+pub struct Halted {
     reason: String,
     /// What a quorum certified and this node does not have.
     certified: Option<Checkpoint>,
@@ -249,7 +262,13 @@ async fn ended(
     }
 }
 
-async fn open(config: &Config, keys: NodeKeys, genesis: Genesis) -> color_eyre::Result<Parts> {
+/// Opens the folder and connects the parts.
+pub async fn open(
+    config: &Config,
+    keys: NodeKeys,
+    genesis: Genesis,
+    door: Door,
+) -> color_eyre::Result<Parts> {
     let chain = genesis.digest();
     let own = keys.consensus.public_key();
     let own_peer = keypair(&keys.peer)?.public().to_peer_id();
@@ -288,6 +307,7 @@ async fn open(config: &Config, keys: NodeKeys, genesis: Genesis) -> color_eyre::
         ExchangeConfig {
             chain,
             keys: seat_keys.clone(),
+            verifier: door.verifier.clone(),
             peers: peers.clone(),
             reader: reader.clone(),
             blobs: blobs.clone(),
@@ -307,8 +327,10 @@ async fn open(config: &Config, keys: NodeKeys, genesis: Genesis) -> color_eyre::
     let stable_height = reader.stable().map(|stable| stable.checkpoint.height).unwrap_or_default();
     let (heads_sender, heads) = watch::channel(head.height);
     let (stable_sender, stable) = watch::channel(stable_height);
-    let pool = Arc::new(Pool::default());
-    let verified = Arc::new(Verified::default());
+    let (assembler, proposed) = mpsc::channel(INBOUND_QUEUED);
+    let (outgoing, to_spread) = mpsc::channel(OUTGOING_QUEUED);
+    let (pool, proposals) = (Arc::new(Pool::default()), Arc::new(Proposals::default()));
+    let verified = door.verifier.clone();
 
     let signer = seat_keys.signer(&committee);
     let machine = Machine::new(
@@ -345,10 +367,13 @@ async fn open(config: &Config, keys: NodeKeys, genesis: Genesis) -> color_eyre::
         own,
         key: key.clone(),
         keys: seat_keys.clone(),
-        verified,
+        door,
         data: config.data.clone(),
         reader: reader.clone(),
         pool: pool.clone(),
+        arrivals: Notify::new(),
+        outgoing,
+        proposals: proposals.clone(),
         peers: peers.clone(),
         links: links.clone(),
         blobs: blobs.clone(),
@@ -371,6 +396,8 @@ async fn open(config: &Config, keys: NodeKeys, genesis: Genesis) -> color_eyre::
         keys: seat_keys,
         links,
         pool,
+        proposals,
+        proposed: None,
         reader: reader.clone(),
         executor: work_sender,
         accuser: accuser_sender,
@@ -380,6 +407,7 @@ async fn open(config: &Config, keys: NodeKeys, genesis: Genesis) -> color_eyre::
         build: None,
         timer: None,
         deadline: None,
+        deadline_at: None,
         pending: false,
         loopback: VecDeque::new(),
         silent: None,
@@ -402,7 +430,8 @@ async fn open(config: &Config, keys: NodeKeys, genesis: Genesis) -> color_eyre::
         events: event_sender,
         folds: fold_sender,
         transactions: tx_sender,
-        metrics: node.metrics.clone(),
+        assembler,
+        node: node.clone(),
     };
     Ok(Parts {
         node,
@@ -415,6 +444,8 @@ async fn open(config: &Config, keys: NodeKeys, genesis: Genesis) -> color_eyre::
         transactions,
         evidence,
         rotate_epochs: config.keys.rotate_epochs,
+        proposed,
+        to_spread,
     })
 }
 

@@ -194,7 +194,7 @@ pub fn bytes_of(entry: &Entry, key: &RoundKey, validators: usize) -> u64 {
         valid_until: TimeMs(0),
         action: Action::Update(Box::new(action)),
     };
-    let tx = SignedTx { body, signature: Signature([0; 64]) };
+    let tx = SignedTx::new(body, Signature([0; 64]));
     entry.blob.length + codec::encode(&tx).len() as u64 + HEADS
 }
 

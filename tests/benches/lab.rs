@@ -71,25 +71,37 @@ impl Lab {
         }
     }
 
-    /// Forms and starts a network of four validators.
-    pub fn network(&mut self, setup: &Setup) -> Result<Running> {
+    /// Forms a network of four validators and so many admins, and starts nothing.
+    pub fn formed(&mut self, admins: usize) -> Result<(Network, Vec<SecretKey>)> {
+        let (admins, members) = people("admin", Role::Admin, admins);
+        Ok((self.form(&members)?, admins))
+    }
+
+    fn form(&mut self, members: &[Member]) -> Result<Network> {
         self.made += 1;
         let path = self.folder.path().join(format!("network-{}", self.made));
         let folder = Folder::prepare(Some(&path))?;
-        let (programs, processes) = (self.programs.clone(), self.processes.clone());
-        let mut network = Network::form(programs, folder.clone(), processes.clone(), VALIDATORS)?;
+        let network =
+            Network::form(self.programs.clone(), folder, self.processes.clone(), VALIDATORS)?;
+        network.write_genesis(members, false)?;
+        Ok(network)
+    }
+
+    /// Forms and starts a network of four validators.
+    pub fn network(&mut self, setup: &Setup) -> Result<Running> {
         let (admins, admin_members) = people("admin", Role::Admin, setup.admins);
         let (trainers, trainer_members) = people("trainer", Role::Trainer, setup.trainers);
         let members: Vec<_> = admin_members.into_iter().chain(trainer_members).collect();
-        network.write_genesis(&members, false)?;
+        let mut network = self.form(&members)?;
         if let Some(rate) = setup.requests_per_second {
             set_rate(&network, rate)?;
         }
         network.start_all()?;
         network.wait_ready(READY)?;
         let names: Vec<_> = network.nodes().iter().map(|node| node.name.clone()).collect();
-        let ids = processes.ids().into_iter().filter(|(name, _)| names.contains(name));
+        let ids = self.processes.ids().into_iter().filter(|(name, _)| names.contains(name));
         let node_ids = ids.map(|(_, id)| id).collect();
+        let (folder, processes) = (network.folder().clone(), self.processes.clone());
         Ok(Running { network, admins, trainers, folder, processes, node_ids })
     }
 }

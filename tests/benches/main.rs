@@ -12,6 +12,7 @@ mod flower;
 mod fold;
 mod join;
 mod lab;
+mod order;
 mod report;
 mod round;
 mod scale;
@@ -27,6 +28,7 @@ Usage: tests/bench NAME [--json] [--only TEXT] [--dir DIR]
   round         one synchronous round with trivial trainers, beside Flower's
   fold          the exact mean, beside memory and Flower's FedAvg
   commit        small transactions: rate at saturation, latency at low load
+  order         ordering alone: opaque and signed transactions, payloads, overload, idleness
   join          a new node comes to a chain of 100,000 blocks
   scale         agreement in virtual time: time to commit over the number of nodes, and what
                 a commit costs a committee against everyone; with --dir the curves are drawn
@@ -47,6 +49,9 @@ struct Args {
 }
 
 fn main() -> Result<()> {
+    if std::env::args().nth(1).as_deref() == Some(order::NODE) {
+        return order::node::main();
+    }
     let Some(args) = parse(std::env::args().skip(1))? else {
         print!("{USAGE}");
         return Ok(());
@@ -59,6 +64,7 @@ fn main() -> Result<()> {
         "fold" => fold::run,
         "commit" => commit::run,
         "join" => join::run,
+        "order" => order::run_all,
         other => bail!("there is no bench {other:?}\n\n{USAGE}"),
     };
     let mut lab = Lab::open(args.dir.as_deref())?;

@@ -52,6 +52,13 @@ impl Line {
         }
         self
     }
+
+    /// With the figure asked for: to be reached from below or from above.
+    pub fn reaching(mut self, reach: f64, at_least: bool) -> Self {
+        let met = if at_least { self.value >= reach } else { self.value <= reach };
+        (self.reach, self.reached) = (Some(reach), Some(met));
+        self
+    }
 }
 
 impl Report {
@@ -62,6 +69,11 @@ impl Report {
     /// Whether this work was asked for.
     pub fn wants(&self, work: &str) -> bool {
         work.contains(&self.only)
+    }
+
+    fn asked(&self, line: &Line) -> Option<(f64, String)> {
+        let text = if line.reached? { "yes" } else { "no" };
+        Some((line.reach?, text.into()))
     }
 
     /// Progress, and never a result: to stderr.
@@ -85,7 +97,10 @@ impl Report {
             (Some(value), Some(name)) => {
                 (figure(value), format!("{:.2}", line.value / value), name.as_str())
             }
-            _ => (String::new(), String::new(), ""),
+            _ => match self.asked(&line) {
+                Some((value, text)) => (figure(value), text, "asked for"),
+                None => (String::new(), String::new(), ""),
+            },
         };
         let text = format!(
             "{:<36} {:<32} {:>12} {:<6} {reference:>12} {ratio:>7}  {name}",

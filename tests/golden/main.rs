@@ -153,7 +153,7 @@ fn digests_and_statements_stay_as_they_are() {
     digest("model record", samples::model_records()[0].1.id().0);
     let mut statement =
         |name: &str, statement: key::Statement| book.line(name, hex::encode(statement.bytes()));
-    statement("signed transaction", samples::tx().body.statement());
+    statement("signed transaction", samples::tx().body.statement(&samples::tx().id()));
     statement("signed vote", samples::vote_body().statement(&chain, &seats));
     let view_change = samples::view_change().header.body;
     statement("signed view change", view_change.statement(&chain, &seats));

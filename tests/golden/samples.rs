@@ -10,7 +10,9 @@ use twinfold_types::{
     key::Signer,
     limits::PROTOCOL_VERSION,
     member::{AdminAction, Member, Proposal, ProposalStatus, Role},
-    message::{CommittedBlocks, ConsensusMessage, Hello, PeerMessage, Signed, Status},
+    message::{
+        self, CommittedBlocks, ConsensusMessage, Hello, PeerMessage, ProposedTx, Signed, Status,
+    },
     model::{Level, ModelId, ModelRecord, ModelSource, TensorPolicy, TensorSpec},
     round::{
         Entry, FoldJob, FoldRefusal, FoldResult, Metrics, Outcome, Round, RoundKey, RoundState,
@@ -308,10 +310,15 @@ pub fn messages() -> Vec<(&'static str, ConsensusMessage)> {
 pub fn peer_messages() -> Vec<(&'static str, PeerMessage)> {
     let fold =
         SignedFoldResult { result: fold_result(), seat: SeatIndex(1), signature: signature(1) };
+    let txs = vec![ProposedTx::Known(tx().id()), ProposedTx::Whole(tx())];
+    let proposal = message::Proposal { vote: vote(), header: block().header, txs };
     vec![
         ("consensus", PeerMessage::Consensus(ConsensusMessage::Vote(vote()))),
         ("transactions", PeerMessage::Transactions(vec![tx()])),
         ("fold", PeerMessage::Fold(Box::new(fold))),
+        ("proposal", PeerMessage::Proposal(Box::new(proposal))),
+        ("get proposal", PeerMessage::GetProposal(digest(3))),
+        ("forward", PeerMessage::Forward(vec![tx()])),
     ]
 }
 

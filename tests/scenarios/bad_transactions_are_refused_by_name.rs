@@ -53,7 +53,7 @@ fn post_bytes(lab: &Lab, bytes: &[u8]) -> Answer {
 /// A transaction that is good; what is wrong with it comes after.
 fn body(lab: &Lab, sender: &str, action: Action) -> TxBody {
     let signed = lab.client().sign(&secret(sender), action);
-    signed.expect("the chain is known").body
+    signed.expect("the chain is known").body.clone()
 }
 
 fn good(lab: &Lab) -> SignedTx {
@@ -79,8 +79,10 @@ fn cut_short(lab: &mut Lab) {
 }
 
 fn wrong_signature(lab: &mut Lab) {
-    let mut tx = good(lab);
-    tx.signature.0[5] ^= 1;
+    let good = good(lab);
+    let mut signature = good.signature;
+    signature.0[5] ^= 1;
+    let tx = SignedTx::new(good.body.clone(), signature);
     post_tx(lab, &tx).refused(400, &["signature", &public("ann").to_string()]);
     let others = body(lab, "ann", members::set_quota(2)).sign(&secret("ben"));
     post_tx(lab, &others).refused(400, &["signature"]);

@@ -134,6 +134,13 @@ fn report(pieces: &[Piece]) -> String {
     let Summary { height, view, sent } = done.total;
     let mut text = format!("{seeds} seeds, {height} heights, {violations} violations\n\n");
     text.push_str(include_str!("report.md"));
+    if seeds < SEEDS_WANTED || height < HEIGHTS_WANTED {
+        let _ = writeln!(
+            text,
+            "The long run is not at its end: {SEEDS_WANTED} seeds and {HEIGHTS_WANTED} heights are wanted.\n"
+        );
+    }
+    text.push_str("Pieces may run side by side; seconds are of the clock, on a machine shared with other work.\n\n");
     text.push_str("| first seed | seeds | heights | views | messages | violations | seconds |\n");
     text.push_str("|---|---|---|---|---|---|---|\n");
     for piece in pieces {

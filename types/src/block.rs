@@ -51,8 +51,14 @@ impl Header {
 
 /// What a header's `body` must be for these transactions.
 pub fn body_digest(txs: &[SignedTx]) -> Digest {
-    let items: Vec<_> = txs.iter().map(|tx| (tx.id(), tx.signature)).collect();
-    Digest::of(Tag::BlockBody, &items)
+    // The canonical encoding of a list of (identity, signature).
+    let mut items = Vec::with_capacity(8 + txs.len() * 96);
+    items.extend_from_slice(&(txs.len() as u64).to_le_bytes());
+    for tx in txs {
+        items.extend_from_slice(&tx.id().0.0);
+        items.extend_from_slice(&tx.signature.0);
+    }
+    Digest::of_bytes(Tag::BlockBody, &items)
 }
 
 impl Block {
@@ -60,9 +66,21 @@ impl Block {
         self.header.digest()
     }
 
+    /// Length of the encoded transactions.
+    pub fn txs_bytes(&self) -> usize {
+        8 + self.txs.iter().map(SignedTx::encoded_bytes).sum::<usize>()
+    }
+
+    /// The place of a transaction that stands in the block before.
+    fn repeated(&self) -> Option<usize> {
+        let mut places: Vec<_> = (0..).zip(&self.txs).map(|(at, tx)| (tx.id(), at)).collect();
+        places.sort_unstable();
+        places.windows(2).find(|pair| pair[0].0 == pair[1].0).map(|pair| pair[1].1)
+    }
+
     /// Everything about a block that needs no ancestor and no state.
     pub fn check(&self, verifier: &dyn Verifier) -> Result<(), BlockError> {
-        let bytes = crate::codec::encode(&self.txs).len();
+        let bytes = self.txs_bytes();
         if self.txs.len() > limits::BLOCK_TXS_MAX || bytes > limits::BLOCK_BYTES_MAX {
             return Err(BlockError::TooLarge { txs: self.txs.len(), bytes });
         }
@@ -73,11 +91,10 @@ impl Block {
         if payload > limits::BLOCK_PAYLOAD_BYTES_MAX {
             return Err(BlockError::Payload { bytes: payload });
         }
-        let mut seen = std::collections::BTreeSet::new();
+        if let Some(index) = self.repeated() {
+            return Err(BlockError::TxTwice { index });
+        }
         for (index, tx) in self.txs.iter().enumerate() {
-            if !seen.insert(tx.id()) {
-                return Err(BlockError::TxTwice { index });
-            }
             if !tx.is_valid_at(self.header.time) {
                 return Err(BlockError::TxTime { index, time: self.header.time });
             }

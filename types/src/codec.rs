@@ -6,6 +6,7 @@
 //! bytes (unsorted sets, for example), so a digest names one value only.
 
 use crate::limits::DECODE_BYTES_MAX;
+use bincode::{enc::write::Writer, error::EncodeError};
 use serde::{Serialize, de::DeserializeOwned};
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -31,6 +32,56 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
         .expect("every type of ours has an encoding")
 }
 
+/// Appends a value's encoding to a buffer.
+pub fn encode_into<T: Serialize + ?Sized>(value: &T, buffer: &mut Vec<u8>) {
+    bincode::serde::encode_into_writer(value, Buffer(buffer), bincode::config::legacy())
+        .expect("every type of ours has an encoding");
+}
+
+struct Buffer<'a>(&'a mut Vec<u8>);
+
+impl Writer for Buffer<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+/// Length of a value's encoding, without making it.
+pub fn encoded_bytes<T: Serialize + ?Sized>(value: &T) -> usize {
+    let mut length = Length(0);
+    bincode::serde::encode_into_writer(value, &mut length, bincode::config::legacy())
+        .expect("every type of ours has an encoding");
+    length.0
+}
+
+/// Counts what is written.
+struct Length(usize);
+
+impl Writer for &mut Length {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
+        self.0 += bytes.len();
+        Ok(())
+    }
+}
+
+/// Compares what is written with what is expected, and stops at the first difference.
+struct Expected<'a>(&'a [u8]);
+
+impl Writer for &mut Expected<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
+        self.0 = self.0.strip_prefix(bytes).ok_or(EncodeError::UnexpectedEnd)?;
+        Ok(())
+    }
+}
+
+fn encodes_to<T: Serialize>(value: &T, bytes: &[u8]) -> bool {
+    let mut expected = Expected(bytes);
+    let written =
+        bincode::serde::encode_into_writer(value, &mut expected, bincode::config::legacy());
+    written.is_ok() && expected.0.is_empty()
+}
+
 /// Decodes a value of at most `limit` encoded bytes.
 pub fn decode<T: Serialize + DeserializeOwned>(
     bytes: &[u8],
@@ -44,7 +95,7 @@ pub fn decode<T: Serialize + DeserializeOwned>(
     if used != bytes.len() {
         return Err(CodecError::Trailing(bytes.len() - used));
     }
-    if encode(&value) != bytes {
+    if !encodes_to(&value, bytes) {
         return Err(CodecError::NotCanonical);
     }
     Ok(value)

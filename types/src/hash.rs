@@ -133,7 +133,7 @@ pub fn parse_hex<const N: usize>(text: &str) -> Result<[u8; N], String> {
 }
 
 /// Serde for fixed arrays: a hexadecimal string for people, `N` bare bytes
-/// in the canonical encoding.
+/// in the canonical encoding, which is little-endian: eight at a time are one number.
 pub mod hex_array {
     use super::*;
 
@@ -144,8 +144,12 @@ pub mod hex_array {
         if serializer.is_human_readable() {
             return serializer.serialize_str(&hex::encode(bytes));
         }
-        let mut tuple = serializer.serialize_tuple(N)?;
-        for byte in bytes {
+        let (words, rest) = bytes.as_chunks::<8>();
+        let mut tuple = serializer.serialize_tuple(words.len() + rest.len())?;
+        for word in words {
+            tuple.serialize_element(&u64::from_le_bytes(*word))?;
+        }
+        for byte in rest {
             tuple.serialize_element(byte)?;
         }
         tuple.end()
@@ -158,7 +162,7 @@ pub mod hex_array {
             let text = String::deserialize(deserializer)?;
             return parse_hex(&text).map_err(de::Error::custom);
         }
-        deserializer.deserialize_tuple(N, ArrayVisitor::<N>)
+        deserializer.deserialize_tuple(N / 8 + N % 8, ArrayVisitor::<N>)
     }
 
     struct ArrayVisitor<const N: usize>;
@@ -170,8 +174,15 @@ pub mod hex_array {
         }
         fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<[u8; N], A::Error> {
             let mut bytes = [0; N];
-            for (i, byte) in bytes.iter_mut().enumerate() {
-                *byte = seq.next_element()?.ok_or_else(|| de::Error::invalid_length(i, &self))?;
+            let (words, rest) = bytes.as_chunks_mut::<8>();
+            for word in words {
+                let value: Option<u64> = seq.next_element()?;
+                let value = value.ok_or_else(|| de::Error::invalid_length(N, &self))?;
+                *word = value.to_le_bytes();
+            }
+            for byte in rest {
+                let value = seq.next_element()?;
+                *byte = value.ok_or_else(|| de::Error::invalid_length(N, &self))?;
             }
             Ok(bytes)
         }

@@ -23,6 +23,7 @@ pub mod proof;
 pub mod quorum;
 pub mod receipt;
 pub mod round;
+pub mod signed;
 pub mod stake;
 pub mod state_key;
 pub mod subtree;
@@ -39,5 +40,6 @@ pub use id::{ClusterId, Epoch, Height, RoundNumber, SeatIndex, TaskId, TimeMs, V
 pub use key::{PublicKey, SecretKey, Signature};
 pub use quorum::Committee;
 pub use receipt::{Code, Event, Receipt};
+pub use signed::SignedTx;
 pub use stake::Stake;
-pub use tx::{Action, SignedTx, TxId};
+pub use tx::{Action, TxId};

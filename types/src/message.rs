@@ -1,7 +1,9 @@
 //! What validators send one another on the consensus connection.
 
 use crate::{
-    Block, Digest, Epoch, Height, SignedTx, View,
+    Block, Digest, Epoch, Header, Height, SignedTx, TxId, View,
+    codec::{self, CodecError},
+    limits,
     round::SignedFoldResult,
     vote::{
         Certificate, CheckpointCertificate, CheckpointVote, NewView, ViewChange, ViewChangeHeader,
@@ -96,16 +98,44 @@ pub struct CommittedBlocks {
 }
 
 /// Everything on the consensus connection.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a message lives shortly and alone, mostly the large one"
-)]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PeerMessage {
     Consensus(ConsensusMessage),
-    /// Transactions for everyone's pool.
+    /// Transactions for everyone's pool: everyone was sent them.
     Transactions(Vec<SignedTx>),
     Fold(Box<SignedFoldResult>),
+    /// A proposal whose transactions its receiver mostly holds already.
+    Proposal(Box<Proposal>),
+    /// Asks for the proposal of this block with its transactions.
+    GetProposal(Digest),
+    /// Transactions for the leader's next block: nobody else was sent them.
+    Forward(Vec<SignedTx>),
+}
+
+/// A block proposed by the leader.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proposal {
+    pub vote: Vote,
+    pub header: Header,
+    pub txs: Vec<ProposedTx>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ProposedTx {
+    /// Everyone was sent it.
+    Known(TxId),
+    Whole(SignedTx),
+}
+
+impl PeerMessage {
+    /// Appends the encoding to a buffer.
+    pub fn encode_into(&self, buffer: &mut Vec<u8>) {
+        codec::encode_into(self, buffer);
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        codec::decode(bytes, limits::MESSAGE_BYTES_MAX)
+    }
 }
 
 /// First frame in each direction of every connection.

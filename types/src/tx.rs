@@ -3,11 +3,10 @@
 
 use crate::{
     AvailabilityCertificate, ClusterId, Digest, Evidence, PublicKey, RoundNumber, SeatIndex,
-    Signature, TaskId, TimeMs,
-    codec::{self, CodecError},
+    Signature, SignedTx, TaskId, TimeMs,
+    codec::CodecError,
     hash::Tag,
-    key::{Purpose, Signer, Statement, Verifier, statement},
-    limits,
+    key::{Purpose, Signer, Statement, statement},
     member::{AdminAction, Member},
     model::TensorSpec,
     round::{FoldResult, Metrics},
@@ -104,12 +103,6 @@ pub struct TxBody {
     pub action: Action,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SignedTx {
-    pub body: TxBody,
-    pub signature: Signature,
-}
-
 /// Why a transaction is not well formed: found without looking at any state.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum TxError {
@@ -128,57 +121,13 @@ impl TxBody {
         TxId(Digest::of(Tag::Transaction, self))
     }
 
-    pub fn statement(&self) -> Statement {
-        statement(Purpose::Transaction, &self.chain, &self.id())
+    /// What its sender signs; `id` is its own.
+    pub fn statement(&self, id: &TxId) -> Statement {
+        statement(Purpose::Transaction, &self.chain, id)
     }
 
     pub fn sign(self, signer: &dyn Signer) -> SignedTx {
-        let signature = signer.sign(&self.statement());
-        SignedTx { body: self, signature }
-    }
-}
-
-impl SignedTx {
-    pub fn id(&self) -> TxId {
-        self.body.id()
-    }
-
-    pub fn decode(bytes: &[u8]) -> Result<Self, TxError> {
-        Ok(codec::decode(bytes, limits::TX_BYTES_MAX)?)
-    }
-
-    /// The checks that need no state: chain, window, signature.
-    pub fn check(&self, chain: &Digest, verifier: &dyn Verifier) -> Result<(), TxError> {
-        let body = &self.body;
-        if body.chain != *chain {
-            return Err(TxError::WrongChain { tx_chain: body.chain, our_chain: *chain });
-        }
-        let width = body.valid_until.0.checked_sub(body.valid_from.0);
-        if !width.is_some_and(|width| width > 0 && width <= limits::TX_VALIDITY_MS_MAX) {
-            return Err(TxError::Window {
-                from: body.valid_from,
-                until: body.valid_until,
-                max: limits::TX_VALIDITY_MS_MAX,
-            });
-        }
-        if !verifier.verify(&body.sender, &body.statement(), &self.signature) {
-            return Err(TxError::Signature { sender: body.sender });
-        }
-        Ok(())
-    }
-
-    /// Whether a block of this time may carry the transaction.
-    pub fn is_valid_at(&self, time: TimeMs) -> bool {
-        self.body.valid_from <= time && time <= self.body.valid_until
-    }
-
-    /// Payload bytes the transaction names.
-    pub fn payload_bytes(&self) -> u64 {
-        match &self.body.action {
-            Action::Update(update) => update.payload.blob.length,
-            Action::PublishModel(publish) => publish.payload.blob.length,
-            Action::CreateTask(spec) => spec.initial.blob.length,
-            _ => 0,
-        }
+        let signature = signer.sign(&self.statement(&self.id()));
+        SignedTx::new(self, signature)
     }
 }

@@ -86,8 +86,8 @@ impl<'a> Evidence<'a> {
     /// A task's settings: the transaction that created it is its identity.
     pub fn task(&self, task: &TaskId) -> Result<TaskSpec, VerifyError> {
         let (tx, _) = self.transaction(&TxId(task.0))?;
-        match tx.body.action {
-            Action::CreateTask(spec) => Ok(*spec),
+        match &tx.body.action {
+            Action::CreateTask(spec) => Ok((**spec).clone()),
             _ => Err(VerifyError::Lineage(format!("transaction {task} creates no task"))),
         }
     }

@@ -141,7 +141,7 @@ impl From<SubmitError> for Refusal {
             SubmitError::Pool(PoolError::MemberFull { .. }) => {
                 Self::too_fast(text, "send more slowly", Duration::from_secs(1))
             }
-            SubmitError::Pool(PoolError::Full { .. }) => {
+            SubmitError::Pool(PoolError::Full { .. } | PoolError::Behind { .. }) => {
                 Self::busy(text, "send it again in a moment, or to another node")
             }
             SubmitError::Halted(_) => Self::busy(text, "send it to another node"),

@@ -52,7 +52,7 @@ pub async fn submit(
     api.read(move |api| {
         let tx = SignedTx::decode(&bytes).map_err(SubmitError::from)?;
         let fault = fault_of(&tx.body.action);
-        let id = api.node.submit(tx, true).map_err(|error| with_fault(error, fault))?;
+        let id = api.node.submit(tx).map_err(|error| with_fault(error, fault))?;
         Ok(Json(api.node.tx_status(&id)?))
     })
     .await

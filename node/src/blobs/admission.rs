@@ -89,7 +89,7 @@ impl Inner {
         let statement = body.statement(&self.chain, &committee.digest());
         let theirs = committee.seat_of(&peer.member) == Some(seat);
         let key = committee.key(seat).filter(|_| theirs);
-        if !key.is_some_and(|key| key.verify(&statement, &signature)) {
+        if !key.is_some_and(|key| self.verifier.verify(key, &statement, &signature)) {
             return Err(BlobError::Mismatch(format!("{} sent a false storage receipt", peer.name)));
         }
         Ok(StorageReceipt { seat, signature })

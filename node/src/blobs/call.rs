@@ -2,12 +2,14 @@
 
 use super::{
     BlobError,
-    wire::{Answer, PROTOCOL, Request, SILENCE_MAX, receive, send, transfer_time, unexpected},
+    wire::{
+        Answer, PROTOCOL, Request, SILENCE_MAX, chunk_for, receive, send, transfer_time, unexpected,
+    },
 };
 use crate::network::{NetworkError, Peer, Plane, frame::greet};
 use futures::AsyncReadExt;
 use std::time::Duration;
-use twinfold_types::{Digest, limits};
+use twinfold_types::Digest;
 
 /// A stream that is not open by then was lost.
 const OPEN_WAIT: Duration = Duration::from_secs(3);
@@ -89,7 +91,7 @@ async fn read_content(
     length: u64,
 ) -> Result<Vec<u8>, NetworkError> {
     let mut content = Vec::new();
-    let mut chunk = vec![0; limits::BLOB_CHUNK_BYTES];
+    let mut chunk = chunk_for(length);
     while (content.len() as u64) < length {
         let left = usize::try_from(length - content.len() as u64).unwrap_or(usize::MAX);
         let want = chunk.len().min(left);

@@ -7,7 +7,9 @@ use super::{
     call::Caller,
     hold::Hold,
     serve,
-    wire::{Answer, PROTOCOL, Request, SILENCE_MAX, receive, send, transfer_time, unexpected},
+    wire::{
+        Answer, PROTOCOL, Request, SILENCE_MAX, chunk_for, receive, send, transfer_time, unexpected,
+    },
 };
 use crate::{
     network::{NetworkError, Peer, Peers, Plane},
@@ -30,7 +32,7 @@ use tokio::{
 use twinfold_ledger::Reader;
 use twinfold_types::{
     AvailabilityCertificate, BlobDigest, BlobId, Digest, Height, PublicKey, blob::StorageReceipt,
-    key::StrictEd25519, limits, model::model_digest, subtree::Subtree,
+    key::Verifier, limits, model::model_digest, subtree::Subtree,
 };
 
 pub use super::wire::UploadProof;
@@ -46,6 +48,7 @@ pub struct Exchange {
 pub(super) struct Inner {
     pub(super) chain: Digest,
     pub(super) keys: Arc<SeatKeys>,
+    pub(super) verifier: Arc<dyn Verifier>,
     pub(super) peers: Peers,
     caller: Caller,
     connected: watch::Receiver<BTreeSet<PeerId>>,
@@ -62,6 +65,7 @@ pub(super) struct Inner {
 pub struct ExchangeConfig {
     pub chain: Digest,
     pub keys: Arc<SeatKeys>,
+    pub verifier: Arc<dyn Verifier>,
     pub peers: Peers,
     pub reader: Reader,
     pub blobs: Arc<BlobStore>,
@@ -70,7 +74,7 @@ pub struct ExchangeConfig {
 
 impl Exchange {
     pub fn start(plane: &Plane, config: ExchangeConfig) -> Result<Self, NetworkError> {
-        let ExchangeConfig { chain, keys, peers, reader, blobs, models } = config;
+        let ExchangeConfig { chain, keys, verifier, peers, reader, blobs, models } = config;
         let incoming = plane
             .control
             .clone()
@@ -79,6 +83,7 @@ impl Exchange {
         let inner = Arc::new(Inner {
             chain,
             keys,
+            verifier,
             peers,
             caller: Caller::new(plane, chain),
             connected: plane.connected.clone(),
@@ -140,7 +145,7 @@ impl Exchange {
         pushes.detach_all();
         receipts.sort_by_key(|receipt| receipt.seat);
         let certificate = AvailabilityCertificate { epoch: committee.epoch, blob: *blob, receipts };
-        certificate.verify(&inner.chain, &committee, &StrictEd25519)?;
+        certificate.verify(&inner.chain, &committee, &*inner.verifier)?;
         Ok(certificate)
     }
 
@@ -280,7 +285,7 @@ impl Inner {
     async fn send_blob(&self, stream: &mut libp2p::Stream, blob: &BlobId) -> Result<(), BlobError> {
         let (_, _, file) =
             self.blobs.open_blob(&blob.digest())?.ok_or(BlobError::NotFound(blob.digest()))?;
-        self.send_content(stream, file).await?;
+        self.send_content(stream, file, blob.length).await?;
         Ok(())
     }
 
@@ -288,8 +293,9 @@ impl Inner {
         &self,
         stream: &mut libp2p::Stream,
         mut content: impl Read,
+        length: u64,
     ) -> Result<(), NetworkError> {
-        let mut chunk = vec![0; limits::BLOB_CHUNK_BYTES];
+        let mut chunk = chunk_for(length);
         loop {
             let read = content.read(&mut chunk)?;
             if read == 0 {

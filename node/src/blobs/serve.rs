@@ -3,7 +3,7 @@
 use super::{
     BlobError,
     exchange::Inner,
-    wire::{Answer, REQUEST_TIMEOUT, Request, UploadProof, receive, send},
+    wire::{Answer, REQUEST_TIMEOUT, Request, UploadProof, chunk_for, receive, send},
 };
 use crate::network::{NetworkError, Peer, frame::greet};
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
@@ -48,21 +48,21 @@ async fn answer(inner: &Inner, peer: &Peer, mut stream: libp2p::Stream) -> Resul
         Request::Fetch { blob } => match inner.blobs.open_blob(&blob)? {
             Some((id, _, file)) => {
                 send(&mut stream, &Answer::Content { length: id.length }).await?;
-                inner.send_content(&mut stream, file).await?;
+                inner.send_content(&mut stream, file, id.length).await?;
             }
             None => send(&mut stream, &Answer::Refused("not stored here".into())).await?,
         },
         Request::FetchModel { digest } => match inner.models.read(&digest)? {
             Some(content) => {
                 send(&mut stream, &Answer::Content { length: content.len() as u64 }).await?;
-                inner.send_content(&mut stream, content.as_slice()).await?;
+                inner.send_content(&mut stream, content.as_slice(), content.len() as u64).await?;
             }
             None => send(&mut stream, &Answer::Refused("not stored here".into())).await?,
         },
         Request::FetchState { height, nibbles } => match subtree(inner, height, nibbles).await? {
             Some(content) => {
                 send(&mut stream, &Answer::Content { length: content.len() as u64 }).await?;
-                inner.send_content(&mut stream, content.as_slice()).await?;
+                inner.send_content(&mut stream, content.as_slice(), content.len() as u64).await?;
             }
             None => send(&mut stream, &Answer::Refused("no such state here".into())).await?,
         },
@@ -91,7 +91,7 @@ async fn send_whole(
         return Ok(send(stream, &Answer::Refused(refusal.into())).await?);
     };
     send(stream, &Answer::Content { length: content.len() as u64 }).await?;
-    Ok(inner.send_content(stream, content.as_slice()).await?)
+    Ok(inner.send_content(stream, content.as_slice(), content.len() as u64).await?)
 }
 
 /// Reads the ledger where blocking is allowed.
@@ -154,7 +154,7 @@ async fn take_in(
         inner.blobs.check_quota(&proof.key, blob.length)?;
         send(stream, &Answer::Continue).await?;
         let mut incoming = inner.blobs.begin()?;
-        let mut chunk = vec![0; limits::BLOB_CHUNK_BYTES];
+        let mut chunk = chunk_for(blob.length);
         let mut left = blob.length;
         while left > 0 {
             let want = chunk.len().min(usize::try_from(left).unwrap_or(usize::MAX));

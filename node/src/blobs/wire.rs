@@ -8,7 +8,10 @@ use futures::AsyncWriteExt;
 use libp2p::{PeerId, StreamProtocol};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use twinfold_types::{BlobDigest, BlobId, Digest, Height, PublicKey, SeatIndex, Signature, codec};
+use twinfold_types::{
+    BlobDigest, BlobId, Digest, Height, PublicKey, SeatIndex, Signature, codec,
+    limits::BLOB_CHUNK_BYTES,
+};
 
 pub const PROTOCOL: StreamProtocol = StreamProtocol::new("/twinfold/payload/1");
 pub const REQUEST_BYTES_MAX: usize = 4_096;
@@ -68,6 +71,11 @@ pub enum Answer {
 
 pub fn transfer_time(bytes: u64) -> Duration {
     REQUEST_TIMEOUT + Duration::from_secs(bytes / BYTES_PER_SECOND_MIN)
+}
+
+/// Room for pieces of content of this length.
+pub fn chunk_for(length: u64) -> Vec<u8> {
+    vec![0; usize::try_from(length).map_or(BLOB_CHUNK_BYTES, |bytes| bytes.min(BLOB_CHUNK_BYTES))]
 }
 
 pub fn unexpected(peer: &Peer, answer: &Answer) -> NetworkError {

@@ -14,9 +14,17 @@ pub async fn write_frame(
     stream: &mut (impl AsyncWrite + Unpin),
     bytes: &[u8],
 ) -> Result<(), NetworkError> {
-    stream.write_all(&(bytes.len() as u32).to_le_bytes()).await?;
-    stream.write_all(bytes).await?;
-    Ok(())
+    Ok(stream.write_all(&framed(|frame| frame.extend_from_slice(bytes))).await?)
+}
+
+/// A frame in one piece, so that it is one write: each one costs a header of the
+/// multiplexer and an encryption.
+pub fn framed(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut frame = vec![0; 4];
+    write(&mut frame);
+    let length = (frame.len() - 4) as u32;
+    frame[..4].copy_from_slice(&length.to_le_bytes());
+    frame
 }
 
 /// Reads one frame of at most `limit` bytes.
@@ -32,7 +40,7 @@ pub async fn read_frame(
         return Err(NetworkError::TooLong { peer: peer.to_string(), bytes: length, limit });
     }
     // Grows as bytes arrive: a peer that announces much and sends little costs little.
-    let mut bytes = Vec::with_capacity(length.min(64 << 10));
+    let mut bytes = Vec::with_capacity(length.min(256 << 10));
     let read = stream.take(length as u64).read_to_end(&mut bytes).await?;
     if read < length {
         return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());

@@ -4,7 +4,7 @@
 
 use super::{
     NetworkError, Peer, Peers, Plane,
-    frame::{greet, read_frame, write_frame},
+    frame::{framed, greet, read_frame},
 };
 use bytes::Bytes;
 use futures::{AsyncWriteExt, StreamExt};
@@ -19,9 +19,9 @@ use std::{
     time::Duration,
 };
 use tokio::sync::{mpsc, watch};
-use twinfold_types::{Digest, PublicKey, codec, limits, message::PeerMessage};
+use twinfold_types::{Digest, PublicKey, limits, message::PeerMessage};
 
-const PROTOCOL: StreamProtocol = StreamProtocol::new("/twinfold/consensus/1");
+const PROTOCOL: StreamProtocol = StreamProtocol::new("/twinfold/consensus/2");
 /// Messages waiting for one peer, of up to 16 MiB each; broadcasts share their bytes.
 const QUEUE_MESSAGES: usize = 128;
 const RETRY: Duration = Duration::from_millis(200);
@@ -38,6 +38,7 @@ pub enum Inbound {
 pub struct Links {
     queues: Arc<RwLock<BTreeMap<PublicKey, mpsc::Sender<Bytes>>>>,
     pub sent_bytes: Arc<AtomicU64>,
+    pub sent_messages: Arc<AtomicU64>,
 }
 
 struct Shared {
@@ -56,7 +57,11 @@ impl Links {
         chain: Digest,
         inbound: mpsc::Sender<Inbound>,
     ) -> Result<Self, NetworkError> {
-        let links = Self { queues: Arc::default(), sent_bytes: Arc::default() };
+        let links = Self {
+            queues: Arc::default(),
+            sent_bytes: Arc::default(),
+            sent_messages: Arc::default(),
+        };
         let shared = Arc::new(Shared {
             chain,
             peers,
@@ -101,7 +106,7 @@ impl Links {
 }
 
 fn encode(message: &PeerMessage) -> Bytes {
-    Bytes::from(codec::encode(message))
+    Bytes::from(framed(|frame| message.encode_into(frame)))
 }
 
 /// Starts a sender for each peer that connects.
@@ -183,8 +188,9 @@ async fn write_counted(
     stream: &mut libp2p::Stream,
     bytes: &Bytes,
 ) -> Result<(), NetworkError> {
-    shared.links.sent_bytes.fetch_add(bytes.len() as u64 + 4, Ordering::Relaxed);
-    write_frame(stream, bytes).await
+    shared.links.sent_messages.fetch_add(1, Ordering::Relaxed);
+    shared.links.sent_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+    Ok(stream.write_all(bytes).await?)
 }
 
 async fn accept(shared: Arc<Shared>, mut incoming: libp2p_stream::IncomingStreams) {
@@ -213,8 +219,9 @@ async fn receive(
     greet(&mut stream, &peer.id, shared.chain).await?;
     loop {
         let bytes = read_frame(&mut stream, &peer.id, limits::MESSAGE_BYTES_MAX).await?;
-        let message = codec::decode(&bytes, limits::MESSAGE_BYTES_MAX).map_err(|error| {
-            NetworkError::Malformed { peer: peer.id.to_string(), reason: error.to_string() }
+        let message = PeerMessage::decode(&bytes).map_err(|error| NetworkError::Malformed {
+            peer: peer.id.to_string(),
+            reason: error.to_string(),
         })?;
         let inbound = Inbound::Message(peer.member, Box::new(message));
         if shared.inbound.send(inbound).await.is_err() {

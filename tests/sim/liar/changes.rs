@@ -29,7 +29,7 @@ pub fn lying(node: &Node, liar: &Liar, change: &ViewChange, dice: &mut Dice) -> 
 /// A view change that nothing gave reason for.
 pub fn unasked(node: &Node, dice: &mut Dice) -> Vec<ConsensusMessage> {
     let (Some(liar), Some(machine)) = (&node.liar, &node.machine) else { return Vec::new() };
-    let view = View(machine.view().0 + dice.between(1, 3));
+    let view = View(machine.view().0.saturating_add(dice.between(1, 3)));
     let truth = with_claim(node, view, None);
     vec![ConsensusMessage::ViewChange(Box::new(lying(node, liar, &truth, dice)))]
 }

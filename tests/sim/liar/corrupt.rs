@@ -4,7 +4,7 @@
 use super::own_seat;
 use crate::{dice::Dice, node::Node};
 use twinfold_types::{
-    Block, Digest,
+    Block, Digest, SignedTx,
     message::ConsensusMessage,
     vote::{Checkpoint, CheckpointVote},
 };
@@ -36,9 +36,15 @@ fn corrupt_block(block: &mut Block, dice: &mut Dice) {
     match dice.between(0, 3) {
         0 => block.txs.clear(),
         1 => block.txs.extend(block.txs.first().cloned()),
-        2 => block.txs.iter_mut().for_each(|tx| tx.signature.0[0] ^= 1),
+        2 => block.txs.iter_mut().for_each(|tx| *tx = with_another_signature(tx)),
         _ => block.header.time = block.header.time.plus(1),
     }
+}
+
+fn with_another_signature(tx: &SignedTx) -> SignedTx {
+    let mut signature = tx.signature;
+    signature.0[0] ^= 1;
+    SignedTx::new(tx.body.clone(), signature)
 }
 
 fn other_state(node: &Node, vote: &CheckpointVote) -> CheckpointVote {
