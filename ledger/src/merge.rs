@@ -78,7 +78,7 @@ pub fn restart(
     }
     if clusters.iter().all(|cluster| is_finished(task, cluster)) {
         task.active = false;
-        task.status = TaskStatus::Finished;
+        round::end_task(exec, task, TaskStatus::Finished)?;
         exec.event(Event::TaskFinished { task: task.id });
     } else {
         reopen(exec, task, &clusters)?;

@@ -23,6 +23,26 @@ pub fn put_task(exec: &mut Exec<'_>, task: &Task) {
     exec.state.put(state_key::task(&task.id), task);
 }
 
+/// Open tasks of an organisation.
+pub fn open_tasks(exec: &Exec<'_>, organisation: &str) -> Result<u32, LedgerError> {
+    Ok(exec.state.get(&state_key::open_task_count(organisation))?.unwrap_or(0))
+}
+
+/// An open task ends, and makes room for another of its organisation. The caller stores it.
+pub fn end_task(
+    exec: &mut Exec<'_>,
+    task: &mut Task,
+    status: TaskStatus,
+) -> Result<(), LedgerError> {
+    task.status = status;
+    let key = state_key::open_task_count(&task.organisation);
+    match open_tasks(exec, &task.organisation)?.saturating_sub(1) {
+        0 => exec.state.delete(key),
+        left => exec.state.put(key, &left),
+    }
+    Ok(())
+}
+
 /// Stores a cluster, and what its version names: deltas may be against it later.
 pub fn put_cluster(exec: &mut Exec<'_>, cluster: &Cluster) {
     let Cluster { task, cluster: id, version, model, .. } = cluster;

@@ -6,7 +6,7 @@ use crate::{
     ledger::{Head, checkpoint},
     look::Look,
 };
-use twinfold_types::{Committee, Epoch, TimeMs, limits, state_key, vote::Checkpoint};
+use twinfold_types::{Committee, Epoch, limits, quorum::PastEpoch, state_key, vote::Checkpoint};
 
 pub struct Term {
     pub committee: Committee,
@@ -22,9 +22,8 @@ impl Term {
         let parent = checkpoint(&look.0, head.height)?.ok_or_else(missing)?;
         let before = match committee.epoch.0.checked_sub(1) {
             Some(epoch) => {
-                let past: (Committee, TimeMs) =
-                    look.expect(&state_key::past_epoch(Epoch(epoch)))?;
-                Some(past.0)
+                let past: PastEpoch = look.expect(&state_key::past_epoch(Epoch(epoch)))?;
+                Some(past.committee)
             }
             None => None,
         };

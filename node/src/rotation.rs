@@ -5,8 +5,9 @@ use crate::node::Node;
 use std::{sync::Arc, time::Duration};
 use twinfold_ledger::LedgerError;
 use twinfold_types::{
-    Committee, Epoch, PublicKey, TimeMs,
+    Epoch, PublicKey,
     key::Signer,
+    quorum::PastEpoch,
     stake::{Candidate, Declaration, StakeAction, key_statement},
     state_key::{self, Prefix},
     tx::Action,
@@ -64,9 +65,9 @@ fn look(node: &Node, every_epochs: u64) -> color_eyre::Result<()> {
 /// Keys that this node's seat signed with in epochs that are over, but for those still needed. A key
 /// that was drawn and never used may be in a declaration on its way, so it stays.
 fn retired(node: &Node, needed: &[PublicKey]) -> Result<Vec<PublicKey>, LedgerError> {
-    let past: Vec<(_, (Committee, TimeMs))> =
+    let past: Vec<(_, PastEpoch)> =
         node.reader.scan(&Prefix::PastEpoch.scan(), None, PAST_EPOCHS_MAX)?;
-    let used = past.iter().filter_map(|(_, (committee, _))| {
+    let used = past.iter().filter_map(|(_, PastEpoch { committee, .. })| {
         committee.seat_of(&node.own).and_then(|seat| committee.key(seat)).copied()
     });
     Ok(used.filter(|key| !needed.contains(key)).collect())

@@ -363,6 +363,7 @@ pub fn task() -> Task {
     Task {
         id: TaskId(digest(5)),
         owner: key(1),
+        organisation: "hospital".into(),
         spec: spec(Mode::Sync),
         status: TaskStatus::Open,
         created: TimeMs(1_000),

@@ -64,8 +64,9 @@ pub const EPOCH_MS_MIN: u64 = 1_000;
 /// Longest unbonding time.
 pub const UNBONDING_MS_MAX: u64 = 366 * 24 * 3_600 * 1_000;
 /// Epochs whose undelegated stake is on its way at once: a slash reaches into each, and
-/// evidence about each is taken at most as long.
-pub const UNBONDING_EPOCHS_MAX: u64 = 4_096;
+/// evidence about each is taken at most as long. A block may accuse a validator once for each,
+/// so the square of it bounds the rows that this writes.
+pub const UNBONDING_EPOCHS_MAX: u64 = 512;
 /// Checkpoint heights of the running epoch, the newest, whose signatures are still taken: more
 /// than one leader's view orders, so that none can keep a seat's signatures out for good.
 pub const ATTESTED_HEIGHTS_MAX: u64 = 4_096;
@@ -119,6 +120,9 @@ pub const MODEL_BLOCK_BYTES: usize = 64 << 10;
 pub const SCALE_MAX: u8 = 30;
 /// Default scale of a tensor.
 pub const SCALE_DEFAULT: u8 = 20;
+/// Open tasks of one organisation: each writes three rows a cluster when it begins, and is looked
+/// through for folding.
+pub const TASKS_OPEN_MAX: u32 = 64;
 /// Clusters of one task.
 pub const CLUSTERS_MAX: u16 = 256;
 /// Updates in one cluster round: the fold result lists each.
@@ -131,6 +135,8 @@ pub const FACTOR_ONE: u32 = 1 << 16;
 pub const ROUND_DEADLINE_MS_MIN: u64 = 100;
 /// Longest round deadline.
 pub const ROUND_DEADLINE_MS_MAX: u64 = 30 * 24 * 3_600 * 1_000;
+/// Longest retention of a task: no node drops blocks that it covers.
+pub const RETENTION_MS_MAX: u64 = 10 * 365 * 24 * 3_600 * 1_000;
 /// Extensions of a round that has too few updates.
 pub const EXTENSIONS_MAX: u32 = 100;
 /// Round deadlines worked off in one block; the rest follow in the next.

@@ -61,6 +61,17 @@ pub struct Committee {
     pub protocol: u32,
 }
 
+/// An epoch that has ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PastEpoch {
+    pub committee: Committee,
+    /// Time of its last block.
+    pub ended: TimeMs,
+    /// Evidence about it is taken until then: by the rules as they were at its end, and never
+    /// for less long than about the epoch before. Stake that left in it waits beyond that.
+    pub accused_until: TimeMs,
+}
+
 impl Committee {
     /// The first epoch: seats in the given order, leaders in the same order, without an end.
     pub fn new(epoch: Epoch, seats: Vec<Seat>) -> Self {

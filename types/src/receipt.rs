@@ -54,6 +54,7 @@ codes! {
     TaskNameTaken = 31, "a task has this name";
     TaskUnknown = 32, "no such task";
     TaskEnded = 33, "the task takes no more updates";
+    TooManyTasks = 34, "the organisation has its maximum of open tasks";
     AvailabilityInvalid = 40, "the availability certificate is not valid";
     PayloadTooLarge = 41, "the payload is larger than such an update can be";
     ClusterUnknown = 42, "the task has no such cluster";

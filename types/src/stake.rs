@@ -107,7 +107,7 @@ impl StakeParams {
             return Some("unbonding takes a year at most");
         }
         if self.unbonding_ms / self.epoch_ms > limits::UNBONDING_EPOCHS_MAX {
-            return Some("unbonding takes at most as long as 4,096 epochs");
+            return Some("unbonding takes at most as long as 512 epochs");
         }
         let slashes = [self.slash_equivocation_permille, self.slash_result_permille];
         if slashes.iter().any(|permille| *permille > 1_000) {
@@ -297,10 +297,12 @@ mod tests {
             StakeParams { evidence_ms: good.epoch_ms, ..good.clone() },
             StakeParams { unbonding_ms: good.evidence_ms, ..good.clone() },
             StakeParams { unbonding_ms: u64::MAX, ..good.clone() },
-            StakeParams { epoch_ms: 10_000, ..good.clone() },
+            StakeParams { epoch_ms: good.unbonding_ms / 513, ..good.clone() },
             StakeParams { slash_result_permille: 1_001, ..good.clone() },
         ];
         assert!(broken.iter().all(|params| params.fault().is_some()));
+        let most = StakeParams { epoch_ms: good.unbonding_ms / 512, ..good };
+        assert_eq!(most.fault(), None);
     }
 
     #[test]

@@ -68,13 +68,14 @@ pub enum Prefix {
     Deadline = 22,
     ClusterVersion = 23,
     FoldResult = 24,
+    OpenTaskCount = 25,
     Model = 32,
     PublishedName = 33,
     PublishedCount = 34,
 }
 
 impl Prefix {
-    const ALL: [Prefix; 33] = [
+    const ALL: [Prefix; 34] = [
         Prefix::Params,
         Prefix::Member,
         Prefix::MemberCount,
@@ -105,6 +106,7 @@ impl Prefix {
         Prefix::Deadline,
         Prefix::ClusterVersion,
         Prefix::FoldResult,
+        Prefix::OpenTaskCount,
         Prefix::Model,
         Prefix::PublishedName,
         Prefix::PublishedCount,
@@ -160,6 +162,11 @@ pub fn proposal_lapse(expires: TimeMs, id: &TxId) -> StateKey {
 /// [`crate::task::Task`].
 pub fn task(id: &TaskId) -> StateKey {
     StateKey::new(Prefix::Task, &[&id.0.0])
+}
+
+/// `u32`: open tasks of an organisation.
+pub fn open_task_count(organisation: &str) -> StateKey {
+    StateKey::new(Prefix::OpenTaskCount, &[organisation.as_bytes()])
 }
 
 /// `TaskId` of a task's name.
@@ -256,8 +263,8 @@ pub fn epoch() -> StateKey {
     StateKey::new(Prefix::Epoch, &[])
 }
 
-/// `(Committee, TimeMs)`: an epoch that has ended, and the time of its last block. Kept while
-/// evidence about it is taken, the newest in any case.
+/// [`crate::quorum::PastEpoch`]: an epoch that has ended. Kept while evidence about it is taken,
+/// the newest in any case.
 pub fn past_epoch(epoch: Epoch) -> StateKey {
     StateKey::new(Prefix::PastEpoch, &[&epoch.0.to_be_bytes()])
 }

@@ -176,6 +176,8 @@ pub enum TaskStatus {
 pub struct Task {
     pub id: TaskId,
     pub owner: PublicKey,
+    /// The owner's when it created the task: the task is one of its open ones.
+    pub organisation: String,
     pub spec: TaskSpec,
     pub status: TaskStatus,
     pub created: TimeMs,
@@ -278,6 +280,9 @@ impl TaskSpec {
         }
         if self.extensions_max > limits::EXTENSIONS_MAX {
             return Some("at most 100 extensions".into());
+        }
+        if self.retention_ms > limits::RETENTION_MS_MAX {
+            return Some("payloads are kept for ten years at most".into());
         }
         None
     }

@@ -7,7 +7,7 @@ use crate::{
     round,
 };
 use twinfold_types::{
-    ClusterId, Code, Event, RoundNumber, TaskId, TxId,
+    ClusterId, Code, Event, RoundNumber, TaskId, TxId, limits,
     member::{Member, Role},
     model::{self, Level, ModelId, ModelRecord, ModelSource},
     state_key,
@@ -20,6 +20,8 @@ pub fn create(exec: &mut Exec<'_>, tx: &TxId, owner: &Member, spec: &TaskSpec) -
     let bytes = model::model_values(&spec.tensors).and_then(|values| values.checked_mul(4));
     require(bytes == Some(spec.initial.blob.length), Code::ModelInvalid)?;
     check_available(exec, &spec.initial)?;
+    let open = round::open_tasks(exec, &owner.organisation)?;
+    require(open < limits::TASKS_OPEN_MAX, Code::TooManyTasks)?;
 
     let id = TaskId(tx.0);
     exec.event(Event::TaskCreated { task: id });
@@ -27,6 +29,7 @@ pub fn create(exec: &mut Exec<'_>, tx: &TxId, owner: &Member, spec: &TaskSpec) -
     let task = Task {
         id,
         owner: owner.key,
+        organisation: owner.organisation.clone(),
         spec: spec.clone(),
         status: TaskStatus::Open,
         created: exec.env.time,
@@ -42,6 +45,7 @@ pub fn create(exec: &mut Exec<'_>, tx: &TxId, owner: &Member, spec: &TaskSpec) -
         round::open(exec, &task, &cluster);
         round::put_cluster(exec, &cluster);
     }
+    exec.state.put(state_key::open_task_count(&owner.organisation), &(open + 1));
     exec.state.put(state_key::task_name(&spec.name), &id);
     round::put_task(exec, &task);
     Ok(())
@@ -54,7 +58,7 @@ pub fn close(exec: &mut Exec<'_>, id: &TaskId, sender: &Member) -> Outcome {
     require(sender.has(Role::Admin) || theirs, Code::NotPermitted)?;
     require(task.status == TaskStatus::Open, Code::TaskEnded)?;
     round::void_all(exec, &task)?;
-    task.status = TaskStatus::Closed;
+    round::end_task(exec, &mut task, TaskStatus::Closed)?;
     task.active = false;
     task.merge_due = false;
     task.merge_wanted = None;

@@ -14,7 +14,7 @@ use crate::{
 use twinfold_types::{
     Committee, Epoch, Event, Height, TimeMs, limits,
     member::{Member, Role},
-    quorum::Seat,
+    quorum::{PastEpoch, Seat},
     stake::{Candidate, Jail, Participation, StakeParams},
     state_key::{self, Prefix, StateKey},
 };
@@ -34,8 +34,9 @@ fn close(exec: &mut Exec<'_>) -> Result<Committee, LedgerError> {
     jail_silent(exec, &counts)?;
     pay(exec, &counts)?;
     let next = elect(exec)?;
-    start_clocks(exec)?;
-    pass_on(exec, &next)?;
+    let accused_until = accused_until(exec)?;
+    start_clocks(exec, accused_until)?;
+    pass_on(exec, &next, accused_until)?;
     Ok(next)
 }
 
@@ -119,10 +120,20 @@ fn standing(
     Ok((member.organisation, standing))
 }
 
-/// Stake undelegated in this epoch begins to wait. What candidates declared comes into force;
+/// How long evidence about the epoch is taken: by the rules as they are now, and never for less
+/// long than about the epoch before.
+fn accused_until(exec: &Exec<'_>) -> Result<TimeMs, LedgerError> {
+    let until = exec.env.time.plus(params(exec)?.evidence_ms);
+    let Some(before) = exec.env.before else { return Ok(until) };
+    let before: PastEpoch = exec.state.expect(&state_key::past_epoch(before.epoch))?;
+    Ok(until.max(before.accused_until))
+}
+
+/// Stake undelegated in this epoch begins to wait: longer than this epoch, and with it every
+/// earlier one that the stake answers for, can be accused. What candidates declared comes into force;
 /// candidates that are gone, with nothing bonded to them, are forgotten.
-fn start_clocks(exec: &mut Exec<'_>) -> Result<(), LedgerError> {
-    let free_at = exec.env.time.plus(params(exec)?.unbonding_ms);
+fn start_clocks(exec: &mut Exec<'_>, accused_until: TimeMs) -> Result<(), LedgerError> {
+    let free_at = exec.env.time.plus(params(exec)?.unbonding_ms).max(accused_until.plus(1));
     for mut one in candidate::all(exec)? {
         unbonding::start_clock(exec, &one.validator, free_at)?;
         let member = exec.state.has(&state_key::member(&one.validator))?;
@@ -137,10 +148,15 @@ fn start_clocks(exec: &mut Exec<'_>) -> Result<(), LedgerError> {
 }
 
 /// The old committee steps back, the new one steps in.
-fn pass_on(exec: &mut Exec<'_>, next: &Committee) -> Result<(), LedgerError> {
+fn pass_on(
+    exec: &mut Exec<'_>,
+    next: &Committee,
+    accused_until: TimeMs,
+) -> Result<(), LedgerError> {
     let (old, time) = (exec.env.committee, exec.env.time);
     forget(exec, time)?;
-    exec.state.put(state_key::past_epoch(old.epoch), &(old, time));
+    let past = PastEpoch { committee: old.clone(), ended: time, accused_until };
+    exec.state.put(state_key::past_epoch(old.epoch), &past);
     exec.state.put(state_key::epoch(), next);
     exec.state.delete(state_key::epoch_end());
     exec.state.delete(state_key::participation());
@@ -151,14 +167,14 @@ fn pass_on(exec: &mut Exec<'_>, next: &Committee) -> Result<(), LedgerError> {
 
 /// Forgets past epochs about which no evidence is taken any more, and who was punished there.
 fn forget(exec: &mut Exec<'_>, now: TimeMs) -> Result<(), LedgerError> {
-    let evidence_ms = params(exec)?.evidence_ms;
     for row in exec.state.keys(&Prefix::PastEpoch.scan(), limits::EPOCHS_FORGOTTEN_MAX)? {
         let key = StateKey::of_row(row);
-        let (past, ended): (Committee, TimeMs) = exec.state.expect(&key)?;
-        if now <= ended.plus(evidence_ms) {
+        let past: PastEpoch = exec.state.expect(&key)?;
+        if now <= past.accused_until {
             break;
         }
-        for punished in exec.state.keys(&state_key::punished_in(past.epoch), usize::MAX)? {
+        let punished = state_key::punished_in(past.committee.epoch);
+        for punished in exec.state.keys(&punished, usize::MAX)? {
             exec.state.delete(StateKey::of_row(punished));
         }
         exec.state.delete(key);

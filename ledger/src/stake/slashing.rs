@@ -8,10 +8,11 @@ use crate::{
     execute::{Exec, Outcome, require},
 };
 use twinfold_types::{
-    Code, Committee, Digest, Epoch, Event, Evidence, PublicKey, Stake, TimeMs,
+    Code, Committee, Digest, Epoch, Event, Evidence, PublicKey, Stake,
     evidence::Offence,
     hash::Tag,
     key::StrictEd25519,
+    quorum::PastEpoch,
     round::FoldResult,
     stake::{Candidate, Jail},
     state_key,
@@ -39,11 +40,10 @@ fn committee_of(exec: &Exec<'_>, epoch: Epoch) -> Outcome<Committee> {
     if epoch == running.epoch {
         return Ok(running.clone());
     }
-    let past: Option<(Committee, TimeMs)> = exec.state.get(&state_key::past_epoch(epoch))?;
-    let (committee, ended) = past.ok_or(Code::EvidenceOld)?;
-    let taken_until = ended.plus(params(exec)?.evidence_ms);
-    require(exec.env.time <= taken_until, Code::EvidenceOld)?;
-    Ok(committee)
+    let past: Option<PastEpoch> = exec.state.get(&state_key::past_epoch(epoch))?;
+    let past = past.ok_or(Code::EvidenceOld)?;
+    require(exec.env.time <= past.accused_until, Code::EvidenceOld)?;
+    Ok(past.committee)
 }
 
 /// Whether the ledger took another result for the job.

@@ -125,6 +125,43 @@ fn evidence_reaches_across_an_epochs_end_until_its_time_is_over() {
 }
 
 #[test]
+fn an_epoch_is_accused_for_as_long_as_its_end_said_whatever_the_rules_become() {
+    let mut chain = staked();
+    chain.ok(TRAINER, delegate(1, 1_000));
+    chain.ok(TRAINER, undelegate(1, 1_000));
+    let first = chain.committee();
+    let before = StakeParams::default();
+    chain.end_epoch();
+    let ended = chain.now();
+    let set = |evidence_ms| {
+        let unbonding_ms = 2 * before.unbonding_ms;
+        AdminAction::SetStakeParams(StakeParams { evidence_ms, unbonding_ms, ..before.clone() })
+    };
+    // Shorter: the epoch that has ended answers still, and is not forgotten.
+    chain.decide(set(before.epoch_ms + 1));
+    for _ in 0..3 {
+        chain.end_epoch();
+    }
+    let evidence = votes(&chain, &first, 1);
+    assert_eq!(chain.ok(AUDITOR, evidence)[0], slashed(2, 0, 50));
+    // Who left meanwhile waits for as long as any epoch it answers for can be accused.
+    let mut shorter = before.clone();
+    (shorter.evidence_ms, shorter.unbonding_ms) = (before.epoch_ms + 1, before.epoch_ms + 2);
+    chain.decide(AdminAction::SetStakeParams(shorter));
+    chain.ok(2, undelegate(2, 100));
+    chain.end_epoch();
+    let free_at = chain.reader.unbonding(&public(2)).unwrap()[0].free_at.unwrap();
+    assert_eq!(free_at.0, ended + before.evidence_ms + 1);
+    // Longer: what left in it is free by the old rules, so nobody is accused beyond them.
+    chain.decide(set(before.unbonding_ms + 1_000));
+    chain.block_at(ended + before.unbonding_ms, vec![]);
+    assert_eq!(chain.free(TRAINER), FREE, "free by the rules of its epoch");
+    let late = votes(&chain, &first, 0);
+    assert_eq!(chain.code(AUDITOR, late), Code::EvidenceOld);
+    assert_eq!(chain.pool(1), 1_000);
+}
+
+#[test]
 fn stake_on_its_way_out_answers_for_its_last_epoch_and_before_but_not_for_later_ones() {
     let mut chain = staked();
     for trainer in 0..3 {

@@ -1,8 +1,8 @@
 use crate::kit::*;
 use twinfold_types::{
-    Action, BlobId, Code, Digest, Event, TaskId,
+    Action, BlobId, Code, Digest, Event, TaskId, limits,
     model::{Level, ModelSource},
-    round::{RoundState, VoidReason},
+    round::{FoldJob, RoundState, VoidReason},
     task::{TaskSpec, TaskStatus},
 };
 
@@ -40,6 +40,9 @@ fn a_task_that_cannot_work_is_refused() {
     assert_eq!(create_code(overflowing), Code::TaskInvalid);
     assert_eq!(create_code(|_, spec| spec.deadline_ms = 99), Code::TaskInvalid);
     assert_eq!(create_code(|_, spec| spec.deadline_ms = 100), Code::Ok);
+    let longest = limits::RETENTION_MS_MAX;
+    assert_eq!(create_code(|_, spec| spec.retention_ms = longest + 1), Code::TaskInvalid);
+    assert_eq!(create_code(|_, spec| spec.retention_ms = longest), Code::Ok);
 }
 
 #[test]
@@ -65,6 +68,37 @@ fn two_tasks_cannot_have_one_name() {
     chain.task(|_| {});
     let spec = chain.spec();
     assert_eq!(chain.code(ADMIN, Action::CreateTask(Box::new(spec))), Code::TaskNameTaken);
+}
+
+#[test]
+fn an_organisation_has_only_so_many_open_tasks_and_an_ended_one_makes_room() {
+    let mut chain = Chain::new();
+    let named = |chain: &Chain, number: u32| {
+        let name = format!("task {number}");
+        Action::CreateTask(Box::new(TaskSpec { name, ..chain.spec() }))
+    };
+    let once = chain.task(|spec| (spec.rounds_max, spec.participants_max) = (1, 1));
+    let all = (1..limits::TASKS_OPEN_MAX).map(|number| {
+        let create = named(&chain, number);
+        chain.tx(OPERATOR, create)
+    });
+    let all = all.collect();
+    assert!(chain.block(all).iter().all(|receipt| receipt.code == Code::Ok));
+    let next = named(&chain, 100);
+    assert_eq!(chain.code(OPERATOR, next.clone()), Code::TooManyTasks);
+    let other = named(&chain, 101);
+    assert_eq!(chain.code(OTHER_OPERATOR, other), Code::Ok, "each organisation by itself");
+    // One that has run its rounds makes room, and so does a closed one.
+    chain.send(TRAINER, once, 0);
+    chain.fold(round_job(once, 0, 0), 5);
+    chain.fold(FoldJob::Merge { task: once, number: 0 }, 6);
+    assert_eq!(chain.reader.task(&once).unwrap().unwrap().status, TaskStatus::Finished);
+    let second = chain.apply(OPERATOR, next);
+    assert_eq!(second.code, Code::Ok);
+    let third = named(&chain, 102);
+    assert_eq!(chain.code(OPERATOR, third.clone()), Code::TooManyTasks);
+    chain.ok(ADMIN, Action::CloseTask(TaskId(second.tx.unwrap().0)));
+    assert_eq!(chain.code(OPERATOR, third), Code::Ok);
 }
 
 #[test]
