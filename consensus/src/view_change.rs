@@ -94,7 +94,7 @@ impl Machine {
             return false;
         }
         self.pace.restart();
-        self.has_timed_view() && self.move_to(self.view.next())
+        self.has_timed_view() && self.move_on()
     }
 
     /// A validator that was silent may be in a view for which it has no view change to show: it
@@ -105,7 +105,7 @@ impl Machine {
             && own != Some(self.view)
             && !self.is_silent()
             && !self.is_over()
-            && self.move_to(self.view.next())
+            && self.move_on()
     }
 
     /// The planned change after a view's last height.
@@ -113,7 +113,13 @@ impl Machine {
         self.may_vote()
             && !self.is_over()
             && self.head.height >= self.last_of_view()
-            && self.move_to(self.view.next())
+            && self.move_on()
+    }
+
+    /// To the next view, if there is one: a member that signed for the last view there can be has
+    /// nowhere to go.
+    fn move_on(&mut self) -> bool {
+        self.view.0.checked_add(1).is_some_and(|view| self.move_to(View(view)))
     }
 
     /// Signs a view change. False where a certificate shows that a quorum is in that
