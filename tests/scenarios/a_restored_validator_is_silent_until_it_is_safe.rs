@@ -9,12 +9,14 @@ const RESTORED: usize = 3;
 #[test]
 fn a_restored_validator_is_silent_until_it_is_safe() {
     let mut lab = Lab::start();
+    until("the validator takes part", || takes_part(&lab, 1));
     decide(&lab, 3);
     assert!(lab.stop(RESTORED).success());
     let (data, copy) = (lab.folder_of(RESTORED).join("data"), lab.folder().join("copy"));
     copy_folder(&data, &copy);
     lab.restart(RESTORED);
     // It votes on these, and the copy knows nothing of it.
+    until("the validator takes part", || takes_part(&lab, 2));
     decide(&lab, 6);
     lab.same_root();
     assert!(lab.stop(RESTORED).success());
@@ -26,8 +28,10 @@ fn a_restored_validator_is_silent_until_it_is_safe() {
         lab.log(RESTORED).contains("it signs nothing until a stable checkpoint").then_some(())
     });
     let config = lab.folder_of(RESTORED).join("config.toml");
-    let said = lab.node_program("doctor --config {}", &[&config.display()]);
-    assert!(said.out.contains("this validator signs nothing"), "{said:#?}");
+    until("the doctor says so", || {
+        let said = lab.node_program("doctor --config {}", &[&config.display()]);
+        said.out.contains("this validator signs nothing").then_some(())
+    });
 
     decide(&lab, 1);
     assert!(!signers(&lab).contains(&(RESTORED as u64)), "it is among the signers");
@@ -51,6 +55,12 @@ fn a_restored_validator_is_silent_until_it_is_safe() {
         assert!(!lab.log(index).contains("signed two things at once"), "node {index} accuses");
     }
     everyone_starts_at_once(&mut lab);
+}
+
+/// Whether it has begun to take part so many times.
+fn takes_part(lab: &Lab, times: usize) -> Option<()> {
+    let said = lab.log(RESTORED).matches("this validator takes part").count();
+    (said >= times).then_some(())
 }
 
 /// Everybody asks everybody, and nobody waits for who waits.
