@@ -25,6 +25,10 @@ struct Inner {
     /// Of those in the queue.
     queued_bytes: usize,
     per_member: HashMap<PublicKey, usize>,
+    /// Of clients of this node.
+    clients: usize,
+    /// When blocks were committed lately, and how many transactions each carried.
+    commits: VecDeque<(Instant, usize)>,
     /// Milliseconds from admission here to commit, newest last.
     latencies: VecDeque<f64>,
     /// Newest committed transactions: one may still arrive from a peer after its block
@@ -64,9 +68,10 @@ pub enum PoolError {
     #[error("the pool is full ({txs} transactions, {bytes} bytes): try again in a moment")]
     Full { txs: usize, bytes: usize },
     #[error(
-        "the network is behind ({txs} transactions have waited here for over {seconds} s): try again in a moment"
+        "{waiting} clients' transactions wait here already, and {per_second} were committed in the last \
+         second: try again in a moment"
     )]
-    Behind { txs: usize, seconds: u64 },
+    Behind { waiting: usize, per_second: usize },
     #[error("member {member} has {waiting} transactions waiting: wait for some to commit")]
     MemberFull { member: PublicKey, waiting: usize },
 }
@@ -80,10 +85,10 @@ const PASSED_OVER_AGE: Duration = Duration::from_millis(limits::VIEW_TIMEOUT_MS_
 /// How many latencies the percentiles are over.
 const LATENCIES_KEPT: usize = 2_000;
 
-/// When so many have waited for so long, no client's transaction is taken: more would only
-/// wait longer, and what waits is gone soon after the rush is over.
-const BEHIND_TXS: usize = 500;
-const BEHIND_AGE: Duration = Duration::from_secs(2);
+/// Clients' transactions taken whatever was committed lately. Above that only as many as a second
+/// commits: more would only wait longer, and what waits is gone soon after a rush is over.
+const CLIENTS_TXS_MIN: usize = 1_000;
+const RECENT: Duration = Duration::from_secs(1);
 
 /// Doublings of the time between two repetitions.
 const REPEATS_MAX: u32 = 6;
@@ -106,6 +111,7 @@ impl Pool {
         }
         inner.check_room(&tx)?;
         *inner.per_member.entry(tx.body.sender).or_default() += 1;
+        inner.clients += usize::from(from == Source::Client);
         let place = inner.next;
         inner.next += 1;
         inner.bytes += bytes;
@@ -264,6 +270,10 @@ impl Pool {
                 inner.latencies.push_back((now - entry.since).as_secs_f64() * 1e3);
             }
         }
+        inner.commits.push_back((now, block.txs.len()));
+        while inner.commits.front().is_some_and(|(at, _)| now - *at > RECENT) {
+            inner.commits.pop_front();
+        }
         while inner.latencies.len() > LATENCIES_KEPT {
             inner.latencies.pop_front();
         }
@@ -296,9 +306,11 @@ impl Pool {
 
 impl Inner {
     fn check_progress(&self) -> Result<(), PoolError> {
-        let late = self.queue.values().nth(BEHIND_TXS).and_then(|tx| self.entries.get(&tx.id()));
-        match late.is_some_and(|entry| entry.since.elapsed() >= BEHIND_AGE) {
-            true => Err(PoolError::Behind { txs: BEHIND_TXS, seconds: BEHIND_AGE.as_secs() }),
+        let lately = self.commits.iter().filter(|(at, _)| at.elapsed() <= RECENT);
+        let per_second: usize = lately.map(|(_, txs)| txs).sum();
+        let waiting = self.clients;
+        match waiting >= per_second.max(CLIENTS_TXS_MIN) {
+            true => Err(PoolError::Behind { waiting, per_second }),
             false => Ok(()),
         }
     }
@@ -369,6 +381,7 @@ impl Inner {
         let entry = self.entries.remove(id)?;
         self.dequeue(entry.place);
         self.bytes -= entry.tx.encoded_bytes();
+        self.clients -= usize::from(entry.from == Source::Client);
         let member = entry.tx.body.sender;
         if let Some(count) = self.per_member.get_mut(&member) {
             *count -= 1;
@@ -476,20 +489,21 @@ mod tests {
     }
 
     #[test]
-    fn a_network_that_is_behind_takes_nothing_of_clients_until_it_has_caught_up() {
+    fn clients_bring_no_more_than_a_second_commits_or_a_thousand() {
         let pool = Pool::default();
-        for nonce in 0..=BEHIND_TXS as u64 {
-            pool.add(tx(nonce, 10), Source::ToldAll).unwrap();
-        }
         let next = tx(u64::MAX, 10);
-        assert_eq!(pool.check_room(&next, Source::Client), Ok(()));
-        let early = Instant::now().checked_sub(BEHIND_AGE).unwrap();
-        pool.inner.lock().entries.values_mut().for_each(|entry| entry.since = early);
+        for nonce in 0..CLIENTS_TXS_MIN as u64 {
+            assert_eq!(pool.check_room(&next, Source::Client), Ok(()));
+            pool.add(tx(nonce, 10), Source::Client).unwrap();
+        }
         let refusal = pool.check_room(&next, Source::Client);
         assert!(matches!(refusal, Err(PoolError::Behind { .. })), "{refusal:?}");
         assert_eq!(pool.check_room(&next, Source::ToldAll), Ok(()), "its own node took it");
+        let others = (10_000..10_000 + CLIENTS_TXS_MIN as u64 + 1).map(|nonce| tx(nonce, 10));
+        pool.remove_committed(&block(others.collect()), Some(SeatIndex(0)));
+        assert_eq!(pool.check_room(&next, Source::Client), Ok(()), "so many go in a second");
         pool.remove_committed(&block(vec![tx(0, 10)]), Some(SeatIndex(0)));
-        assert_eq!(pool.check_room(&next, Source::Client), Ok(()));
+        assert_eq!(pool.inner.lock().clients, CLIENTS_TXS_MIN - 1);
     }
 
     #[test]
