@@ -194,7 +194,7 @@ impl Machine {
         self.attested = Attested::default();
         self.newest = Newest::default();
         self.ask_again();
-        self.pace.restart();
+        self.pace.begin_epoch();
         self.sync.begin_epoch(self.now);
     }
 

@@ -75,6 +75,11 @@ impl Pace {
         self.running = None;
     }
 
+    /// Views begin anew; what the last one of the epoch before came to is no merit of the first.
+    pub fn begin_epoch(&mut self) {
+        (self.running, self.productive) = (None, false);
+    }
+
     /// A block was committed: the view lives. One that came in less than half of the
     /// next shorter time-out makes the time-out shorter.
     pub fn committed(&mut self, now: TimeMs, leader: SeatIndex) {
@@ -127,6 +132,16 @@ mod tests {
         assert_eq!(pace.timeout_ms(SeatIndex(2)), first);
         assert_eq!(pace.timeout_ms(SeatIndex(1)), first);
         assert_eq!(pace.timeout_ms(SeatIndex(0)), VIEW_TIMEOUT_MS_MAX);
+    }
+
+    #[test]
+    fn a_silent_leader_of_an_epochs_first_view_is_marked_though_the_epoch_before_ended_well() {
+        let mut pace = Pace::default();
+        pace.run(true, TimeMs(100), SeatIndex(3));
+        pace.committed(TimeMs(200), SeatIndex(3));
+        pace.begin_epoch();
+        pace.leave(SeatIndex(0), 1, 4);
+        assert_eq!((pace.backoff, pace.marks.contains(&SeatIndex(0))), (1, true));
     }
 
     #[test]

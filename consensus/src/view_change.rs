@@ -288,7 +288,12 @@ impl Machine {
 
     /// The votes of the view before are of no use any more: what they made is in the claims.
     fn install(&mut self, new_view: NewView) {
-        self.leave_view();
+        // Whoever moved to it has left the one before already.
+        match new_view.body.view > self.view {
+            true => self.leave_view(),
+            false => self.pace.restart(),
+        }
+        self.asked = None;
         self.view = new_view.body.view;
         self.persist(Record::NewView(Box::new(new_view.clone())));
         self.enter(new_view);
