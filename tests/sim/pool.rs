@@ -72,9 +72,13 @@ impl Pool {
         self.arrivals.get(id).copied().unwrap_or(u64::MAX)
     }
 
-    /// Whether everything that came is executed or has lapsed.
-    pub fn is_done(&self) -> bool {
-        self.txs.is_empty()
+    /// Whether everything that came is executed or has lapsed. A node that nothing wakes has
+    /// not removed yet what lapsed since its last turn.
+    pub fn is_done(&self, now: TimeMs) -> bool {
+        let lapsed = |(place, tx): (&u64, &SignedTx)| {
+            self.waiting.contains(place) && tx.body.valid_until < now
+        };
+        self.txs.iter().all(lapsed)
     }
 
     pub fn is_empty(&self) -> bool {

@@ -13,7 +13,9 @@ impl World {
         let mut honest = self.nodes.iter().filter(|node| node.is_honest());
         self.submitting == 0
             && self.checks.durability.highest().0 == top
-            && honest.all(|node| node.pool.is_done() && node.disk.head().height.0 == top)
+            && honest.all(|node| {
+                node.pool.is_done(node.clock(self.now_ms)) && node.disk.head().height.0 == top
+            })
     }
 
     fn honest_machines(&self) -> impl Iterator<Item = &Machine> {
