@@ -3,6 +3,7 @@
 use crate::command;
 use clap::{Args, Parser, Subcommand};
 use std::{path::PathBuf, time::Duration};
+use twinfold_types::text::parse_duration;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -107,22 +108,6 @@ pub enum Command {
     Completions { shell: clap_complete::Shell },
 }
 
-/// `250ms`, `30s`, `5m`, `2h`, `7d`; a bare number is seconds.
-pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let fault = || format!("expected a time such as 250ms, 30s, 5m, 2h or 7d, got {text:?}");
-    let number: u64 = text[..digits].parse().map_err(|_| fault())?;
-    let ms = match &text[digits..] {
-        "ms" => 1,
-        "" | "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return Err(fault()),
-    };
-    number.checked_mul(ms).map(Duration::from_millis).ok_or_else(fault)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,17 +116,6 @@ mod tests {
     #[test]
     fn the_definition_of_the_command_line_is_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn times_have_units() {
-        let ms = |text| parse_duration(text).map(|time| time.as_millis());
-        assert_eq!(ms("250ms"), Ok(250));
-        assert_eq!(ms("30"), Ok(30_000));
-        assert_eq!(ms("2h"), Ok(7_200_000));
-        assert!(ms("5 minutes").unwrap_err().contains("5 minutes"));
-        assert!(ms("").is_err());
-        assert!(ms("99999999999999999999d").is_err());
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! The command line of `twinfold-node`.
 
-use crate::stake_rules::{StakeRules, VALIDATOR_STAKE_DEFAULT, parse_stake, parse_time};
+use crate::stake_rules::{StakeRules, VALIDATOR_STAKE_DEFAULT};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
-use twinfold_types::Stake;
+use twinfold_types::{
+    Stake,
+    text::{parse_duration, parse_stake},
+};
 
 /// A node of a Twinfold chain: orders signed model updates with its committee, folds
 /// them into models, and serves both over HTTP.
@@ -95,7 +98,7 @@ pub struct Declare {
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
     /// How long to wait until the chain has carried it out.
-    #[arg(long, value_name = "TIME", value_parser = parse_time, default_value = "60s")]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "60s")]
     pub timeout: std::time::Duration,
     /// Print the receipt as JSON.
     #[arg(long)]

@@ -6,7 +6,7 @@
 //! ends the process.
 
 use crate::{
-    clock,
+    answers, clock,
     journal::{Journal, JournalError},
     network::Links,
     node::{AgreementStatus, own_tx},
@@ -22,11 +22,11 @@ use std::{
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use twinfold_consensus::{Diagnosis, Effect, Event, HaltReason, Machine, Record, Silent};
-use twinfold_ledger::Reader;
+use twinfold_ledger::{LedgerError, Reader};
 use twinfold_types::{
-    Block, Committee, Digest, Epoch, Evidence, Height, PublicKey, SeatIndex, SecretKey, SignedTx,
-    TimeMs, View, codec, limits,
-    message::{CommittedBlocks, ConsensusMessage, PeerMessage},
+    Block, Committee, Digest, Evidence, Height, PublicKey, SeatIndex, SecretKey, SignedTx, TimeMs,
+    View, limits,
+    message::{ConsensusMessage, PeerMessage},
     state_key,
     tx::Action,
     vote::{Certificate, Checkpoint, CheckpointCertificate},
@@ -123,7 +123,7 @@ pub enum DriverError {
     #[error(transparent)]
     Journal(#[from] JournalError),
     #[error(transparent)]
-    Ledger(#[from] twinfold_ledger::LedgerError),
+    Ledger(#[from] LedgerError),
     #[error("the executor has stopped")]
     Executor,
     #[error("agreement stopped: {0}")]
@@ -331,10 +331,16 @@ impl Driver {
             Effect::Send { to, message } => self.links.send(&to, &PeerMessage::Consensus(message)),
             Effect::Commit { block, certificate } => self.commit(block, certificate).await?,
             Effect::Stable(certificate) => self.execute(ToExecutor::Stable(certificate)).await?,
-            Effect::ServeCommitted { to, from } => self.serve_committed(&to, from),
-            Effect::ServeBlock { to, height, digest } => self.serve_block(&to, height, &digest),
+            Effect::ServeCommitted { to, from } => {
+                self.answer(&to, answers::committed(&self.reader, from));
+            }
+            Effect::ServeBlock { to, height, digest } => {
+                self.answer(&to, answers::block(&self.reader, height, &digest));
+            }
             Effect::Timer(at) => self.timer = Some(at),
-            Effect::ServeEpochEnd { to, epoch } => self.serve_epoch_end(&to, epoch),
+            Effect::ServeEpochEnd { to, epoch } => {
+                self.answer(&to, answers::epoch_end(&self.reader, epoch));
+            }
             Effect::Evidence(evidence) => {
                 tracing::error!(?evidence, "a seat signed what excludes one another");
                 // Every honest node that saw it accuses: one lost here is no loss.
@@ -354,31 +360,11 @@ impl Driver {
         self.executor.send(work).await.map_err(|_| DriverError::Executor)
     }
 
-    /// Committed blocks from a height on, up to one whose own certificate is stored.
-    fn serve_committed(&self, to: &PublicKey, from: Height) {
-        let first = self.reader.first_block();
-        if from < first {
-            let message = ConsensusMessage::KeptFrom { first };
-            return self.links.send(to, &PeerMessage::Consensus(message));
-        }
-        match committed_from(&self.reader, from) {
-            Ok(Some(committed)) => {
-                let message = ConsensusMessage::Committed(Box::new(committed));
-                self.links.send(to, &PeerMessage::Consensus(message));
-            }
+    fn answer(&self, to: &PublicKey, found: Result<Option<ConsensusMessage>, LedgerError>) {
+        match found {
+            Ok(Some(message)) => self.links.send(to, &PeerMessage::Consensus(message)),
             Ok(None) => {}
-            Err(error) => tracing::error!(%error, "cannot read committed blocks"),
-        }
-    }
-
-    fn serve_block(&self, to: &PublicKey, height: Height, digest: &Digest) {
-        match self.reader.block(height) {
-            Ok(Some(block)) if block.digest() == *digest => {
-                let message = ConsensusMessage::Block(Box::new(block));
-                self.links.send(to, &PeerMessage::Consensus(message));
-            }
-            Ok(_) => {}
-            Err(error) => tracing::error!(%error, "cannot read a block"),
+            Err(error) => tracing::error!(%error, "cannot read what a peer asks for"),
         }
     }
 
@@ -400,17 +386,6 @@ impl Driver {
         self.silent = silent;
     }
 
-    fn serve_epoch_end(&self, to: &PublicKey, epoch: Epoch) {
-        match self.reader.epoch_end(epoch) {
-            Ok(Some((_, certificate))) => {
-                let message = ConsensusMessage::Stable(Box::new(certificate));
-                self.links.send(to, &PeerMessage::Consensus(message));
-            }
-            Ok(None) => {}
-            Err(error) => tracing::error!(%error, "cannot read the end of an epoch"),
-        }
-    }
-
     /// Adds the attestation that is due, where need be in place of the last transactions.
     fn with_attestation(
         &mut self,
@@ -418,12 +393,11 @@ impl Driver {
         time: TimeMs,
     ) -> Result<Vec<SignedTx>, DriverError> {
         let Some(attestation) = self.attestation(time)? else { return Ok(txs) };
-        let size = |tx: &SignedTx| codec::encode(tx).len();
-        let room = limits::BLOCK_BYTES_MAX.saturating_sub(size(&attestation) + 16);
-        let mut bytes: usize = txs.iter().map(size).sum();
+        let room = limits::BLOCK_BYTES_MAX.saturating_sub(attestation.encoded_bytes() + 16);
+        let mut bytes: usize = txs.iter().map(SignedTx::encoded_bytes).sum();
         while bytes > room || txs.len() >= limits::BLOCK_TXS_MAX {
             let Some(last) = txs.pop() else { break };
-            bytes -= size(&last);
+            bytes -= last.encoded_bytes();
         }
         txs.push(attestation);
         Ok(txs)
@@ -470,36 +444,4 @@ impl Driver {
             changed
         });
     }
-}
-
-/// The longest run of blocks from a height on that fits an answer and ends at a
-/// block with a certificate of its own.
-pub fn committed_from(
-    reader: &Reader,
-    from: Height,
-) -> Result<Option<CommittedBlocks>, twinfold_ledger::LedgerError> {
-    let (mut blocks, mut bytes, mut best) = (Vec::new(), 0, None);
-    let mut height = from;
-    while height <= reader.head().height && blocks.len() < limits::SYNC_BLOCKS_MAX {
-        let Some(block) = reader.block(height)? else { break };
-        // No certificate speaks of blocks of two epochs.
-        if blocks.first().is_some_and(|first: &Block| first.header.epoch != block.header.epoch) {
-            break;
-        }
-        bytes += codec::encode(&block).len();
-        if bytes > limits::SYNC_BYTES_MAX && !blocks.is_empty() {
-            break;
-        }
-        blocks.push(block);
-        if let Some(certificate) = reader.certificate(height)?
-            && certificate.body.height == height
-        {
-            best = Some((blocks.len(), certificate));
-        }
-        height = height.next();
-    }
-    Ok(best.map(|(count, certificate)| {
-        blocks.truncate(count);
-        CommittedBlocks { blocks, certificate }
-    }))
 }

@@ -2,6 +2,7 @@
 //! the pure crates. The binary is `twinfold-node`.
 
 pub mod accuser;
+pub mod answers;
 pub mod api;
 pub mod args;
 pub mod ask;
@@ -28,6 +29,7 @@ pub mod keys;
 pub mod metrics;
 pub mod network;
 pub mod node;
+pub mod parts;
 pub mod pool;
 pub mod proposals;
 pub mod pruning;

@@ -5,7 +5,11 @@
 use clap::Args;
 use color_eyre::eyre::bail;
 use std::time::Duration;
-use twinfold_types::{Stake, stake::StakeParams};
+use twinfold_types::{
+    Stake,
+    stake::StakeParams,
+    text::{parse_duration, parse_stake},
+};
 
 /// What a validator bonds to itself in genesis unless its entry says otherwise. Slashes are
 /// thousandths, rounded down: the unit is small enough for them to bite.
@@ -22,17 +26,17 @@ pub struct StakeRules {
     #[arg(long, value_name = "N")]
     pub seats: Option<u16>,
     /// Length of an epoch in block time, such as 24h or 90m [default: 24h]
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub epoch: Option<Duration>,
     /// Stake that a candidate needs to be elected [default: 1]
     #[arg(long, value_name = "N", value_parser = parse_stake)]
     pub stake_min: Option<Stake>,
     /// From the end of the epoch in which stake was undelegated until it is free [default:
     /// 21 epochs]
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub unbonding: Option<Duration>,
     /// How long after an epoch's end evidence about it is taken [default: 14 epochs]
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub evidence: Option<Duration>,
     /// Stake made for the seats of an epoch together [default: 0]
     #[arg(long, value_name = "N", value_parser = parse_stake)]
@@ -84,32 +88,6 @@ impl StakeRules {
     }
 }
 
-/// A whole number of the smallest unit; `_` may stand between digits.
-pub fn parse_stake(text: &str) -> Result<Stake, String> {
-    let digits = text.replace('_', "");
-    let fault = || format!("expected an amount such as 2500 or 2_500, got {text:?}");
-    if !digits.chars().all(|c| c.is_ascii_digit()) || text.starts_with('_') {
-        return Err(fault());
-    }
-    digits.parse().map(Stake).map_err(|_| fault())
-}
-
-/// `250ms`, `30s`, `90m`, `24h`, `7d`.
-pub fn parse_time(text: &str) -> Result<Duration, String> {
-    let fault = || format!("expected a time such as 500ms, 30s, 90m, 24h or 7d, got {text:?}");
-    let unit = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(fault)?;
-    let number: u64 = text[..unit].parse().map_err(|_| fault())?;
-    let ms = match &text[unit..] {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return Err(fault()),
-    };
-    number.checked_mul(ms).map(Duration::from_millis).ok_or_else(fault)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,14 +110,5 @@ mod tests {
         let error = StakeRules { unbonding, ..StakeRules::default() }.params().unwrap_err();
         let text = error.to_string();
         assert!(text.contains("longer") && text.contains("--unbonding 3600000 ms"), "{text}");
-    }
-
-    #[test]
-    fn amounts_and_times_are_read_as_people_write_them() {
-        assert_eq!(parse_stake("1_000_000"), Ok(Stake(1_000_000)));
-        assert!(parse_stake("1.5").unwrap_err().contains("2_500"));
-        assert!(parse_stake("").is_err());
-        assert_eq!(parse_time("90m"), Ok(Duration::from_secs(5_400)));
-        assert!(parse_time("10").is_err(), "a unit is asked for");
     }
 }

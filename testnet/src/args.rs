@@ -5,11 +5,10 @@ use clap::{Parser, ValueEnum};
 use color_eyre::eyre::{Result, bail, ensure};
 use std::{path::PathBuf, time::Duration};
 use twinfold_cli::{
-    args::parse_duration,
     data::Partition,
     task::{CompressChoice, ModeChoice},
 };
-use twinfold_types::{limits, quorum};
+use twinfold_types::{limits, quorum, text::parse_duration};
 
 /// Start a network of real Twinfold nodes on this machine, let it train a model
 /// on real data, and check what came of it.

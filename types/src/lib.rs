@@ -28,6 +28,7 @@ pub mod stake;
 pub mod state_key;
 pub mod subtree;
 pub mod task;
+pub mod text;
 pub mod trust;
 pub mod tx;
 pub mod vote;

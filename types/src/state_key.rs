@@ -269,12 +269,6 @@ pub fn past_epoch(epoch: Epoch) -> StateKey {
     StateKey::new(Prefix::PastEpoch, &[&epoch.0.to_be_bytes()])
 }
 
-/// Reads a key made by [`past_epoch`] back.
-pub fn parse_past_epoch(key: &[u8]) -> Option<Epoch> {
-    let epoch = key.strip_prefix(&[Prefix::PastEpoch as u8])?;
-    Some(Epoch(u64::from_be_bytes(epoch.try_into().ok()?)))
-}
-
 /// `Height`: where the admins end the running epoch.
 pub fn epoch_end() -> StateKey {
     StateKey::new(Prefix::EpochEnd, &[])

@@ -7,7 +7,6 @@ use super::{
     stake::{Amount, parse_amount},
 };
 use crate::{
-    args::parse_duration,
     client::Client,
     error::{CliError, Result},
     render::{amount, duration, permille},
@@ -18,6 +17,7 @@ use twinfold_types::{
     PublicKey, Stake,
     member::{AdminAction, Role},
     stake::StakeParams,
+    text::parse_duration,
 };
 
 #[derive(Debug, Subcommand)]

@@ -1,7 +1,6 @@
 //! The settings of `twinfold task create`, as flags.
 
 use crate::{
-    args::parse_duration,
     error::{CliError, Result},
     task::{Architecture, CompressChoice, ModeChoice, TaskOptions, first_model},
     tensor_file::{ImportSettings, ImportedModel, import},
@@ -12,6 +11,7 @@ use twinfold_types::{
     Digest, limits,
     model::TensorPolicy,
     task::{LocalWork, Real, Schedule},
+    text::parse_duration,
 };
 
 #[derive(Debug, Args)]

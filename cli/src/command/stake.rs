@@ -11,6 +11,7 @@ use twinfold_types::{
     Action, PublicKey, Stake, TimeMs,
     api::{DelegationView, StakeView, UnbondingView},
     stake::StakeAction,
+    text::parse_stake,
 };
 
 #[derive(Debug, Subcommand)]
@@ -85,17 +86,11 @@ fn transact(context: &Context, action: StakeAction, done: &str) -> Result<()> {
     context.transact(Action::Stake(action), done)
 }
 
-/// A whole number of the smallest unit; `_` may stand between digits.
+/// An amount above zero.
 pub fn parse_amount(text: &str) -> Result<Stake, String> {
-    let fault = || format!("expected an amount such as 2500 or 2_500, got {text:?}");
-    let outer = text.starts_with('_') || text.ends_with('_');
-    if outer || !text.chars().all(|c| c.is_ascii_digit() || c == '_') {
-        return Err(fault());
-    }
-    match text.replace('_', "").parse() {
-        Ok(0) => Err("expected an amount above zero".into()),
-        Ok(some) => Ok(Stake(some)),
-        Err(_) => Err(fault()),
+    match parse_stake(text)? {
+        Stake(0) => Err("expected an amount above zero".into()),
+        some => Ok(some),
     }
 }
 

@@ -46,7 +46,7 @@ pub struct TrainArgs {
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
     /// How long to wait for a round to open or end
-    #[arg(long, default_value = "1h", value_parser = crate::args::parse_duration)]
+    #[arg(long, default_value = "1h", value_parser = twinfold_types::text::parse_duration)]
     pub round_timeout: Duration,
 }
 

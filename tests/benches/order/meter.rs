@@ -10,7 +10,7 @@ use std::{
     },
     time::Instant,
 };
-use twinfold_node::{Node, start::Parts};
+use twinfold_node::{Node, parts::Parts};
 
 pub struct Meter {
     node: Arc<Node>,

@@ -25,7 +25,7 @@ use twinfold_node::{
     genesis_file,
     keys::NodeKeys,
     node::Door,
-    start::{self, Parts},
+    parts::{self, Parts},
     verified::Verified,
 };
 use twinfold_types::{
@@ -100,7 +100,7 @@ async fn open(setup: &Setup) -> Result<Parts> {
         door.verifier = Arc::new(Unsigned::default());
         door.admit = |_, _, _| Ok(Ok(()));
     }
-    start::open(&config, keys, genesis, door).await
+    parts::open(&config, keys, genesis, door).await
 }
 
 fn measure(feed: Feed, run: &Run, tally: &Tally, meter: &Meter) -> Result<Seen> {
