@@ -3,8 +3,8 @@
 use crate::{Effect, HaltReason, Machine, Record};
 use std::collections::{BTreeMap, BTreeSet};
 use twinfold_types::{
-    Digest, Evidence, Height, SeatIndex,
-    limits::{CHECKPOINT_INTERVAL_HEIGHTS, WATERMARK_HEIGHTS},
+    Digest, Evidence, Height, SeatIndex, TimeMs,
+    limits::{CHECKPOINT_INTERVAL_HEIGHTS, CHECKPOINT_QUIET_MS, WATERMARK_HEIGHTS},
     message::ConsensusMessage,
     vote::{Checkpoint, CheckpointCertificate, CheckpointVote},
 };
@@ -20,6 +20,8 @@ pub(crate) struct Checkpoints {
     own: BTreeMap<Height, CheckpointVote>,
     /// Seats already named as equivocating.
     accused: BTreeSet<SeatIndex>,
+    /// Since when nothing is in flight.
+    quiet_since: Option<TimeMs>,
 }
 
 impl Checkpoints {
@@ -173,6 +175,9 @@ impl Machine {
 
     /// Signs what is due and takes what a quorum signed.
     pub(crate) fn settle_checkpoints(&mut self) {
+        let quiet = !self.work && !self.is_in_flight();
+        let since = self.checkpoints.quiet_since.unwrap_or(self.now);
+        self.checkpoints.quiet_since = quiet.then_some(since);
         for checkpoint in self.due_checkpoints() {
             self.sign_checkpoint(checkpoint);
         }
@@ -185,7 +190,8 @@ impl Machine {
         if self.seat.is_none() || self.is_silent() {
             return Vec::new();
         }
-        let idle = self.is_over() || (!self.work && !self.is_in_flight());
+        let quiet = self.quiet_at().is_some_and(|at| at <= self.now);
+        let last = self.is_over() || quiet;
         let weak_quorum = self.committee.weak_quorum();
         let stable = self.checkpoints.stable_height();
         let unsigned = self.checkpoints.executed.range(stable.next()..);
@@ -193,10 +199,24 @@ impl Machine {
         let due = unsigned.filter(|(height, _)| {
             let votes = self.checkpoints.votes.get(*height);
             height.0 % CHECKPOINT_INTERVAL_HEIGHTS == 0
-                || (idle && **height == self.head.height)
+                || (last && **height == self.head.height)
                 || votes.is_some_and(|votes| majority(votes, weak_quorum).is_some())
         });
         due.map(|(_, checkpoint)| checkpoint.clone()).collect()
+    }
+
+    /// When it is quiet enough to sign the newest height.
+    fn quiet_at(&self) -> Option<TimeMs> {
+        self.checkpoints.quiet_since.map(|since| since.plus(CHECKPOINT_QUIET_MS))
+    }
+
+    /// The same, where a signature waits for it.
+    pub(crate) fn checkpoint_due(&self) -> Option<TimeMs> {
+        let newest = self.checkpoints.executed.contains_key(&self.head.height)
+            && self.head.height > self.checkpoints.stable_height()
+            && !self.checkpoints.own.contains_key(&self.head.height);
+        let signs = self.seat.is_some() && !self.is_silent();
+        self.quiet_at().filter(|at| signs && newest && *at > self.now)
     }
 
     fn sign_checkpoint(&mut self, checkpoint: Checkpoint) {

@@ -178,6 +178,7 @@ impl Machine {
             self.held_until.take(),
             self.bodies.fetch_due(),
             self.silence_due(),
+            self.checkpoint_due(),
         ];
         let next = times.into_iter().flatten().min();
         if let Some(time) = next

@@ -129,7 +129,7 @@ fn a_second_new_view_of_one_view_is_seen() {
 
 #[test]
 fn a_base_that_is_not_prepared_again_breaks_agreement() {
-    in_machine(Planted::BaseSkipped, 200, &["agreement"]);
+    in_machine(Planted::BaseSkipped, 600, &["agreement"]);
 }
 
 #[test]

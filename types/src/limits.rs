@@ -53,6 +53,9 @@ pub const WATERMARK_HEIGHTS: u64 = 64;
 pub const PIPELINE_HEIGHTS: u64 = 4;
 /// A checkpoint is signed at least every so many heights.
 pub const CHECKPOINT_INTERVAL_HEIGHTS: u64 = 16;
+/// The newest height is signed when nothing was in flight for so long: where heights follow one
+/// another sooner, a checkpoint for each would cost as much as half of its agreement.
+pub const CHECKPOINT_QUIET_MS: u64 = 50;
 /// How far a header's time may run ahead of a voter's clock.
 pub const DRIFT_MS_MAX: u64 = 2_000;
 
@@ -103,6 +106,9 @@ pub const POOL_MEMBER_TXS_MAX: usize = 2_000;
 
 /// A model or update payload.
 pub const BLOB_BYTES_MAX: u64 = 2 << 30;
+/// A payload up to here goes right behind the request that announces it, and into a store that
+/// many share: asking first and a file of its own would cost more than the bytes.
+pub const BLOB_SMALL_BYTES_MAX: u64 = 128 << 10;
 /// Payload bytes of one member that are stored and not yet folded or expired.
 pub const MEMBER_PENDING_BYTES_MAX: u64 = 8 << 30;
 /// Bytes of one piece on the payload connection.

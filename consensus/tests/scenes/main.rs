@@ -9,7 +9,9 @@ use twinfold_consensus::{Effect, Event, HaltReason, Record};
 use twinfold_types::{
     Digest, Epoch, Evidence, Height, SeatIndex, TimeMs, View,
     key::{Signer, StrictEd25519},
-    limits::{DRIFT_MS_MAX, PIPELINE_HEIGHTS, VIEW_HEIGHTS_MAX, WATERMARK_HEIGHTS},
+    limits::{
+        CHECKPOINT_QUIET_MS, DRIFT_MS_MAX, PIPELINE_HEIGHTS, VIEW_HEIGHTS_MAX, WATERMARK_HEIGHTS,
+    },
     message::{CommittedBlocks, ConsensusMessage},
     vote::{
         Certificate, Checkpoint, CheckpointCertificate, NewView, NewViewBody, ViewChange,
@@ -22,8 +24,25 @@ fn a_block_is_committed_everywhere_and_its_checkpoint_becomes_stable() {
     let mut net = TestNet::new(4);
     net.work(true);
     assert_eq!(net.heights(), [1; 5]);
+    net.pass(CHECKPOINT_QUIET_MS);
     for node in &net.nodes {
         assert_eq!(node.stable.as_ref().unwrap().checkpoint.height, Height(1));
+    }
+}
+
+#[test]
+fn heights_that_follow_one_another_soon_share_a_checkpoint() {
+    let mut net = TestNet::new(4);
+    for _ in 0..3 {
+        net.work(true);
+        net.pass(CHECKPOINT_QUIET_MS / 2);
+    }
+    assert_eq!(net.heights(), [3; 5]);
+    net.pass(CHECKPOINT_QUIET_MS);
+    let signed = |record: &&Record| matches!(record, Record::Checkpoint(_));
+    for node in &net.nodes[..4] {
+        assert_eq!(node.log.iter().filter(signed).count(), 1);
+        assert_eq!(node.stable.as_ref().unwrap().checkpoint.height, Height(3));
     }
 }
 
@@ -54,6 +73,7 @@ fn a_leader_proposes_on_what_is_in_flight_and_stops_four_heights_ahead() {
 fn an_idle_network_says_and_signs_nothing() {
     let mut net = TestNet::new(4);
     net.work(true);
+    net.pass(CHECKPOINT_QUIET_MS);
     let (sent, logs) = (net.sent, net.nodes.iter().map(|node| node.log.len()).collect::<Vec<_>>());
     net.pass(60_000);
     assert_eq!(net.sent, sent);
@@ -262,6 +282,7 @@ fn a_node_whose_state_differs_from_a_stable_checkpoint_halts() {
     let mut net = TestNet::new(4);
     net.nodes[3].down = true;
     net.work(true);
+    net.pass(CHECKPOINT_QUIET_MS);
     let stable = net.nodes[0].stable.clone().unwrap();
     let (block, certificate) = net.nodes[0].chain[0].clone();
     net.nodes[3].down = false;

@@ -258,8 +258,9 @@ impl TestNet {
 
     /// Time passes in small steps, with a tick for everyone at each.
     pub fn pass(&mut self, ms: u64) {
-        for _ in 0..ms.div_ceil(50) {
-            self.now = self.now.plus(50);
+        let step = ms.clamp(1, 50);
+        for _ in 0..ms.div_ceil(step) {
+            self.now = self.now.plus(step);
             for index in 0..self.nodes.len() {
                 self.event(index, Event::Tick);
             }

@@ -1,36 +1,89 @@
-//! The asking side of one request: a stream of its own, a greeting, a bounded answer.
+//! The asking side: a greeted stream, a request, a bounded answer. A stream whose answer came
+//! whole is kept for the next request to the same peer: opening one costs both sides more than
+//! a small payload does.
 
 use super::{
     BlobError,
-    wire::{
-        Answer, PROTOCOL, Request, SILENCE_MAX, chunk_for, receive, send, transfer_time, unexpected,
-    },
+    wire::{Answer, PROTOCOL, Request, SILENCE_MAX, chunk_for, receive, transfer_time, unexpected},
 };
-use crate::network::{NetworkError, Peer, Plane, frame::greet};
-use futures::AsyncReadExt;
-use std::time::Duration;
-use twinfold_types::Digest;
+use crate::network::{
+    NetworkError, Peer, Plane,
+    frame::{framed, greet},
+};
+use futures::{AsyncReadExt, AsyncWriteExt};
+use libp2p::{PeerId, Stream};
+use parking_lot::Mutex;
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use twinfold_types::{Digest, codec};
 
 /// A stream that is not open by then was lost.
 const OPEN_WAIT: Duration = Duration::from_secs(3);
 const OPEN_PAUSE_MIN: Duration = Duration::from_millis(5);
 const OPEN_PAUSE_MAX: Duration = Duration::from_millis(640);
+/// Streams of a peer that wait for another request.
+const KEPT_MAX: usize = 4;
+/// For so long: less than the other side waits for one.
+const KEPT_FOR: Duration = Duration::from_secs(20);
+
+/// Since when, and the stream.
+type Kept = (Instant, Stream);
 
 /// Asks peers on the payload plane.
 #[derive(Clone)]
 pub struct Caller {
     control: libp2p_stream::Control,
     chain: Digest,
+    kept: Arc<Mutex<BTreeMap<PeerId, Vec<Kept>>>>,
 }
 
 impl Caller {
     pub fn new(plane: &Plane, chain: Digest) -> Self {
-        Self { control: plane.control.clone(), chain }
+        Self { control: plane.control.clone(), chain, kept: Arc::default() }
+    }
+
+    /// Sends a request, with content behind it where it is small, and hears the first answer. A
+    /// kept stream may have been closed meanwhile: then a new one is opened.
+    pub async fn ask(
+        &self,
+        peer: &Peer,
+        request: &Request,
+        content: &[u8],
+    ) -> Result<(Stream, Answer), NetworkError> {
+        let mut bytes = framed(|frame| frame.extend_from_slice(&codec::encode(request)));
+        bytes.extend_from_slice(content);
+        if let Some(mut stream) = self.kept(peer) {
+            match exchange(&mut stream, peer, &bytes).await {
+                Err(NetworkError::Io(_)) => {}
+                answer => return Ok((stream, answer?)),
+            }
+        }
+        let mut stream = self.open(peer).await?;
+        let answer = exchange(&mut stream, peer, &bytes).await?;
+        Ok((stream, answer))
+    }
+
+    /// Gives back a stream on which nothing is under way.
+    pub fn keep(&self, peer: &Peer, stream: Stream) {
+        let mut kept = self.kept.lock();
+        let streams = kept.entry(peer.id).or_default();
+        streams.retain(|(since, _)| since.elapsed() < KEPT_FOR);
+        if streams.len() < KEPT_MAX {
+            streams.push((Instant::now(), stream));
+        }
+    }
+
+    fn kept(&self, peer: &Peer) -> Option<Stream> {
+        let (since, stream) = self.kept.lock().get_mut(&peer.id)?.pop()?;
+        (since.elapsed() < KEPT_FOR).then_some(stream)
     }
 
     /// Opens a stream and greets. The other side drops a stream that comes in a burst
     /// before anything is read from it: such a one is opened again.
-    pub async fn open(&self, peer: &Peer) -> Result<libp2p::Stream, NetworkError> {
+    async fn open(&self, peer: &Peer) -> Result<Stream, NetworkError> {
         let mut pause = OPEN_PAUSE_MIN;
         loop {
             match self.try_open(peer).await {
@@ -46,7 +99,7 @@ impl Caller {
         }
     }
 
-    async fn try_open(&self, peer: &Peer) -> Result<libp2p::Stream, NetworkError> {
+    async fn try_open(&self, peer: &Peer) -> Result<Stream, NetworkError> {
         let mut control = self.control.clone();
         let open = control.open_stream(peer.id, PROTOCOL);
         let mut stream = tokio::time::timeout(OPEN_WAIT, open)
@@ -64,23 +117,35 @@ impl Caller {
         request: Request,
         limit: u64,
     ) -> Result<Vec<u8>, BlobError> {
-        let work = async {
-            let mut stream = self.open(peer).await?;
-            send(&mut stream, &request).await?;
-            match receive(&mut stream, &peer.id).await? {
-                Answer::Content { length } if length <= limit => {
-                    // A peer that sends a byte now and then is given up as well.
-                    let content = read_content(&mut stream, peer, length);
-                    let content = tokio::time::timeout(transfer_time(length), content).await;
-                    let late = |_| NetworkError::TimedOut { peer: peer.name.clone() };
-                    Ok(content.map_err(late)??)
-                }
-                Answer::Refused(reason) => Err(BlobError::NotPermitted(reason)),
-                other => Err(unexpected(peer, &other).into()),
+        let (mut stream, answer) = self.ask(peer, &request, &[]).await?;
+        match answer {
+            Answer::Content { length } if length <= limit => {
+                // A peer that sends a byte now and then is given up as well.
+                let content = read_content(&mut stream, peer, length);
+                let content = tokio::time::timeout(transfer_time(length), content).await;
+                let late = |_| NetworkError::TimedOut { peer: peer.name.clone() };
+                let content = content.map_err(late)??;
+                self.keep(peer, stream);
+                Ok(content)
             }
-        };
-        work.await
+            Answer::Refused(reason) => {
+                self.keep(peer, stream);
+                Err(BlobError::NotPermitted(reason))
+            }
+            other => Err(unexpected(peer, &other).into()),
+        }
     }
+}
+
+async fn exchange(stream: &mut Stream, peer: &Peer, bytes: &[u8]) -> Result<Answer, NetworkError> {
+    let send = async {
+        stream.write_all(bytes).await?;
+        stream.flush().await
+    };
+    tokio::time::timeout(SILENCE_MAX, send)
+        .await
+        .map_err(|_| NetworkError::TimedOut { peer: peer.name.clone() })??;
+    receive(stream, &peer.id).await
 }
 
 /// Reads content piece by piece: a peer that falls silent is given up soon, and

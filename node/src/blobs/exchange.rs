@@ -7,9 +7,7 @@ use super::{
     call::Caller,
     hold::Hold,
     serve,
-    wire::{
-        Answer, PROTOCOL, Request, SILENCE_MAX, chunk_for, receive, send, transfer_time, unexpected,
-    },
+    wire::{Answer, PROTOCOL, Request, SILENCE_MAX, chunk_for, receive, transfer_time, unexpected},
 };
 use crate::{
     network::{NetworkError, Peer, Peers, Plane},
@@ -123,10 +121,11 @@ impl Exchange {
         let committee = inner.reader.committee();
         let mut receipts: Vec<StorageReceipt> = inner.own_receipt(blob).into_iter().collect();
         let mut pushes = JoinSet::new();
+        let small = Arc::new(inner.small_content(blob)?);
         for peer in inner.validators() {
-            let (inner, blob, proof) = (inner.clone(), *blob, proof.clone());
+            let (inner, blob, proof, small) = (inner.clone(), *blob, proof.clone(), small.clone());
             pushes.spawn(async move {
-                let receipt = inner.push(&peer, &blob, &proof).await;
+                let receipt = inner.push(&peer, &blob, &proof, &small).await;
                 receipt.map_err(|error| (peer.name, error))
             });
         }
@@ -257,20 +256,18 @@ impl Inner {
         peer: &Peer,
         blob: &BlobId,
         proof: &UploadProof,
+        small: &[u8],
     ) -> Result<StorageReceipt, BlobError> {
         let work = async {
-            let mut stream = self.caller.open(peer).await?;
             let request = Request::Store { blob: *blob, proof: proof.clone() };
-            send(&mut stream, &request).await?;
-            let answer = match receive(&mut stream, &peer.id).await? {
-                Answer::Continue => {
-                    self.send_blob(&mut stream, blob).await?;
-                    receive(&mut stream, &peer.id).await?
-                }
-                answer => answer,
-            };
+            let (mut stream, mut answer) = self.caller.ask(peer, &request, small).await?;
+            if answer == Answer::Continue {
+                self.send_blob(&mut stream, blob).await?;
+                answer = receive(&mut stream, &peer.id).await?;
+            }
             match answer {
                 Answer::Stored { seat, signature } => {
+                    self.caller.keep(peer, stream);
                     self.checked_receipt(peer, blob, seat, signature)
                 }
                 Answer::Refused(reason) => Err(BlobError::NotPermitted(reason)),
@@ -280,6 +277,19 @@ impl Inner {
         tokio::time::timeout(transfer_time(blob.length), work)
             .await
             .map_err(|_| NetworkError::TimedOut { peer: peer.name.clone() })?
+    }
+
+    /// What goes right behind the request: nothing where the content waits to be asked for.
+    fn small_content(&self, blob: &BlobId) -> Result<Vec<u8>, BlobError> {
+        if blob.length > limits::BLOB_SMALL_BYTES_MAX {
+            return Ok(Vec::new());
+        }
+        let (_, _, mut file) =
+            self.blobs.open_blob(&blob.digest())?.ok_or(BlobError::NotFound(blob.digest()))?;
+        let mut content = Vec::with_capacity(blob.length as usize);
+        file.read_to_end(&mut content).map_err(NetworkError::Io)?;
+        self.sent_bytes.fetch_add(content.len() as u64, Ordering::Relaxed);
+        Ok(content)
     }
 
     async fn send_blob(&self, stream: &mut libp2p::Stream, blob: &BlobId) -> Result<(), BlobError> {
