@@ -1,7 +1,7 @@
 //! The kept corpus: one small file a sample, in `corpus/TARGET/NAME`. It is made from
 //! the samples of the golden files; what a failure taught may be added by hand.
 
-use crate::machine;
+use crate::{machine, targets};
 use std::{fs, path::PathBuf};
 use twinfold_cli::{
     tensor_file::export,
@@ -17,8 +17,8 @@ use twinfold_node::journal::Journal;
 use twinfold_tests::samples;
 use twinfold_types::{
     Block, Digest, Epoch, Header, Height, SeatIndex, SignedTx, TaskId, TimeMs, TxId,
-    block::body_digest, codec, key::Signer, keyfile::KeyFile, model::TensorPolicy, proof::Bundle,
-    state_key, tx::TxBody, vote::CheckpointCertificate,
+    blob::GroupHashes, block::body_digest, codec, key::Signer, keyfile::KeyFile,
+    model::TensorPolicy, proof::Bundle, state_key, tx::TxBody, vote::CheckpointCertificate,
 };
 
 type Samples = Vec<(String, Vec<u8>)>;
@@ -55,6 +55,9 @@ pub fn samples() -> Vec<(&'static str, Samples)> {
         ("consensus_message", named(samples::messages())),
         ("peer_message", named(samples::peer_messages())),
         ("hello", vec![("hello".into(), codec::encode(&samples::hello()))]),
+        ("fragment_list", vec![("list".into(), codec::encode(&samples::fragments().1))]),
+        ("group_list", group_lists()),
+        ("stripes", stripes()),
         ("machine_events", machine::kept::plays()),
         ("journal_record", vec![("records".into(), codec::encode(&records()))]),
         ("journal_file", vec![("journal".into(), journal())]),
@@ -81,6 +84,25 @@ fn named<T: serde::Serialize>(values: Vec<(&'static str, T)>) -> Samples {
 
 fn pretty<T: serde::Serialize>(value: &T) -> Vec<u8> {
     serde_json::to_vec_pretty(value).expect("our types are plain JSON")
+}
+
+/// The whole content's list, for the length that the target expects.
+fn group_lists() -> Samples {
+    let groups = GroupHashes::of(&samples::content(targets::STREAM_BYTES));
+    vec![("list".into(), groups.as_bytes().to_vec())]
+}
+
+/// What a reader asks and is given: a length, seats, a run, and the numbers of the fragments.
+fn stripes() -> Samples {
+    let sample = |name: &str, length: u32, seats_run_and_given: &[u8]| {
+        (name.to_string(), [&length.to_le_bytes(), seats_run_and_given].concat())
+    };
+    vec![
+        sample("all_data", 300_000, &[4, 0, 2, 0, 1]),
+        sample("all_parity", 300_000, &[4, 1, 3, 3, 2]),
+        sample("nothing", 0, &[7, 0, 1, 6, 5, 4]),
+        sample("whole", 70_000, &[1, 1, 2, 0]),
+    ]
 }
 
 fn transactions() -> Samples {

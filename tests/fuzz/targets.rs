@@ -12,7 +12,9 @@ use twinfold_fl::{Layout, canonical_bytes, steps_from_canonical, update::UpdateV
 use twinfold_node::journal::Journal;
 use twinfold_tests::samples;
 use twinfold_types::{
-    SignedTx, TaskId, codec,
+    SignedTx, TaskId,
+    blob::{self, Coding, Decoder, FragmentList, GroupHashes},
+    codec,
     genesis::Genesis,
     key::StrictEd25519,
     keyfile::KeyFile,
@@ -40,6 +42,9 @@ pub fn all() -> Vec<Target> {
         target("peer_message", peer_message, 20_000),
         target("hello", hello, 5_000),
         target("machine_events", machine_events, 20_000),
+        target("fragment_list", fragment_list, 20_000),
+        target("group_list", group_list, 5_000),
+        target("stripes", stripes, 2_000),
         target("journal_record", journal_record, 20_000),
         target("journal_file", journal_file, 500),
         target("genesis", genesis, 3_000),
@@ -90,6 +95,45 @@ pub fn peer_message(bytes: &[u8]) -> bool {
 
 pub fn hello(bytes: &[u8]) -> bool {
     canonical::<Hello>(bytes, 1_024).is_some()
+}
+
+pub fn fragment_list(bytes: &[u8]) -> bool {
+    let list = canonical::<FragmentList>(bytes, limits::FRAGMENT_LIST_BYTES_MAX);
+    let (id, own) = samples::fragments();
+    if let Some(list) = &list {
+        assert_eq!(list.check(&id).is_ok(), *list == own, "another list under one root");
+    }
+    list.is_some()
+}
+
+/// Content of three groups, the last one short.
+pub const STREAM_BYTES: usize = 2 * limits::PIECE_BYTES + 1_000;
+
+/// A list is taken only if it is the content's own.
+pub fn group_list(bytes: &[u8]) -> bool {
+    let own = GroupHashes::of(&samples::content(STREAM_BYTES));
+    let list = GroupHashes::received(bytes, own.length(), &own.root());
+    assert_eq!(list.is_ok(), bytes == own.as_bytes(), "another list under one hash");
+    list.is_ok()
+}
+
+/// Any fragments of any run of any content: what is given back has the run's length.
+pub fn stripes(bytes: &[u8]) -> bool {
+    let Some((head, given)) = bytes.split_at_checked(7) else { return false };
+    let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]);
+    let Ok(coding) = Coding::fragments(head[4].into()) else { return false };
+    let Ok(layout) = blob::Layout::new(length.into(), coding) else { return false };
+    let run = u64::from(head[5])..u64::from(head[6]);
+    let range = layout.fragment_range(&run).unwrap_or_default();
+    let piece = vec![7; (range.end - range.start).min(1 << 20) as usize];
+    let given: Vec<_> = given.iter().map(|number| (u16::from(*number), &piece[..])).collect();
+    let mut decoder = Decoder::new(layout);
+    let _ = decoder.rebuild(run.clone(), &given, head[0].into(), &mut vec![]);
+    let Ok(parts) = decoder.content(run.clone(), &given) else { return false };
+    let found: usize = parts.iter().map(|part| part.len()).sum();
+    let expected: usize = run.filter_map(|stripe| layout.content_bytes(stripe)).sum();
+    assert_eq!(found, expected, "content of another length");
+    true
 }
 
 pub fn journal_record(bytes: &[u8]) -> bool {

@@ -8,8 +8,8 @@ mod stake_samples;
 use serde::{Serialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, fmt::Debug, path::Path};
 use twinfold_types::{
-    Digest, Epoch, codec, genesis::Genesis, hash::Tag, key, key::Purpose, model, quorum::Committee,
-    stake::key_statement,
+    Digest, Epoch, blob::Coding, codec, genesis::Genesis, hash::Tag, key, key::Purpose, model,
+    quorum::Committee, stake::key_statement,
 };
 
 const LIMIT: usize = 1 << 20;
@@ -100,6 +100,8 @@ fn encodings_stay_as_they_are() {
     book.note("genesis", &samples::genesis());
     book.note("checkpoint certificate", &samples::checkpoint_certificate());
     book.note("availability certificate", &samples::availability());
+    book.note("coded blob identity", &samples::fragments().0);
+    book.note("fragment list", &samples::fragments().1);
     hold_against("encodings.txt", &book);
 }
 
@@ -165,6 +167,26 @@ fn digests_and_statements_stay_as_they_are() {
     let new_key = key_statement(&chain, &samples::key(2), &samples::key(3));
     statement("signed consensus key", new_key);
     hold_against("digests.txt", &book);
+}
+
+/// How content is cut, coded and hashed: an identity commits to every byte of every fragment.
+#[test]
+fn identities_of_blobs_stay_as_they_are() {
+    let mut book = Book { lines: BTreeMap::new() };
+    let whole = Coding::whole_copies(4).unwrap();
+    for coding in [whole, samples::coding(4), samples::coding(7), samples::coding(10)] {
+        for length in [0, 1, 1_001, 65_536, 100_000, 262_144, 1_000_003] {
+            let encoded = samples::encoded(length, coding);
+            encoded.fragments.check(&encoded.id).unwrap();
+            let name = format!("{length} bytes, {} of {}", coding.k(), coding.n());
+            book.line(&format!("{name}, identity"), encoded.id.digest().to_string());
+            book.line(
+                &format!("{name}, last fragment"),
+                encoded.fragments.0[coding.n() as usize - 1].to_string(),
+            );
+        }
+    }
+    hold_against("blobs.txt", &book);
 }
 
 #[test]

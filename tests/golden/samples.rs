@@ -4,7 +4,9 @@ use twinfold_types::{
     AvailabilityCertificate, BlobId, Block, ClusterId, Code, Digest, Epoch, Event, Header, Height,
     PublicKey, Receipt, RoundNumber, SeatIndex, SecretKey, Signature, SignedTx, Stake, TaskId,
     TimeMs, TxId, View,
-    blob::{StorageReceipt, StorageReceiptBody, UploadBody},
+    blob::{
+        Coding, Encoded, Encoder, FragmentList, StorageReceipt, StorageReceiptBody, UploadBody,
+    },
     block::body_digest,
     genesis::{ChainParams, FORMAT_VERSION, Genesis, GenesisValidator},
     key::Signer,
@@ -58,6 +60,28 @@ pub fn member() -> Member {
 
 pub fn blob() -> BlobId {
     BlobId::whole_copies(b"payload", 4)
+}
+
+/// Content of a length.
+pub fn content(length: usize) -> Vec<u8> {
+    (0..length as u64).map(|at| (at * at >> 7) as u8).collect()
+}
+
+pub fn encoded(length: usize, coding: Coding) -> Encoded {
+    let (content, mut encoder) = (content(length), Encoder::new(coding));
+    let mut rest = &content[..];
+    while encoder.push(&mut rest).expect("a short content").is_some() {}
+    encoder.finish()
+}
+
+pub fn coding(seats: usize) -> Coding {
+    Coding::fragments(seats).expect("a committee")
+}
+
+/// A coded blob with its fragments.
+pub fn fragments() -> (BlobId, FragmentList) {
+    let encoded = encoded(1_000, coding(4));
+    (encoded.id, encoded.fragments)
 }
 
 pub fn availability() -> AvailabilityCertificate {

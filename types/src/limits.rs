@@ -104,11 +104,24 @@ pub const POOL_BYTES_MAX: usize = 64 << 20;
 /// Transactions of one member waiting in a node's pool.
 pub const POOL_MEMBER_TXS_MAX: usize = 2_000;
 
-/// A model or update payload.
+/// A model or update payload, and whatever is stored as whole copies: each seat keeps all of it.
 pub const BLOB_BYTES_MAX: u64 = 2 << 30;
-/// A payload up to here goes right behind the request that announces it, and into a store that
-/// many share: asking first and a file of its own would cost more than the bytes.
+/// A payload up to here goes right behind the request that announces it: asking first would cost
+/// more than the bytes.
 pub const BLOB_SMALL_BYTES_MAX: u64 = 128 << 10;
+/// A blob in coded fragments: its longest fragment is half of it (four seats), and the list of
+/// that fragment's group hashes is what a receiver holds in memory before the first byte.
+pub const CODED_BLOB_BYTES_MAX: u64 = 64 << 30;
+/// One fragment's share of a stripe, and the group of its verified stream: what is taken in before
+/// a lie is noticed. A power of two of BLAKE3's chunks, so that a group is a whole subtree.
+pub const PIECE_BYTES: usize = 64 << 10;
+/// Content of the stripes that are decoded at once. Decoding has a cost of its own, whatever the
+/// length, of a millisecond or more; the working space is a few times this, times n/k.
+pub const DECODE_RUN_BYTES: usize = 4 << 20;
+/// The hashes of all groups of the longest fragment, 32 bytes each.
+pub const GROUP_LIST_BYTES_MAX: u64 = CODED_BLOB_BYTES_MAX / 2 / PIECE_BYTES as u64 * 32;
+/// The canonical list of a blob's fragment hashes, one a seat.
+pub const FRAGMENT_LIST_BYTES_MAX: usize = 8 + 32 * SEATS_MAX;
 /// Payload bytes of one member that are stored and not yet folded or expired.
 pub const MEMBER_PENDING_BYTES_MAX: u64 = 8 << 30;
 /// Bytes of one piece on the payload connection.
@@ -191,6 +204,9 @@ const _: () = {
     assert!(STATUS_INTERVAL_MS < VIEW_TIMEOUT_MS_MIN);
     assert!(MODEL_VALUES_MAX * 4 < BLOB_BYTES_MAX);
     assert!(BLOB_BYTES_MAX <= BLOCK_PAYLOAD_BYTES_MAX);
+    assert!(BLOB_BYTES_MAX <= CODED_BLOB_BYTES_MAX / 2);
+    assert!(PIECE_BYTES.is_power_of_two() && PIECE_BYTES.is_multiple_of(1_024));
+    assert!(GROUP_LIST_BYTES_MAX <= DECODE_BYTES_MAX as u64);
     assert!(BLOB_BYTES_MAX <= MEMBER_PENDING_BYTES_MAX);
     assert!(DRIFT_MS_MAX < TX_VALIDITY_MS_MAX);
     assert!(WATERMARK_HEIGHTS < BLOCKS_KEPT_MIN);

@@ -22,6 +22,12 @@ pub const fn weak_quorum(n: usize) -> usize {
     faults(n) + 1
 }
 
+/// Fragments of a coded blob that give it back: f seats need not have signed that they hold theirs,
+/// and f of those that did may lie.
+pub const fn data_fragments(n: usize) -> usize {
+    n - 2 * faults(n)
+}
+
 /// Seats of one organisation in a committee of so many: it must not be able to stop the others.
 pub const fn organisation_seats_max(seats: usize) -> usize {
     if faults(seats) == 0 { 1 } else { faults(seats) }
@@ -142,6 +148,14 @@ mod tests {
             assert!(2 * quorum(n) - n > f, "n = {n}");
             assert!(3 * f < n, "n = {n}");
             assert!(weak_quorum(n) <= quorum(n), "n = {n}");
+        }
+    }
+
+    #[test]
+    fn the_honest_of_any_quorum_hold_enough_fragments() {
+        for n in 1..=100 {
+            assert!(quorum(n) - faults(n) >= data_fragments(n), "n = {n}");
+            assert!(n == 1 || data_fragments(n) > 1, "n = {n}");
         }
     }
 

@@ -1,75 +1,14 @@
-//! Payloads beside the chain. A blob's identity commits to its length, content,
-//! coding (n, k) and fragment root; a whole copy is k = 1, whose n equal leaves
-//! make the root. A validator's *storage receipt* says it holds its fragment,
+//! Who holds what. A validator's *storage receipt* says that it holds its fragment,
 //! verified and synced; a quorum of receipts is the *availability certificate*
 //! without which no transaction may name the blob.
 
+use super::{BlobDigest, BlobId};
 use crate::{
     Committee, Digest, Epoch, SeatIndex, Signature,
-    hash::Tag,
     key::{Purpose, Statement, Verifier, statement},
-    limits,
     vote::{CertificateError, verify_signatures},
 };
 use serde::{Deserialize, Serialize};
-
-/// Digest of a [`BlobId`].
-pub type BlobDigest = Digest;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct BlobId {
-    /// Bytes.
-    pub length: u64,
-    /// Plain BLAKE3 of the content.
-    pub content: Digest,
-    /// Fragments in all.
-    pub n: u16,
-    /// Fragments that suffice.
-    pub k: u16,
-    pub fragment_root: Digest,
-}
-
-impl BlobId {
-    /// Identity of content stored whole by each of n seats.
-    pub fn whole_copies(content: &[u8], n: usize) -> Self {
-        let hash = Digest(*blake3::hash(content).as_bytes());
-        Self::of_whole_copies(content.len() as u64, hash, n)
-    }
-
-    /// The same from the content's length and BLAKE3.
-    pub fn of_whole_copies(length: u64, content: Digest, n: usize) -> Self {
-        let leaf = Digest::of(Tag::BlobLeaf, &(length, content));
-        let leaves = vec![leaf; n];
-        Self { length, content, n: n as u16, k: 1, fragment_root: fragment_root(&leaves) }
-    }
-
-    pub fn digest(&self) -> BlobDigest {
-        Digest::of(Tag::Blob, self)
-    }
-
-    /// Whether content is what a digest names, as whole copies for a committee of any size: a blob
-    /// keeps the number of seats that it was stored for.
-    pub fn is_whole_copy(content: &[u8], digest: &BlobDigest) -> bool {
-        let hash = Digest(*blake3::hash(content).as_bytes());
-        let length = content.len() as u64;
-        (1..=limits::SEATS_MAX).any(|n| Self::of_whole_copies(length, hash, n).digest() == *digest)
-    }
-
-    /// Whether the identity is one that this version can store: whole copies
-    /// only, at most the size limit, root consistent.
-    pub fn is_supported(&self) -> bool {
-        self.length <= limits::BLOB_BYTES_MAX
-            && (1..=limits::SEATS_MAX).contains(&usize::from(self.n))
-            && *self == Self::of_whole_copies(self.length, self.content, usize::from(self.n))
-    }
-}
-
-/// Merkle root over fragment leaves (RFC 6962's tree shape, BLAKE3 tagged).
-fn fragment_root(leaves: &[Digest]) -> Digest {
-    crate::merkle::root_with(leaves, &|left, right| Digest::of(Tag::BlobLeaf, &(left, right)))
-        .unwrap_or(Digest::ZERO)
-}
 
 /// What a seat signs when it has stored its fragment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
