@@ -96,6 +96,9 @@ pub enum Command {
     /// Send an update made elsewhere
     #[command(subcommand)]
     Update(command::update::UpdateCommand),
+    /// Payloads of any size: store, fetch, see who holds what
+    #[command(subcommand)]
+    Blob(command::blob::BlobCommand),
     /// Models: fetch, publish, verify
     #[command(subcommand)]
     Model(command::model::ModelCommand),

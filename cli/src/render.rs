@@ -69,6 +69,12 @@ impl Progress {
         self.0.set_message(message.into());
     }
 
+    /// How much of how much is done.
+    pub fn bytes(&self, done: u64, all: u64) {
+        let (done, all) = (indicatif::HumanBytes(done), indicatif::HumanBytes(all));
+        self.0.set_message(format!("{done} of {all}"));
+    }
+
     /// Prints a lasting line above the spinner (to stderr, on a terminal only).
     pub fn note(&self, line: impl AsRef<str>) {
         self.0.println(line);

@@ -165,6 +165,6 @@ impl twinfold_fl::source::Source for Payloads {
 
     fn read(&mut self, index: usize) -> Result<Vec<u8>, BlobError> {
         let digest = self.digests[index];
-        self.blobs.read_whole(&digest)?.ok_or(BlobError::NotFound(digest))
+        self.blobs.read_whole(&digest).ok_or(BlobError::NotFound(digest))
     }
 }

@@ -2,7 +2,7 @@
 //! act through it.
 
 use crate::{
-    blobs::{BlobError, BlobStore, Exchange, Incoming, ModelStore, exchange::UploadProof},
+    blobs::{BlobError, BlobStore, Exchange, ModelStore, Staging, exchange::UploadProof},
     clock,
     network::{Links, Peers},
     pool::{Pool, PoolError, Source},
@@ -219,24 +219,16 @@ impl Node {
         Ok(TxStatus { id: *id, level, receipt, result })
     }
 
-    /// Keeps an uploaded payload and gathers a quorum of storage receipts for it.
+    /// Gives every seat its fragment of an uploaded payload and gathers a quorum of receipts.
     pub async fn accept_upload(
         &self,
-        incoming: Incoming,
+        staging: Staging,
         proof: UploadProof,
     ) -> Result<AvailabilityCertificate, BlobError> {
-        let blob = incoming.identity(self.reader.committee().size());
-        self.exchange.check_upload(&blob, &proof, clock::now().0)?;
-        let (blobs, uploader) = (self.blobs.clone(), proof.key);
-        tokio::task::spawn_blocking(move || blobs.keep(incoming, &blob, uploader))
-            .await
-            .map_err(|error| BlobError::NotPermitted(error.to_string()))??;
-        self.exchange.certify(&blob, &proof).await
-    }
-
-    /// A payload's content, from here or from another node.
-    pub async fn blob(&self, digest: &BlobDigest) -> Result<Vec<u8>, BlobError> {
-        self.exchange.blob(digest).await
+        let staged = tokio::task::spawn_blocking(move || staging.finish()).await;
+        let staged = staged.map_err(|_| BlobError::Stopped)??;
+        self.exchange.check_upload(&staged.id, &proof, clock::now().0)?;
+        self.exchange.disperse(staged, &proof).await
     }
 
     /// A model's canonical form by content digest. Models that came from outside are

@@ -64,7 +64,7 @@ pub fn blob() -> BlobId {
 
 /// Content of a length.
 pub fn content(length: usize) -> Vec<u8> {
-    (0..length as u64).map(|at| (at * at >> 7) as u8).collect()
+    (0..length as u64).map(|at| ((at * at) >> 7) as u8).collect()
 }
 
 pub fn encoded(length: usize, coding: Coding) -> Encoded {

@@ -29,8 +29,8 @@
 //! | `GET /v1/events?after=CURSOR` | server-sent events, [`EventView`] each |
 
 use crate::{
-    ClusterId, Committee, Digest, Epoch, Event, Height, PublicKey, Receipt, RoundNumber, SeatIndex,
-    Stake, TaskId, TimeMs, TxId, View,
+    BlobId, ClusterId, Committee, Digest, Epoch, Event, Height, PublicKey, Receipt, RoundNumber,
+    SeatIndex, Stake, TaskId, TimeMs, TxId, View,
     model::{ModelId, ModelRecord},
     round::{Entry, Metrics, Round},
     stake::Jail,
@@ -44,6 +44,8 @@ use serde::{Deserialize, Serialize};
 pub const HEADER_KEY: &str = "x-twinfold-key";
 pub const HEADER_TIME: &str = "x-twinfold-time-ms";
 pub const HEADER_SIGNATURE: &str = "x-twinfold-signature";
+/// How an upload is to be cut: `whole` or `fragments`.
+pub const HEADER_CODING: &str = "x-twinfold-coding";
 
 macro_rules! view {
     ($($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* })*) => {
@@ -330,6 +332,19 @@ view! {
         rounds: Vec<RoundView>,
         /// Whether the list ends at a first or published model (and not at the limit).
         complete: bool,
+    }
+    /// A payload, and who answers for its fragments.
+    HoldersView {
+        blob: BlobId,
+        /// Length of each fragment.
+        fragment_bytes: u64,
+        holders: Vec<HolderView>,
+    }
+    HolderView {
+        /// Member whose node holds it.
+        member: PublicKey,
+        /// Of whole copies all are alike.
+        fragment: u16,
     }
     EventView {
         /// Resume after it: `HEIGHT-RECEIPT-EVENT`.

@@ -11,7 +11,7 @@ pub const TX_BYTES_MAX: usize = 256 << 10;
 pub const BLOCK_BYTES_MAX: usize = 4 << 20;
 /// Transactions in a block, in number: bounds execution time.
 pub const BLOCK_TXS_MAX: usize = 5_000;
-/// Payload bytes that the updates of one block may name together.
+/// Bytes that each seat stores of what the transactions of one block name together.
 pub const BLOCK_PAYLOAD_BYTES_MAX: u64 = 4 << 30;
 /// A message on the consensus connection: a block with its signatures, or a
 /// batch of blocks for a node that catches up.
@@ -109,9 +109,9 @@ pub const BLOB_BYTES_MAX: u64 = 2 << 30;
 /// A payload up to here goes right behind the request that announces it: asking first would cost
 /// more than the bytes.
 pub const BLOB_SMALL_BYTES_MAX: u64 = 128 << 10;
-/// A blob in coded fragments: its longest fragment is half of it (four seats), and the list of
-/// that fragment's group hashes is what a receiver holds in memory before the first byte.
-pub const CODED_BLOB_BYTES_MAX: u64 = 64 << 30;
+/// A blob in coded fragments: its longest fragment is half of it (four seats), which a block must
+/// be able to name; more is several blobs.
+pub const CODED_BLOB_BYTES_MAX: u64 = 8 << 30;
 /// One fragment's share of a stripe, and the group of its verified stream: what is taken in before
 /// a lie is noticed. A power of two of BLAKE3's chunks, so that a group is a whole subtree.
 pub const PIECE_BYTES: usize = 64 << 10;
@@ -205,6 +205,7 @@ const _: () = {
     assert!(MODEL_VALUES_MAX * 4 < BLOB_BYTES_MAX);
     assert!(BLOB_BYTES_MAX <= BLOCK_PAYLOAD_BYTES_MAX);
     assert!(BLOB_BYTES_MAX <= CODED_BLOB_BYTES_MAX / 2);
+    assert!(CODED_BLOB_BYTES_MAX / 2 <= BLOCK_PAYLOAD_BYTES_MAX);
     assert!(PIECE_BYTES.is_power_of_two() && PIECE_BYTES.is_multiple_of(1_024));
     assert!(GROUP_LIST_BYTES_MAX <= DECODE_BYTES_MAX as u64);
     assert!(BLOB_BYTES_MAX <= MEMBER_PENDING_BYTES_MAX);

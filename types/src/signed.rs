@@ -94,14 +94,16 @@ impl SignedTx {
         self.body.valid_from <= time && time <= self.body.valid_until
     }
 
-    /// Payload bytes the transaction names.
+    /// Bytes that each seat stores of what the transaction names.
     pub fn payload_bytes(&self) -> u64 {
-        match &self.body.action {
-            Action::Update(update) => update.payload.blob.length,
-            Action::PublishModel(publish) => publish.payload.blob.length,
-            Action::CreateTask(spec) => spec.initial.blob.length,
-            _ => 0,
-        }
+        let payload = match &self.body.action {
+            Action::Update(update) => &update.payload,
+            Action::PublishModel(publish) => &publish.payload,
+            Action::CreateTask(spec) => &spec.initial,
+            _ => return 0,
+        };
+        // Of an identity of no known form nothing is stored.
+        payload.blob.layout().map_or(u64::MAX, |layout| layout.fragment_bytes())
     }
 }
 

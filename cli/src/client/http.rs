@@ -4,6 +4,9 @@
 
 use super::error::{Attempt, ClientError};
 use std::{
+    fs::File,
+    io::Read,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -12,7 +15,7 @@ use std::{
 };
 use twinfold_types::api::ErrorView;
 use ureq::{
-    Agent, Body,
+    Agent, Body, SendBody,
     http::Response,
     tls::{PemItem, RootCerts, TlsConfig, parse_pem},
 };
@@ -27,13 +30,21 @@ const BACKOFF_MS_MAX: u64 = 2_000;
 pub struct Request<'a> {
     pub path: String,
     /// None is a GET.
-    pub body: Option<&'a [u8]>,
+    pub body: Option<Sent<'a>>,
     pub headers: Vec<(&'static str, String)>,
     /// Bytes of an answer.
     pub limit: u64,
     pub timeout: Duration,
     /// What the answer should be, for the error when it is not.
     pub expected: &'static str,
+}
+
+/// What a request carries.
+#[derive(Clone, Copy)]
+pub enum Sent<'a> {
+    Bytes(&'a [u8]),
+    /// A file and its length.
+    File(&'a Path, u64),
 }
 
 pub struct Http {
@@ -68,7 +79,17 @@ impl<'a> Request<'a> {
     }
 
     pub fn post(path: impl Into<String>, body: &'a [u8], expected: &'static str) -> Self {
-        Self { body: Some(body), limit: 1 << 20, ..Self::get(path, expected) }
+        Self { body: Some(Sent::Bytes(body)), limit: 1 << 20, ..Self::get(path, expected) }
+    }
+
+    pub fn post_file(
+        path: impl Into<String>,
+        file: &'a Path,
+        length: u64,
+        expected: &'static str,
+    ) -> Self {
+        let body = Some(Sent::File(file, length));
+        Self { body, limit: 1 << 20, ..Self::get(path, expected) }
     }
 
     fn label(&self) -> String {
@@ -214,15 +235,56 @@ impl Http {
                 call.config().timeout_global(Some(request.timeout)).build().call()
             }
             Some(body) => {
-                self.sent_bytes.fetch_add(request_bytes(&url, request, body), Ordering::Relaxed);
+                self.sent_bytes.fetch_add(request_bytes(&url, request, &body), Ordering::Relaxed);
                 let call = self.agent.post(url).header("content-type", "application/octet-stream");
                 let call = request
                     .headers
                     .iter()
                     .fold(call, |call, (name, value)| call.header(*name, value));
-                call.config().timeout_global(Some(request.timeout)).build().send(body)
+                let call = call.config().timeout_global(Some(request.timeout)).build();
+                match body {
+                    Sent::Bytes(bytes) => call.send(bytes),
+                    Sent::File(path, length) => {
+                        let call = call.header("content-length", length.to_string());
+                        call.send(SendBody::from_owned_reader(File::open(path)?.take(length)))
+                    }
+                }
             }
         }
+    }
+
+    /// The body of the first node that has it, to be read bit by bit, at most so many bytes.
+    pub fn open_body(
+        &self,
+        request: &Request<'_>,
+        limit: u64,
+    ) -> Result<ureq::BodyReader<'static>, ClientError> {
+        let first = self.preferred.load(Ordering::Relaxed);
+        let (mut attempts, mut last) = (vec![], None);
+        for step in 0..self.nodes.len() {
+            let node = &self.nodes[(first + step) % self.nodes.len()];
+            let failed = match self.send(node, request) {
+                Ok(mut answer) => match answer.status().as_u16() {
+                    200 | 206 => {
+                        return Ok(answer.into_body().into_with_config().limit(limit).reader());
+                    }
+                    status => refusal(node, request, status, &mut answer),
+                },
+                Err(error) => {
+                    Failure::Next(Attempt { node: node.clone(), reason: describe(&error) }, None)
+                }
+            };
+            // The next download begins with another node.
+            self.preferred.store((first + step + 1) % self.nodes.len(), Ordering::Relaxed);
+            match failed {
+                Failure::Final(error) => return Err(*error),
+                Failure::Next(attempt, error) => {
+                    attempts.push(attempt);
+                    last = error.or(last);
+                }
+            }
+        }
+        Err(last.map_or(ClientError::Unreachable(attempts), |error| *error))
     }
 
     /// Opens a stream that has no end: each read waits at most `quiet`.
@@ -267,13 +329,17 @@ impl Http {
 }
 
 /// Bytes of a request on the wire, as HTTP/1.1 writes it.
-fn request_bytes(url: &str, request: &Request<'_>, body: &[u8]) -> u64 {
+fn request_bytes(url: &str, request: &Request<'_>, body: &Sent<'_>) -> u64 {
     const FIXED: usize = "POST  HTTP/1.1\r\nhost: \r\naccept: */*\r\naccept-encoding: gzip\r\n\
         content-type: application/octet-stream\r\ncontent-length: 0000000\r\n\
         user-agent: twinfold/0.0.0\r\n\r\n"
         .len();
     let headers = request.headers.iter().map(|(name, value)| name.len() + value.len() + 4);
-    (FIXED + url.len() + headers.sum::<usize>() + body.len()) as u64
+    let body = match body {
+        Sent::Bytes(bytes) => bytes.len() as u64,
+        Sent::File(_, length) => *length,
+    };
+    (FIXED + url.len() + headers.sum::<usize>()) as u64 + body
 }
 
 /// Reads a refusal: 429 and 5xx are this node's trouble, the rest the request's.

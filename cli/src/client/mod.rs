@@ -2,6 +2,7 @@
 //! checked: payloads and models against their digests, certificates against the
 //! committee, the chain against a genesis file where one is given.
 
+mod blob;
 mod committee;
 mod error;
 mod events;
@@ -12,6 +13,7 @@ mod submit;
 #[cfg(test)]
 mod tests;
 
+pub use blob::{Cut, identify};
 pub use error::{Attempt, ClientError};
 pub use events::Events;
 pub use http::segment;

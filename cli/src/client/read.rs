@@ -210,14 +210,12 @@ impl Client {
 
     /// A payload, held against its identity.
     pub fn blob(&self, id: &BlobId) -> Result<Vec<u8>, ClientError> {
-        if !id.is_supported() {
-            return Err(ClientError::settings("payload", "its identity is not of a known form"));
-        }
+        let layout = id.layout().map_err(|error| ClientError::settings("payload", error))?;
         let mut request = Request::get(format!("/v1/blobs/{}", id.digest()), "the payload");
         request.limit = id.length;
         request.timeout = transfer_time(id.length);
         self.http.fetch(&request, |_, bytes| {
-            if BlobId::whole_copies(&bytes, usize::from(id.n)) != *id {
+            if BlobId::of(&bytes, layout.coding()) != Some(*id) {
                 return Err(format!("{} bytes that do not match its identity", bytes.len()));
             }
             Ok(bytes)

@@ -1,6 +1,7 @@
 //! The commands: what each asks, does and prints.
 
 pub mod admin_action;
+pub mod blob;
 pub mod chain;
 pub mod create_args;
 pub mod epoch;
@@ -58,6 +59,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Task(command) => task::run(&context, *command),
         Command::Train(args) => train::run(&context, &args),
         Command::Update(command) => update::run(&context, command),
+        Command::Blob(command) => blob::run(&context, command),
         Command::Model(command) => model::run(&context, command),
         Command::Proof(command) => proof::run(&context, command),
         Command::Events(args) => events::run(&context, args),

@@ -69,7 +69,8 @@ fn may(exec: &Exec<'_>, sender: &Member, action: &Action) -> bool {
     }
 }
 
-/// A quorum of the running committee, or of the one before, holds the payload whole.
+/// A quorum of the running committee, or of the one before, holds the payload: whole, or a fragment
+/// each.
 fn check_available(exec: &Exec<'_>, payload: &AvailabilityCertificate) -> Outcome {
     let committee = exec.env.committees().find(|committee| committee.epoch == payload.epoch);
     let committee = committee.ok_or(Code::AvailabilityInvalid)?;

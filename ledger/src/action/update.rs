@@ -114,6 +114,8 @@ fn check_payload(exec: &Exec<'_>, task: &Task, update: &UpdateAction) -> Outcome
     let values = model::model_values(&task.spec.tensors).unwrap_or(0);
     let most = values.saturating_mul(VALUE_BYTES_MAX).saturating_add(HEADER_BYTES_MAX);
     require(update.payload.blob.length <= most, Code::PayloadTooLarge)?;
+    // Every validator folds every update, so that a fragment would only have to be completed.
+    require(update.payload.blob.k == 1, Code::AvailabilityInvalid)?;
     check_available(exec, &update.payload)
 }
 

@@ -4,10 +4,11 @@
 use super::{
     Api, Refusal,
     extract::{Octets, Path, check_octets, parse},
-    transfer,
+    range, transfer,
 };
 use crate::blobs::{
-    BlobError, Incoming,
+    BlobError, Staging,
+    gather::Place,
     wire::{UploadProof, transfer_time},
 };
 use axum::{
@@ -21,7 +22,11 @@ use futures::StreamExt;
 use std::{str::FromStr, sync::Arc, time::Duration};
 use twinfold_types::{
     AvailabilityCertificate, BlobDigest,
-    api::{ErrorView, HEADER_KEY, HEADER_SIGNATURE, HEADER_TIME},
+    api::{
+        ErrorView, HEADER_CODING, HEADER_KEY, HEADER_SIGNATURE, HEADER_TIME, HolderView,
+        HoldersView,
+    },
+    blob::Coding,
     limits,
     member::Member,
     state_key,
@@ -39,6 +44,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
         ("x-twinfold-time-ms" = u64, Header, description = "Time of signing, at most 10 minutes off"),
         ("x-twinfold-signature" = String, Header,
             description = "Signature over the content's identity and the time"),
+        ("x-twinfold-coding" = Option<String>, Header,
+            description = "`whole`: a copy for each validator, the default; `fragments`: n of which n − 2f suffice"),
     ),
     request_body(
         content = Octets, content_type = "application/octet-stream",
@@ -54,7 +61,8 @@ pub async fn upload(
     body: Body,
 ) -> Result<Json<AvailabilityCertificate>, Refusal> {
     check_octets(&headers)?;
-    let length = upload_bytes(&headers)?;
+    let coding = coding(&headers, api.node.reader.committee().size())?;
+    let length = upload_bytes(&headers, coding)?;
     let proof = upload_proof(&headers)?;
     let key = proof.key;
     api.read(move |api| {
@@ -63,21 +71,21 @@ pub async fn upload(
             let reason = format!("the uploader {key} is no member: ask an admin or your operator");
             return Err(BlobError::NotPermitted(reason).into());
         }
-        Ok(api.node.blobs.check_quota(&key, length)?)
+        Ok(api.node.blobs.check_room(&key, length / u64::from(coding.k()))?)
     })
     .await?;
     let _held = transfer::permit(&api.uploads, "uploads").await?;
-    let incoming = api.read(|api| Ok(api.node.blobs.begin()?)).await?;
-    let receiving = receive(body.into_data_stream(), incoming);
-    let incoming = tokio::time::timeout(transfer_time(length), receiving)
+    let staging = api.read(move |api| Ok(Staging::new(&api.node.blobs, coding)?)).await?;
+    let receiving = receive(body.into_data_stream(), staging);
+    let staging = tokio::time::timeout(transfer_time(length), receiving)
         .await
         .map_err(|_| too_slow(format!("{length} bytes did not arrive in time")))??;
     api.node.metrics.upload_bytes.inc_by(length);
-    Ok(Json(api.node.accept_upload(incoming, proof).await?))
+    Ok(Json(api.node.accept_upload(staging, proof).await?))
 }
 
 /// Writes the body to disk as it comes, in pieces.
-async fn receive(mut body: BodyDataStream, mut incoming: Incoming) -> Result<Incoming, Refusal> {
+async fn receive(mut body: BodyDataStream, mut staging: Staging) -> Result<Staging, Refusal> {
     let mut piece = Vec::new();
     loop {
         let next = tokio::time::timeout(SILENCE_MAX, body.next()).await;
@@ -88,20 +96,20 @@ async fn receive(mut body: BodyDataStream, mut incoming: Incoming) -> Result<Inc
             piece.extend_from_slice(&bytes.map_err(broken)?);
         }
         if piece.len() >= PIECE_BYTES || ended {
-            (incoming, piece) = write(incoming, piece).await?;
+            (staging, piece) = write(staging, piece).await?;
         }
         if ended {
-            return Ok(incoming);
+            return Ok(staging);
         }
     }
 }
 
 /// Gives the buffer back empty.
-async fn write(mut incoming: Incoming, mut piece: Vec<u8>) -> Result<(Incoming, Vec<u8>), Refusal> {
+async fn write(mut staging: Staging, mut piece: Vec<u8>) -> Result<(Staging, Vec<u8>), Refusal> {
     let written = tokio::task::spawn_blocking(move || {
-        incoming.write(&piece)?;
+        staging.write(&piece)?;
         piece.clear();
-        Ok::<_, BlobError>((incoming, piece))
+        Ok::<_, BlobError>((staging, piece))
     });
     Ok(written.await.map_err(Refusal::fault)??)
 }
@@ -118,7 +126,23 @@ fn broken(error: axum::Error) -> Refusal {
     )
 }
 
-fn upload_bytes(headers: &HeaderMap) -> Result<u64, Refusal> {
+/// How the content is to be cut.
+fn coding(headers: &HeaderMap, seats: usize) -> Result<Coding, Refusal> {
+    let wanted = headers.get(HEADER_CODING).map(|value| value.to_str().unwrap_or_default());
+    let coding = match wanted {
+        None | Some("whole") => Coding::whole_copies(seats),
+        Some("fragments") => Coding::fragments(seats),
+        Some(other) => {
+            return Err(Refusal::bad_request(
+                format!("expected {HEADER_CODING} to be whole or fragments, got {other:?}"),
+                "leave the header out for whole copies",
+            ));
+        }
+    };
+    coding.map_err(Refusal::fault)
+}
+
+fn upload_bytes(headers: &HeaderMap, coding: Coding) -> Result<u64, Refusal> {
     let found = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     let Some(length) = found.and_then(|text| text.parse().ok()) else {
         return Err(Refusal::new(
@@ -127,8 +151,8 @@ fn upload_bytes(headers: &HeaderMap) -> Result<u64, Refusal> {
             "say before the body how long it is: it is held against your quota",
         ));
     };
-    if length > limits::BLOB_BYTES_MAX {
-        return Err(Refusal::too_large("a payload", length, limits::BLOB_BYTES_MAX));
+    if length > coding.bytes_max() {
+        return Err(Refusal::too_large("a payload", length, coding.bytes_max()));
     }
     Ok(length)
 }
@@ -155,27 +179,56 @@ fn header_value<T: FromStr<Err: std::fmt::Display>>(
     parse(name, value)
 }
 
-/// A payload: check it against its identity.
+/// A payload, or a part of it: check it against its identity.
 #[utoipa::path(get, path = "/v1/blobs/{digest}", tag = "learning",
-    params(("digest" = String, Path, description = "Digest of the payload's identity")),
+    params(
+        ("digest" = String, Path, description = "Digest of the payload's identity"),
+        ("range" = Option<String>, Header, description = "`bytes=FIRST-LAST`, `bytes=FIRST-` or `bytes=-LENGTH`"),
+    ),
     responses(
         (status = OK, description = "The content", content_type = "application/octet-stream",
             body = Octets),
+        (status = PARTIAL_CONTENT, description = "The part asked for",
+            content_type = "application/octet-stream", body = Octets),
         (status = "default", description = "A refusal", body = ErrorView),
     ))]
 pub async fn download(
     State(api): State<Arc<Api>>,
     Path(digest): Path<String>,
+    headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let digest: BlobDigest = parse("payload", &digest)?;
     let permit = transfer::permit(&api.downloads, "downloads").await?;
-    // A local copy is streamed as it lies; whoever asks holds it against its identity.
-    if let Some((id, _, file)) = api.read(move |api| Ok(api.node.blobs.open_blob(&digest)?)).await?
-    {
-        return Ok(transfer::from_file(file, id.length, permit));
-    }
-    let content = api.node.blob(&digest).await?;
-    Ok(transfer::from_memory(content.into(), permit))
+    let gather = api.node.exchange.gather(&digest).await?;
+    let length = gather.id.length;
+    let part = range::requested(&headers, length)?;
+    let bytes = part.clone().unwrap_or(0..length);
+    let content = transfer::from_gather(gather, bytes, permit);
+    Ok(range::answer(content, part, length))
+}
+
+/// A payload's identity, and which of its fragments answer.
+#[utoipa::path(get, path = "/v1/blobs/{digest}/holders", tag = "learning",
+    params(("digest" = String, Path, description = "Digest of the payload's identity")),
+    responses(
+        (status = OK, description = "Who holds what", body = HoldersView),
+        (status = "default", description = "A refusal", body = ErrorView),
+    ))]
+pub async fn holders(
+    State(api): State<Arc<Api>>,
+    Path(digest): Path<String>,
+) -> Result<Json<HoldersView>, Refusal> {
+    let digest: BlobDigest = parse("payload", &digest)?;
+    let gather = api.node.exchange.gather(&digest).await?;
+    let holders = gather.holders().iter().map(|holder| HolderView {
+        member: match &holder.place {
+            Place::Here(_) => api.node.own,
+            Place::There(peer) => peer.member,
+        },
+        fragment: holder.fragment,
+    });
+    let fragment_bytes = gather.layout().fragment_bytes();
+    Ok(Json(HoldersView { blob: gather.id, fragment_bytes, holders: holders.collect() }))
 }
 
 #[cfg(test)]
@@ -190,9 +243,23 @@ mod tests {
         pairs.iter().map(pair).collect()
     }
 
+    fn whole() -> Coding {
+        Coding::whole_copies(4).unwrap()
+    }
+
+    #[test]
+    fn a_coding_is_chosen_by_name() {
+        let named = |name| coding(&headers(&[(HEADER_CODING, name)]), 4);
+        assert_eq!(coding(&headers(&[]), 4).unwrap(), whole());
+        assert_eq!(named("whole").unwrap(), whole());
+        assert_eq!((named("fragments").unwrap().n(), named("fragments").unwrap().k()), (4, 2));
+        assert!(named("both").unwrap_err().error.contains("both"));
+    }
+
     #[test]
     fn an_upload_says_how_long_it_is_and_is_not_too_long() {
-        let status = |headers: &HeaderMap| upload_bytes(headers).map_err(|refusal| refusal.status);
+        let status =
+            |headers: &HeaderMap| upload_bytes(headers, whole()).map_err(|refusal| refusal.status);
         assert_eq!(status(&headers(&[])), Err(StatusCode::LENGTH_REQUIRED));
         assert_eq!(status(&headers(&[("content-length", "x")])), Err(StatusCode::LENGTH_REQUIRED));
         let long = (limits::BLOB_BYTES_MAX + 1).to_string();
@@ -219,7 +286,8 @@ mod tests {
         let store = crate::blobs::BlobStore::open(dir.path()).unwrap();
         let content = vec![5u8; PIECE_BYTES + 9];
         let body = Body::from(content.clone()).into_data_stream();
-        let incoming = receive(body, store.begin().unwrap()).await.unwrap();
-        assert_eq!(incoming.identity(4), twinfold_types::BlobId::whole_copies(&content, 4));
+        let staging = Staging::new(&store, whole()).unwrap();
+        let staged = receive(body, staging).await.unwrap().finish().unwrap();
+        assert_eq!(staged.id, twinfold_types::BlobId::whole_copies(&content, 4));
     }
 }

@@ -15,6 +15,7 @@ mod guard;
 mod health;
 mod members;
 mod models;
+mod range;
 mod rate;
 mod ready;
 mod refusal;
@@ -163,6 +164,7 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(models::model_proof))
         .routes(routes!(blobs::upload))
         .routes(routes!(blobs::download))
+        .routes(routes!(blobs::holders))
         .routes(routes!(events::events))
 }
 

@@ -183,6 +183,15 @@ impl From<BlobError> for Refusal {
                 text,
                 "check the digest; its retention may have ended",
             ),
+            BlobError::Misencoded { .. } => Self::new(
+                StatusCode::GONE,
+                text,
+                "nobody can have it: whoever uploaded it signed for fragments of no content",
+            ),
+            BlobError::TooFewFragments { .. } => {
+                Self::busy(text, "`twinfold blob stat` says who holds what")
+            }
+            BlobError::Stopped => Self::busy(text, "ask another node"),
             BlobError::TooFewReceipts { .. } => Self::busy(
                 text,
                 "send the payload again when more validators are connected: nothing is stored twice",

@@ -2,20 +2,17 @@
 //! stops reading, so that slow readers cannot keep others away.
 
 use super::Refusal;
+use crate::blobs::{exchange::check_content, gather::Gather};
 use axum::{
     body::Body,
     http::header,
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use futures::{Stream, StreamExt};
-use std::{fs::File, io, sync::Arc, time::Duration};
-use tokio::{
-    io::AsyncReadExt,
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
-};
+use futures::{Stream, StreamExt, TryStreamExt};
+use std::{io, ops::Range, sync::Arc, time::Duration};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::io::ReaderStream;
 use twinfold_types::limits;
 
 const PIECE_BYTES: usize = 256 << 10;
@@ -43,10 +40,34 @@ pub fn from_memory(content: Bytes, permit: OwnedSemaphorePermit) -> Response {
     respond(futures::stream::iter(pieces), length as u64, permit, PIECE_WAIT)
 }
 
-/// The rest of a file, which is `length` bytes.
-pub fn from_file(file: File, length: u64, permit: OwnedSemaphorePermit) -> Response {
-    let file = tokio::fs::File::from_std(file).take(length);
-    respond(ReaderStream::with_capacity(file, PIECE_BYTES), length, permit, PIECE_WAIT)
+/// A payload's content, as its fragments come. Of a whole payload the end is sent only when all of
+/// it is what its identity names.
+pub fn from_gather(
+    gather: Arc<Gather>,
+    bytes: Range<u64>,
+    permit: OwnedSemaphorePermit,
+) -> Response {
+    let length = bytes.end - bytes.start;
+    let whole = bytes == (0..gather.id.length);
+    let state = (gather.content(bytes).boxed(), blake3::Hasher::new(), None::<Bytes>);
+    let id = gather.id;
+    let pieces =
+        futures::stream::try_unfold(state, move |(mut parts, mut hasher, held)| async move {
+            // One part is held back, so that the last does not go before the verdict.
+            let next = parts.try_next().await.map_err(io::Error::other)?;
+            let Some(next) = next else {
+                if whole && held.is_some() {
+                    check_content(&id, hasher.finalize()).map_err(io::Error::other)?;
+                }
+                return Ok(held.map(|last| (last, (parts, hasher, None))));
+            };
+            if whole {
+                hasher.update(&next);
+            }
+            Ok(Some((held.unwrap_or_default(), (parts, hasher, Some(next)))))
+        });
+    let pieces = pieces.try_filter(|piece| std::future::ready(!piece.is_empty()));
+    respond(pieces, length, permit, PIECE_WAIT)
 }
 
 fn respond(
@@ -82,20 +103,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn content_comes_whole_from_memory_and_file_and_gives_its_permit_back() {
+    async fn content_comes_whole_from_memory_and_gives_its_permit_back() {
         let semaphore = Arc::new(Semaphore::new(1));
         let content: Vec<u8> = (0..PIECE_BYTES * 2 + 7).map(|i| i as u8).collect();
         let held = permit(&semaphore, "downloads").await.unwrap();
         assert_eq!(read(from_memory(content.clone().into(), held)).await, content);
-
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("content");
-        std::fs::write(&path, &content).unwrap();
-        let held = permit(&semaphore, "downloads").await.unwrap();
-        let response = from_file(File::open(&path).unwrap(), content.len() as u64, held);
-        let length = content.len().to_string();
-        assert_eq!(response.headers()[header::CONTENT_LENGTH], length.as_str());
-        assert_eq!(read(response).await, content);
     }
 
     #[tokio::test]

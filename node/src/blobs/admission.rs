@@ -1,12 +1,11 @@
 //! Who may store what, and the receipts for it.
 
-use super::{BlobError, exchange::Inner, wire::UploadProof};
+use super::{BlobError, exchange::Inner, push::place, wire::UploadProof};
 use crate::network::Peer;
 use twinfold_types::{
     BlobId, SeatIndex, Signature,
     blob::{StorageReceipt, StorageReceiptBody, UploadBody},
     key::Signer,
-    limits,
     member::{Member, Role},
     state_key,
 };
@@ -23,7 +22,7 @@ impl Inner {
         now_ms: u64,
     ) -> Result<(), BlobError> {
         self.check_proof(blob, proof, now_ms)?;
-        self.blobs.check_quota(&proof.key, blob.length)
+        self.blobs.check_quota(&proof.key, blob)
     }
 
     /// The same but for the quota, which what is stored already does not use again.
@@ -34,11 +33,9 @@ impl Inner {
         now_ms: u64,
     ) -> Result<(), BlobError> {
         let refuse = |reason: &str| Err(BlobError::NotPermitted(reason.into()));
-        if blob.length > limits::BLOB_BYTES_MAX {
-            return Err(BlobError::TooLarge { limit: limits::BLOB_BYTES_MAX });
-        }
+        blob.layout().map_err(|error| BlobError::NotPermitted(error.to_string()))?;
         if !blob.is_supported() || usize::from(blob.n) != self.reader.committee().size() {
-            return refuse("the payload's identity must be that of one whole copy a seat");
+            return refuse("the payload must be cut for as many seats as the committee has");
         }
         if proof.time_ms.abs_diff(now_ms) > UPLOAD_AGE_MS_MAX {
             return refuse(
@@ -64,6 +61,18 @@ impl Inner {
             }
             Some(member) if !may(&member) => refuse("the uploader's roles do not allow uploads"),
             Some(_) => Ok(()),
+        }
+    }
+
+    /// Whether a fragment is the one that this node's seat holds.
+    pub(super) fn check_place(&self, blob: &BlobId, fragment: u16) -> Result<(), BlobError> {
+        let refuse = |reason: String| Err(BlobError::NotPermitted(reason));
+        let Some((seat, _)) = self.keys.of_seat(&self.reader.committee()) else {
+            return refuse("this node holds no seat".into());
+        };
+        match place(blob, seat) == fragment {
+            true => Ok(()),
+            false => refuse(format!("fragment {fragment} is not that of seat {seat}")),
         }
     }
 

@@ -18,7 +18,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use twinfold_types::{Digest, codec};
+use twinfold_types::{Digest, codec, limits::PIECE_BYTES};
 
 /// A stream that is not open by then was lost.
 const OPEN_WAIT: Duration = Duration::from_secs(3);
@@ -137,6 +137,47 @@ impl Caller {
     }
 }
 
+impl Caller {
+    /// Groups of a fragment, of so many bytes together, each checked as it comes.
+    pub async fn fetch_groups(
+        &self,
+        peer: &Peer,
+        request: &Request,
+        bytes: u64,
+        check: impl Fn(u64, &[u8]) -> Result<(), String>,
+    ) -> Result<Vec<u8>, BlobError> {
+        let work = async {
+            let (mut stream, answer) = self.ask(peer, request, &[]).await?;
+            match answer {
+                Answer::Content { length } if length == bytes => {}
+                Answer::Refused(reason) => {
+                    self.keep(peer, stream);
+                    return Err(BlobError::NotPermitted(reason));
+                }
+                other => return Err(unexpected(peer, &other).into()),
+            }
+            let mut content = Vec::with_capacity(bytes as usize);
+            for group in 0..bytes.div_ceil(PIECE_BYTES as u64) {
+                let start = content.len();
+                content.resize((start + PIECE_BYTES).min(bytes as usize), 0);
+                tokio::time::timeout(SILENCE_MAX, stream.read_exact(&mut content[start..]))
+                    .await
+                    .map_err(|_| NetworkError::TimedOut { peer: peer.name.clone() })?
+                    .map_err(NetworkError::Io)?;
+                check(group, &content[start..]).map_err(|reason| NetworkError::Malformed {
+                    peer: peer.name.clone(),
+                    reason: format!("a false fragment: {reason}"),
+                })?;
+            }
+            self.keep(peer, stream);
+            Ok(content)
+        };
+        tokio::time::timeout(transfer_time(bytes), work)
+            .await
+            .map_err(|_| NetworkError::TimedOut { peer: peer.name.clone() })?
+    }
+}
+
 async fn exchange(stream: &mut Stream, peer: &Peer, bytes: &[u8]) -> Result<Answer, NetworkError> {
     let send = async {
         stream.write_all(bytes).await?;
@@ -150,7 +191,7 @@ async fn exchange(stream: &mut Stream, peer: &Peer, bytes: &[u8]) -> Result<Answ
 
 /// Reads content piece by piece: a peer that falls silent is given up soon, and
 /// memory grows only with what really arrives.
-async fn read_content(
+pub(super) async fn read_content(
     stream: &mut libp2p::Stream,
     peer: &Peer,
     length: u64,

@@ -1,36 +1,37 @@
-//! Payloads between nodes: `Store` pushes one to a validator, which answers with its
-//! storage receipt once the file is verified and synced; `Fetch` and `FetchModel`
-//! bring one here. One stream a request, on the payload plane.
+//! Payloads, models and state between nodes: what the rest of the node asks for. One stream
+//! a request, on the payload plane.
 
 use super::{
     BlobError, BlobStore, ModelStore,
     call::Caller,
+    fragment::Header,
+    gather::Gather,
     hold::Hold,
+    push::place,
+    rebuild::rebuild,
     serve,
-    wire::{Answer, PROTOCOL, Request, SILENCE_MAX, chunk_for, receive, transfer_time, unexpected},
+    staging::Staged,
+    take::Broken,
+    wire::{PROTOCOL, Request, SILENCE_MAX},
 };
 use crate::{
     network::{NetworkError, Peer, Peers, Plane},
     seat_keys::SeatKeys,
 };
-use futures::AsyncWriteExt;
+use futures::{AsyncWriteExt, TryStreamExt};
 use libp2p::PeerId;
 use std::{
     collections::BTreeSet,
-    io::Read,
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
-use tokio::{
-    sync::{Semaphore, watch},
-    task::JoinSet,
-};
+use tokio::sync::{Semaphore, watch};
 use twinfold_ledger::Reader;
 use twinfold_types::{
-    AvailabilityCertificate, BlobDigest, BlobId, Digest, Height, PublicKey, blob::StorageReceipt,
-    key::Verifier, limits, model::model_digest, subtree::Subtree,
+    AvailabilityCertificate, BlobDigest, BlobId, Digest, Height, PublicKey, key::Verifier, limits,
+    model::model_digest, subtree::Subtree,
 };
 
 pub use super::wire::UploadProof;
@@ -48,12 +49,13 @@ pub(super) struct Inner {
     pub(super) keys: Arc<SeatKeys>,
     pub(super) verifier: Arc<dyn Verifier>,
     pub(super) peers: Peers,
-    caller: Caller,
+    pub(super) caller: Caller,
     connected: watch::Receiver<BTreeSet<PeerId>>,
     pub(super) reader: Reader,
     pub(super) blobs: Arc<BlobStore>,
     pub(super) models: Arc<ModelStore>,
-    sent_bytes: AtomicU64,
+    pub(super) broken: Broken,
+    pub(super) sent_bytes: AtomicU64,
     /// Requests made: they begin with one peer after the other.
     asked: AtomicUsize,
     pub(super) serving: Semaphore,
@@ -88,6 +90,7 @@ impl Exchange {
             reader,
             blobs,
             models,
+            broken: Broken::default(),
             sent_bytes: AtomicU64::new(0),
             asked: AtomicUsize::new(0),
             serving: Semaphore::new(SERVED_AT_ONCE),
@@ -111,81 +114,54 @@ impl Exchange {
         self.inner.check_upload(blob, proof, now_ms)
     }
 
-    /// Gathers storage receipts for a payload that is stored here, from a quorum.
-    pub async fn certify(
+    /// Gives every seat its fragment, and gathers storage receipts from a quorum.
+    pub async fn disperse(
         &self,
-        blob: &BlobId,
+        staged: Staged,
         proof: &UploadProof,
     ) -> Result<AvailabilityCertificate, BlobError> {
-        let inner = &self.inner;
-        let committee = inner.reader.committee();
-        let mut receipts: Vec<StorageReceipt> = inner.own_receipt(blob).into_iter().collect();
-        let mut pushes = JoinSet::new();
-        let small = Arc::new(inner.small_content(blob)?);
-        for peer in inner.validators() {
-            let (inner, blob, proof, small) = (inner.clone(), *blob, proof.clone(), small.clone());
-            pushes.spawn(async move {
-                let receipt = inner.push(&peer, &blob, &proof, &small).await;
-                receipt.map_err(|error| (peer.name, error))
-            });
-        }
-        while receipts.len() < committee.quorum() {
-            match pushes.join_next().await {
-                Some(Ok(Ok(receipt))) => receipts.push(receipt),
-                Some(Ok(Err((peer, error)))) => tracing::warn!(%peer, %error, "no storage receipt"),
-                Some(Err(error)) => tracing::error!(%error, "a push ended badly"),
-                None => {
-                    let (got, needed) = (receipts.len(), committee.quorum());
-                    return Err(BlobError::TooFewReceipts { got, needed });
-                }
-            }
-        }
-        // The rest still get their copy, without anyone waiting for it.
-        pushes.detach_all();
-        receipts.sort_by_key(|receipt| receipt.seat);
-        let certificate = AvailabilityCertificate { epoch: committee.epoch, blob: *blob, receipts };
-        certificate.verify(&inner.chain, &committee, &*inner.verifier)?;
-        Ok(certificate)
+        self.inner.disperse(staged, proof).await
     }
 
-    /// A payload's content: from here, or from whoever has it.
+    /// A payload, from whoever holds enough of it.
+    pub async fn gather(&self, digest: &BlobDigest) -> Result<Arc<Gather>, BlobError> {
+        Ok(Arc::new(Gather::open(self.inner.clone(), digest).await?))
+    }
+
+    /// A payload's content in memory.
     pub async fn blob(&self, digest: &BlobDigest) -> Result<Vec<u8>, BlobError> {
-        if let Some(content) = self.inner.blobs.read_whole(digest)? {
+        let (blobs, here) = (self.inner.blobs.clone(), *digest);
+        let whole = tokio::task::spawn_blocking(move || blobs.read_whole(&here)).await;
+        if let Some(content) = whole.map_err(|_| BlobError::Stopped)? {
             return Ok(content);
         }
-        self.fetch_blob(digest, limits::BLOB_BYTES_MAX).await
+        let gather = self.gather(digest).await?;
+        if gather.id.length > limits::BLOB_BYTES_MAX {
+            return Err(BlobError::TooLarge { limit: limits::BLOB_BYTES_MAX });
+        }
+        let mut content = Vec::new();
+        let mut parts = Box::pin(gather.content(0..gather.id.length));
+        while let Some(part) = parts.try_next().await? {
+            content.extend_from_slice(&part);
+        }
+        check_content(&gather.id, blake3::hash(&content))?;
+        Ok(content)
     }
 
-    /// Brings a payload here that the ledger names: certified means that others have it.
+    /// Makes sure that this seat's fragment of a payload that the ledger names is here.
     pub async fn ensure(&self, blob: &BlobId, uploader: PublicKey) -> Result<(), BlobError> {
-        let digest = blob.digest();
-        if self.inner.blobs.has(&digest) {
+        let inner = &self.inner;
+        let seat = inner.keys.of_seat(&inner.reader.committee()).map(|(seat, _)| place(blob, seat));
+        let whole = (blob.k == 1).then_some(0);
+        let Some(fragment) = seat.or(whole) else { return Ok(()) };
+        let (blobs, digest) = (inner.blobs.clone(), blob.digest());
+        let stored = tokio::task::spawn_blocking(move || blobs.stored(&digest)).await;
+        let stored = stored.map_err(|_| BlobError::Stopped)?;
+        if stored.is_some_and(|stored| stored.header.fragment == fragment) {
             return Ok(());
         }
-        let content = self.fetch_blob(&digest, blob.length).await?;
-        let (blobs, blob) = (self.inner.blobs.clone(), *blob);
-        tokio::task::spawn_blocking(move || {
-            let mut incoming = blobs.begin()?;
-            incoming.write(&content)?;
-            blobs.keep_named(incoming, &blob, uploader)
-        })
-        .await
-        .map_err(|error| BlobError::NotPermitted(error.to_string()))?
-    }
-
-    async fn fetch_blob(&self, digest: &BlobDigest, limit: u64) -> Result<Vec<u8>, BlobError> {
-        for peer in self.inner.validators() {
-            match self.inner.fetch(&peer, Request::Fetch { blob: *digest }, limit).await {
-                Ok(content) => {
-                    if BlobId::is_whole_copy(&content, digest) {
-                        return Ok(content);
-                    }
-                    tracing::warn!(peer = %peer.name, %digest, "sent another payload than asked for");
-                }
-                Err(error) => tracing::debug!(peer = %peer.name, %error, "cannot fetch a payload"),
-            }
-        }
-        Err(BlobError::NotFound(*digest))
+        let header = Header { blob: *blob, uploader, fragment };
+        rebuild(self.gather(&digest).await?, inner.blobs.clone(), header).await
     }
 
     /// The state of a height under some nibbles, from whoever has it: checked against the
@@ -236,7 +212,7 @@ impl Exchange {
 }
 
 impl Inner {
-    fn validators(&self) -> Vec<Peer> {
+    pub(super) fn validators(&self) -> Vec<Peer> {
         let committee = self.reader.committee();
         let connected = self.connected.borrow().clone();
         let mut peers = self.peers.all();
@@ -251,75 +227,33 @@ impl Inner {
         peers
     }
 
-    async fn push(
-        &self,
-        peer: &Peer,
-        blob: &BlobId,
-        proof: &UploadProof,
-        small: &[u8],
-    ) -> Result<StorageReceipt, BlobError> {
-        let work = async {
-            let request = Request::Store { blob: *blob, proof: proof.clone() };
-            let (mut stream, mut answer) = self.caller.ask(peer, &request, small).await?;
-            if answer == Answer::Continue {
-                self.send_blob(&mut stream, blob).await?;
-                answer = receive(&mut stream, &peer.id).await?;
-            }
-            match answer {
-                Answer::Stored { seat, signature } => {
-                    self.caller.keep(peer, stream);
-                    self.checked_receipt(peer, blob, seat, signature)
-                }
-                Answer::Refused(reason) => Err(BlobError::NotPermitted(reason)),
-                other => Err(unexpected(peer, &other).into()),
-            }
-        };
-        tokio::time::timeout(transfer_time(blob.length), work)
-            .await
-            .map_err(|_| NetworkError::TimedOut { peer: peer.name.clone() })?
-    }
-
-    /// What goes right behind the request: nothing where the content waits to be asked for.
-    fn small_content(&self, blob: &BlobId) -> Result<Vec<u8>, BlobError> {
-        if blob.length > limits::BLOB_SMALL_BYTES_MAX {
-            return Ok(Vec::new());
-        }
-        let (_, _, mut file) =
-            self.blobs.open_blob(&blob.digest())?.ok_or(BlobError::NotFound(blob.digest()))?;
-        let mut content = Vec::with_capacity(blob.length as usize);
-        file.read_to_end(&mut content).map_err(NetworkError::Io)?;
-        self.sent_bytes.fetch_add(content.len() as u64, Ordering::Relaxed);
-        Ok(content)
-    }
-
-    async fn send_blob(&self, stream: &mut libp2p::Stream, blob: &BlobId) -> Result<(), BlobError> {
-        let (_, _, file) =
-            self.blobs.open_blob(&blob.digest())?.ok_or(BlobError::NotFound(blob.digest()))?;
-        self.send_content(stream, file, blob.length).await?;
-        Ok(())
-    }
-
     pub(super) async fn send_content(
         &self,
         stream: &mut libp2p::Stream,
-        mut content: impl Read,
-        length: u64,
+        content: &[u8],
     ) -> Result<(), NetworkError> {
-        let mut chunk = chunk_for(length);
-        loop {
-            let read = content.read(&mut chunk)?;
-            if read == 0 {
-                stream.flush().await?;
-                return Ok(());
-            }
-            tokio::time::timeout(SILENCE_MAX, stream.write_all(&chunk[..read]))
+        for piece in content.chunks(limits::BLOB_CHUNK_BYTES) {
+            tokio::time::timeout(SILENCE_MAX, stream.write_all(piece))
                 .await
                 .map_err(|_| NetworkError::TimedOut { peer: "a reader".into() })??;
-            self.sent_bytes.fetch_add(read as u64, Ordering::Relaxed);
+            self.sent_bytes.fetch_add(piece.len() as u64, Ordering::Relaxed);
         }
+        Ok(stream.flush().await?)
     }
 
     async fn fetch(&self, peer: &Peer, request: Request, limit: u64) -> Result<Vec<u8>, BlobError> {
         self.caller.fetch(peer, request, limit).await
+    }
+}
+
+/// What k fragments gave is held against the identity: each of them is what its encoder committed
+/// to, so that a difference is the encoder's.
+pub fn check_content(id: &BlobId, found: blake3::Hash) -> Result<(), BlobError> {
+    match Digest(*found.as_bytes()) == id.content {
+        true => Ok(()),
+        false => Err(BlobError::Misencoded {
+            digest: id.digest(),
+            reason: "its fragments give other content than its identity names".into(),
+        }),
     }
 }

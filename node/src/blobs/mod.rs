@@ -1,18 +1,31 @@
-//! Payloads and models as plain files, written to a temporary name, synced, and
-//! renamed; and their exchange between nodes on the payload plane.
+//! Payloads beside the chain, on disk and between nodes. By step:
+//!
+//! - `staging`: what a client sends, cut into fragments as it comes;
+//! - `push` and `take`: a fragment on its way to its holder, and there;
+//! - `fragment` and `store`: fragments as files, written to a temporary name, synced, and renamed;
+//! - `gather`: content from any k fragments; `rebuild`: a lost fragment from the others;
+//! - `admission`: who may store what, and the receipts; `wire`, `call`, `serve`, `exchange`: requests
+//!   and answers on the payload plane, also for models and for whoever joins.
 
 mod admission;
 pub mod call;
 pub mod exchange;
+pub mod fragment;
+pub mod gather;
 mod hold;
 pub mod models;
+mod push;
+mod rebuild;
 mod serve;
+pub mod staging;
 pub mod store;
+mod take;
 pub mod wire;
 
 pub use exchange::Exchange;
 pub use models::ModelStore;
-pub use store::{BlobStore, Incoming};
+pub use staging::Staging;
+pub use store::BlobStore;
 
 use twinfold_types::{Digest, vote::CertificateError};
 
@@ -34,6 +47,14 @@ pub enum BlobError {
     NotFound(Digest),
     #[error("only {got} of {needed} validators stored the payload")]
     TooFewReceipts { got: usize, needed: usize },
+    #[error(
+        "only {got} of the {needed} fragments that payload {digest} needs can be had: try again when more validators are up"
+    )]
+    TooFewFragments { digest: Digest, got: usize, needed: usize },
+    #[error("payload {digest} was cut by a liar and has no content: {reason}")]
+    Misencoded { digest: Digest, reason: String },
+    #[error("the node is stopping")]
+    Stopped,
     #[error("the availability certificate: {0}")]
     Certificate(#[from] CertificateError),
     #[error(transparent)]

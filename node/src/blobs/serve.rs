@@ -3,18 +3,21 @@
 use super::{
     BlobError,
     exchange::Inner,
-    wire::{Answer, REQUEST_TIMEOUT, Request, UploadProof, chunk_for, receive, send},
+    take::{Announced, take},
+    wire::{Answer, Request, receive, send},
 };
 use crate::network::{NetworkError, Peer, frame::greet};
-use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
+use futures::{AsyncWriteExt, StreamExt};
 use libp2p::PeerId;
 use std::{collections::BTreeMap, sync::Arc};
 use tokio::sync::Semaphore;
 use twinfold_ledger::{LedgerError, Reader};
-use twinfold_types::{BlobId, Block, Height, blob::StorageReceipt, codec, limits};
+use twinfold_types::{BlobDigest, Block, Height, codec, limits};
 
 /// Requests of one peer that are answered at once.
 const PEER_AT_ONCE: usize = 8;
+/// Groups in one answer: those of a run that is decoded at once.
+const GROUPS_AT_ONCE: u64 = (limits::DECODE_RUN_BYTES / limits::PIECE_BYTES) as u64;
 
 pub async fn serve(inner: Arc<Inner>, mut incoming: libp2p_stream::IncomingStreams) {
     // Only members' peers come here, so there are no more of these than members.
@@ -50,7 +53,7 @@ async fn answer_all(
         else {
             break;
         };
-        answer(inner, &mut stream, request).await?;
+        answer(inner, peer, &mut stream, request).await?;
         stream.flush().await.map_err(NetworkError::Io)?;
     }
     stream.close().await.map_err(NetworkError::Io)?;
@@ -59,18 +62,19 @@ async fn answer_all(
 
 async fn answer(
     inner: &Inner,
+    peer: &Peer,
     stream: &mut libp2p::Stream,
     request: Request,
 ) -> Result<(), BlobError> {
     match request {
-        Request::Store { blob, proof } => store(inner, stream, &blob, &proof).await?,
-        Request::Fetch { blob } => match inner.blobs.open_blob(&blob)? {
-            Some((id, _, file)) => {
-                send(stream, &Answer::Content { length: id.length }).await?;
-                inner.send_content(stream, file, id.length).await?;
-            }
-            None => send(stream, &Answer::Refused("not stored here".into())).await?,
-        },
+        Request::Store { blob, fragment, proof } => {
+            take(inner, stream, &Announced { peer, blob, fragment, proof }).await?;
+        }
+        Request::FetchHashes { blob } => send_hashes(inner, stream, blob).await?,
+        Request::FetchGroups { blob, fragment, first, count } => {
+            let groups = groups(inner, blob, fragment, first, count).await?;
+            send_whole(inner, stream, groups, "not stored here").await?;
+        }
         Request::FetchModel { digest } => {
             let content = inner.models.read(&digest)?;
             send_whole(inner, stream, content, "not stored here").await?;
@@ -103,7 +107,7 @@ async fn send_whole(
         return Ok(send(stream, &Answer::Refused(refusal.into())).await?);
     };
     send(stream, &Answer::Content { length: content.len() as u64 }).await?;
-    Ok(inner.send_content(stream, content.as_slice(), content.len() as u64).await?)
+    Ok(inner.send_content(stream, &content).await?)
 }
 
 /// Reads the ledger where blocking is allowed.
@@ -146,95 +150,42 @@ async fn subtree(
     Ok(part.map(|part| codec::encode(&part)))
 }
 
-/// Whether the payload is stored here, undamaged.
-async fn is_whole(inner: &Inner, blob: &BlobId) -> Result<bool, BlobError> {
-    let (blobs, digest) = (inner.blobs.clone(), blob.digest());
-    tokio::task::spawn_blocking(move || Ok(blobs.read_whole(&digest)?.is_some()))
-        .await
-        .map_err(|error| BlobError::NotPermitted(error.to_string()))?
-}
-
-/// Takes a pushed payload in and gives the receipt once it is verified and synced. A small one
-/// comes behind its announcement, wanted or not; a larger one when it is asked for.
-async fn store(
+async fn send_hashes(
     inner: &Inner,
     stream: &mut libp2p::Stream,
-    blob: &BlobId,
-    proof: &UploadProof,
+    digest: BlobDigest,
 ) -> Result<(), BlobError> {
-    let unasked = blob.length <= limits::BLOB_SMALL_BYTES_MAX;
-    let wanted = match wants(inner, blob, proof).await {
-        Ok(wanted) => wanted,
-        Err(error) => {
-            if unasked {
-                read_content(stream, blob.length, |_| Ok(())).await?;
+    let blobs = inner.blobs.clone();
+    let stored = tokio::task::spawn_blocking(move || blobs.stored(&digest)).await;
+    let Some(stored) = stored.map_err(|_| BlobError::Stopped)? else {
+        return Ok(send(stream, &Answer::Refused("not stored here".into())).await?);
+    };
+    let (blob, fragment) = (stored.header.blob, stored.header.fragment);
+    send(stream, &Answer::Held { blob, fragment }).await?;
+    let hashes = stored.body.hashes.encode(&blob);
+    Ok(inner.send_content(stream, &hashes).await?)
+}
+
+/// Some groups of a fragment, if they are here undamaged and not too many at once.
+async fn groups(
+    inner: &Inner,
+    digest: BlobDigest,
+    fragment: u16,
+    first: u64,
+    count: u64,
+) -> Result<Option<Vec<u8>>, BlobError> {
+    let blobs = inner.blobs.clone();
+    let read = move || {
+        let stored = blobs.stored(&digest).filter(|stored| stored.header.fragment == fragment)?;
+        let end = first.checked_add(count).filter(|end| *end <= stored.body.groups());
+        let end = end.filter(|_| (1..=GROUPS_AT_ONCE).contains(&count))?;
+        match stored.body.read(first..end) {
+            Ok(groups) => Some(groups),
+            Err(error) => {
+                blobs.note_damage(&digest, &error);
+                None
             }
-            return Ok(send(stream, &Answer::Refused(error.to_string())).await?);
         }
     };
-    if wanted && !unasked {
-        send(stream, &Answer::Continue).await?;
-    }
-    let taken = match (wanted, unasked) {
-        (true, _) => take_in(inner, stream, blob, proof).await,
-        (false, true) => read_content(stream, blob.length, |_| Ok(())).await,
-        (false, false) => Ok(()),
-    };
-    let answer = match (taken, inner.own_receipt(blob)) {
-        (Ok(()), Some(StorageReceipt { seat, signature })) => Answer::Stored { seat, signature },
-        (Ok(()), None) => Answer::Refused("this node holds no seat".into()),
-        (Err(error), _) => {
-            // The rest of the content may still come: nothing more is read from this stream.
-            send(stream, &Answer::Refused(error.to_string())).await?;
-            return Err(error);
-        }
-    };
-    Ok(send(stream, &answer).await?)
-}
-
-/// Whether the uploader may store the payload here, and it is not here yet.
-async fn wants(inner: &Inner, blob: &BlobId, proof: &UploadProof) -> Result<bool, BlobError> {
-    inner.check_proof(blob, proof, crate::clock::now().0)?;
-    let wanted = !is_whole(inner, blob).await?;
-    if wanted {
-        inner.blobs.check_quota(&proof.key, blob.length)?;
-    }
-    Ok(wanted)
-}
-
-async fn take_in(
-    inner: &Inner,
-    stream: &mut libp2p::Stream,
-    blob: &BlobId,
-    proof: &UploadProof,
-) -> Result<(), BlobError> {
-    let mut incoming = inner.blobs.begin()?;
-    read_content(stream, blob.length, |piece| incoming.write(piece)).await?;
-    let (blobs, id, uploader) = (inner.blobs.clone(), *blob, proof.key);
-    tokio::task::spawn_blocking(move || blobs.keep(incoming, &id, uploader))
-        .await
-        .map_err(|error| BlobError::NotPermitted(error.to_string()))?
-}
-
-/// Reads so many bytes, piece by piece.
-async fn read_content(
-    stream: &mut libp2p::Stream,
-    length: u64,
-    mut take: impl FnMut(&[u8]) -> Result<(), BlobError>,
-) -> Result<(), BlobError> {
-    let mut chunk = chunk_for(length);
-    let mut left = length;
-    while left > 0 {
-        let want = chunk.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        let read = tokio::time::timeout(REQUEST_TIMEOUT, stream.read(&mut chunk[..want]))
-            .await
-            .map_err(|_| NetworkError::TimedOut { peer: "uploader".into() })?
-            .map_err(NetworkError::Io)?;
-        if read == 0 {
-            return Err(NetworkError::Io(std::io::ErrorKind::UnexpectedEof.into()).into());
-        }
-        take(&chunk[..read])?;
-        left -= read as u64;
-    }
-    Ok(())
+    tokio::task::spawn_blocking(read).await.map_err(|_| BlobError::Stopped)
 }

@@ -13,7 +13,7 @@ use twinfold_types::{
     limits::BLOB_CHUNK_BYTES,
 };
 
-pub const PROTOCOL: StreamProtocol = StreamProtocol::new("/twinfold/payload/1");
+pub const PROTOCOL: StreamProtocol = StreamProtocol::new("/twinfold/payload/2");
 pub const REQUEST_BYTES_MAX: usize = 4_096;
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// A peer that sends nothing for so long in the middle of content is given up.
@@ -31,12 +31,22 @@ pub struct UploadProof {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
+    /// A fragment for the asked: its hashes follow, and behind them its bytes, if they are few.
     Store {
         blob: BlobId,
+        fragment: u16,
         proof: UploadProof,
     },
-    Fetch {
+    /// Which fragment of a payload is there, and its hashes.
+    FetchHashes {
         blob: BlobDigest,
+    },
+    /// Groups of the fragment that is there.
+    FetchGroups {
+        blob: BlobDigest,
+        fragment: u16,
+        first: u64,
+        count: u64,
     },
     FetchModel {
         digest: Digest,
@@ -56,11 +66,18 @@ pub enum Request {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
-    /// Send the content.
-    Continue,
+    /// Send the fragment's bytes from this group on: what was before it is here.
+    Continue {
+        group: u64,
+    },
     Stored {
         seat: SeatIndex,
         signature: Signature,
+    },
+    /// This fragment is here; its hashes follow.
+    Held {
+        blob: BlobId,
+        fragment: u16,
     },
     /// The content follows.
     Content {

@@ -17,12 +17,12 @@ use std::{
 use tokio::{runtime::Handle, sync::Semaphore};
 use twinfold_node::{
     Node,
-    blobs::{BlobError, exchange::UploadProof},
+    blobs::{BlobError, Staging, exchange::UploadProof},
     pool::Source,
 };
 use twinfold_types::{
     Action, BlobId, Digest, PublicKey, SecretKey, SignedTx, TimeMs,
-    blob::UploadBody,
+    blob::{Coding, UploadBody},
     codec,
     key::Signer,
     member::AdminAction,
@@ -232,14 +232,17 @@ async fn upload(
     // A different payload each time, without the cost of making one.
     let mut content = vec![7; bytes];
     content[..8].copy_from_slice(&number.to_le_bytes());
-    let mut incoming = node.blobs.begin()?;
-    incoming.write(&content)?;
-    let blob: BlobId = incoming.identity(node.reader.committee().size());
+    let seats = node.reader.committee().size();
+    let coding =
+        Coding::whole_copies(seats).map_err(|error| BlobError::Mismatch(error.to_string()))?;
+    let mut staging = Staging::new(&node.blobs, coding)?;
+    staging.write(&content)?;
+    let blob = BlobId::whole_copies(&content, seats);
     let time_ms = now_us() / 1_000;
     let statement = UploadBody { blob: blob.digest(), time_ms }.statement(&node.chain);
     let (key, signature) = (sender.public_key(), sender.sign(&statement));
     let proof = UploadProof { key, time_ms, signature };
-    let payload = node.accept_upload(incoming, proof).await?;
+    let payload = node.accept_upload(staging, proof).await?;
     let publish = PublishAction {
         name: "bench".into(),
         description: String::new(),

@@ -105,7 +105,7 @@ impl Tally {
     /// Notes which expected payloads are here by now.
     pub fn look_for_payloads(&self) {
         let mut counts = self.lock();
-        let here = |(_, digest): &mut (u64, BlobDigest)| self.node.blobs.has(digest);
+        let here = |(_, digest): &mut (u64, BlobDigest)| self.node.blobs.existing(digest).is_some();
         let found: Vec<_> = counts.expected.extract_if(.., here).collect();
         let now = now_us();
         counts.held.extend(found.into_iter().map(|(number, _)| (number, now)));

@@ -45,24 +45,19 @@ pub struct Encoded {
 
 impl Encoder {
     pub fn new(coding: Coding) -> Self {
-        Self::hashing_by(coding, in_turn)
-    }
-
-    /// With another way to run the hashing of a stripe: of n + 1 jobs, all independent.
-    pub fn hashing_by(coding: Coding, run: fn(Vec<Job<'_>>)) -> Self {
-        Self::with(coding, run, Target::Groups(GroupHasher::default()))
+        Self::with(coding, Target::Groups(GroupHasher::default()))
     }
 
     /// Without lists of groups, whose length grows with the content's.
     pub(super) fn bare(coding: Coding) -> Self {
-        Self::with(coding, in_turn, Target::Whole(Hasher::new()))
+        Self::with(coding, Target::Whole(Hasher::new()))
     }
 
-    fn with(coding: Coding, run: fn(Vec<Job<'_>>), hasher: Target) -> Self {
+    fn with(coding: Coding, hasher: Target) -> Self {
         let hashers = if coding.is_whole() { 1 } else { usize::from(coding.n()) };
         let fragments = vec![hasher; hashers];
         let content = Target::Whole(Hasher::new());
-        let press = Press { coding, code: Code::new(coding), run, content, fragments, stripes: 0 };
+        let press = Press { coding, code: Code::new(coding), content, fragments, stripes: 0 };
         Self { coding, buffer: vec![], drained: false, length: 0, press }
     }
 
@@ -172,7 +167,6 @@ impl<'a> Stripe<'a> {
 struct Press {
     coding: Coding,
     code: Code,
-    run: fn(Vec<Job<'_>>),
     /// Not fed for whole copies: there the fragment is the content.
     content: Target,
     fragments: Vec<Target>,
@@ -186,13 +180,12 @@ impl Press {
         let parity = self.code.parity(bytes, data.chunks_exact(bytes.max(1)));
         let stripe = Stripe { index: self.stripes, coding: self.coding, bytes, data, parity };
         self.stripes += 1;
-        let mut jobs = Vec::with_capacity(self.fragments.len() + 1);
         if !self.coding.is_whole() {
-            jobs.push(Job { target: &mut self.content, bytes: &data[..content] });
+            self.content.update(&data[..content]);
         }
-        let fragments = self.fragments.iter_mut().zip(stripe.pieces());
-        jobs.extend(fragments.map(|(target, bytes)| Job { target, bytes }));
-        (self.run)(jobs);
+        for (target, piece) in self.fragments.iter_mut().zip(stripe.pieces()) {
+            target.update(piece);
+        }
         stripe
     }
 
@@ -215,28 +208,6 @@ impl Press {
     }
 }
 
-/// One hash to go on with, by whatever thread.
-pub struct Job<'a> {
-    target: &'a mut Target,
-    bytes: &'a [u8],
-}
-
-impl Job<'_> {
-    pub fn run(self) {
-        match self.target {
-            Target::Whole(hasher) => {
-                hasher.update(self.bytes);
-            }
-            Target::Groups(hasher) => hasher.update(self.bytes),
-        }
-    }
-}
-
-/// Runs the jobs on the caller's thread.
-pub fn in_turn(jobs: Vec<Job<'_>>) {
-    jobs.into_iter().for_each(Job::run);
-}
-
 #[derive(Clone)]
 enum Target {
     Whole(Hasher),
@@ -244,6 +215,15 @@ enum Target {
 }
 
 impl Target {
+    fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Target::Whole(hasher) => {
+                hasher.update(bytes);
+            }
+            Target::Groups(hasher) => hasher.update(bytes),
+        }
+    }
+
     fn finish(self) -> (Digest, Option<GroupHashes>) {
         match self {
             Target::Whole(hasher) => (Digest(*hasher.finalize().as_bytes()), None),

@@ -3,7 +3,10 @@
 //! the list of all fragments' hashes, which is short and travels with each
 //! fragment: whoever has it and the identity needs nobody's word.
 
-use super::layout::{Coding, Layout, LayoutError};
+use super::{
+    encoder::Encoder,
+    layout::{Coding, Layout, LayoutError},
+};
 use crate::{Digest, hash::Tag, limits};
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +38,13 @@ impl BlobId {
     pub fn of_whole_copies(length: u64, content: Digest, n: usize) -> Self {
         let fragment_root = FragmentList(vec![content; n]).root(length);
         Self { length, content, n: n as u16, k: 1, fragment_root }
+    }
+
+    /// Identity of content cut in this way; `None` if it is too long for it.
+    pub fn of(content: &[u8], coding: Coding) -> Option<Self> {
+        let (mut encoder, mut rest) = (Encoder::new(coding), content);
+        while encoder.push(&mut rest).ok()?.is_some() {}
+        Some(encoder.finish().id)
     }
 
     pub fn digest(&self) -> BlobDigest {

@@ -23,7 +23,7 @@ mod scenes;
 mod stream;
 
 pub use decoder::{DecodeError, Decoder, Piece};
-pub use encoder::{Encoded, Encoder, Job, Stripe, in_turn};
+pub use encoder::{Encoded, Encoder, Stripe};
 pub use id::{BlobDigest, BlobId, FragmentError, FragmentList};
 pub use layout::{Coding, Layout, LayoutError};
 pub use receipt::{AvailabilityCertificate, StorageReceipt, StorageReceiptBody, UploadBody};

@@ -182,23 +182,6 @@ fn whole_copies_have_the_identity_that_they_always_had() {
 }
 
 #[test]
-fn hashing_on_other_threads_gives_the_same() {
-    fn on_threads(jobs: Vec<Job<'_>>) {
-        std::thread::scope(|scope| {
-            jobs.into_iter().for_each(|job| drop(scope.spawn(|| job.run())));
-        });
-    }
-    let coding = Coding::fragments(7).unwrap();
-    let bytes = content(3 * coding.stripe_bytes() + 5);
-    let mut encoder = Encoder::hashing_by(coding, on_threads);
-    let mut rest = &bytes[..];
-    while encoder.push(&mut rest).unwrap().is_some() {}
-    let (there, here) = (encoder.finish(), encode(&bytes, coding, 999).0);
-    assert_eq!((there.id, &there.fragments), (here.id, &here.fragments));
-    assert!((0..7).all(|fragment| there.groups(fragment) == here.groups(fragment)));
-}
-
-#[test]
 fn a_node_may_hand_stripes_from_thread_to_thread() {
     fn is_send<T: Send>() {}
     is_send::<Encoder>();

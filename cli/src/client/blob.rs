@@ -1,0 +1,207 @@
+//! Payloads of any size, from file to file and never whole in memory. What comes back is cut
+//! again and held against its identity; a download that broke off goes on where it stopped.
+
+use super::{Client, ClientError, http::Request, now, read::transfer_time};
+use std::{
+    fs::File,
+    io::{Read, Write},
+    path::{Path, PathBuf},
+};
+use twinfold_types::{
+    AvailabilityCertificate, BlobDigest, BlobId, Committee, SecretKey,
+    api::{HEADER_CODING, HEADER_KEY, HEADER_SIGNATURE, HEADER_TIME, HoldersView},
+    blob::{Coding, Encoder, UploadBody},
+    key::{Signer, StrictEd25519},
+};
+
+const PIECE_BYTES: usize = 1 << 20;
+/// Times that a download is taken up again without a byte more.
+const ATTEMPTS: u32 = 5;
+
+/// How a payload is to be cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// n fragments, of which n − 2f suffice.
+    Fragments,
+    /// A copy for each validator.
+    Whole,
+}
+
+impl Cut {
+    fn coding(self, seats: usize) -> Result<Coding, ClientError> {
+        let coding = match self {
+            Self::Fragments => Coding::fragments(seats),
+            Self::Whole => Coding::whole_copies(seats),
+        };
+        coding.map_err(|error| ClientError::settings("payload", error))
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Fragments => "fragments",
+            Self::Whole => "whole",
+        }
+    }
+}
+
+/// Cuts a file's content, for its identity.
+pub fn identify(path: &Path, coding: Coding) -> Result<BlobId, ClientError> {
+    let mut file = File::open(path).map_err(|error| local(path, &error))?;
+    let (mut encoder, mut piece) = (Encoder::new(coding), vec![0; PIECE_BYTES]);
+    loop {
+        let read = file.read(&mut piece).map_err(|error| local(path, &error))?;
+        let mut rest = &piece[..read];
+        if read == 0 {
+            return Ok(encoder.finish().id);
+        }
+        let too_long = |error| ClientError::settings("payload", error);
+        while encoder.push(&mut rest).map_err(too_long)?.is_some() {}
+    }
+}
+
+impl Client {
+    /// Stores a file with the committee. Where another epoch has begun meanwhile, it is offered
+    /// again to that one.
+    pub fn put_file(
+        &self,
+        key: &SecretKey,
+        path: &Path,
+        cut: Cut,
+    ) -> Result<AvailabilityCertificate, ClientError> {
+        let committee = self.committee()?;
+        match self.put_to(&committee, key, path, cut) {
+            Err(error) if !matches!(error, ClientError::Unreachable(_)) => {
+                let newer = self.committee_from(self.status()?.epoch)?;
+                match newer.epoch > committee.epoch {
+                    true => self.put_to(&newer, key, path, cut),
+                    false => Err(error),
+                }
+            }
+            done => done,
+        }
+    }
+
+    fn put_to(
+        &self,
+        committee: &Committee,
+        key: &SecretKey,
+        file: &Path,
+        cut: Cut,
+    ) -> Result<AvailabilityCertificate, ClientError> {
+        let chain = self.chain()?;
+        let blob = identify(file, cut.coding(committee.size())?)?;
+        let body = UploadBody { blob: blob.digest(), time_ms: now().0 };
+        let signature = key.sign(&body.statement(&chain.digest));
+        let (path, length) = ("/v1/blobs", blob.length);
+        let mut request = Request::post_file(path, file, length, "an availability certificate");
+        request.timeout = transfer_time(blob.length);
+        request.headers = vec![
+            (HEADER_KEY, key.public_key().to_string()),
+            (HEADER_TIME, body.time_ms.to_string()),
+            (HEADER_SIGNATURE, signature.to_string()),
+            (HEADER_CODING, cut.name().into()),
+        ];
+        self.http.fetch(&request, |_, answer| {
+            let certificate: AvailabilityCertificate =
+                serde_json::from_slice(&answer).map_err(|error| error.to_string())?;
+            if certificate.blob != blob {
+                return Err("it certifies another payload".into());
+            }
+            let verified = certificate.verify(&chain.digest, committee, &StrictEd25519);
+            verified.map_err(|error| error.to_string()).map(|()| certificate)
+        })
+    }
+
+    /// A payload's identity, and who answers for its fragments.
+    pub fn holders(&self, digest: &BlobDigest) -> Result<HoldersView, ClientError> {
+        let request = Request::get(format!("/v1/blobs/{digest}/holders"), "who holds a payload");
+        self.http.fetch(&request, |_, bytes| {
+            let view: HoldersView =
+                serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+            match view.blob.digest() == *digest && view.blob.is_supported() {
+                true => Ok(view),
+                false => Err("it tells of another payload".into()),
+            }
+        })
+    }
+
+    /// Writes a payload to a file, and only one that is what its identity says. `told` hears how
+    /// many bytes are there.
+    pub fn get_file(
+        &self,
+        id: &BlobId,
+        path: &Path,
+        told: &dyn Fn(u64),
+    ) -> Result<(), ClientError> {
+        let layout = id.layout().map_err(|error| ClientError::settings("payload", error))?;
+        let part = part_of(path);
+        let file = File::options().create(true).append(true).open(&part);
+        let mut file = file.map_err(|error| local(&part, &error))?;
+        let mut there = file.metadata().map_err(|error| local(&part, &error))?.len();
+        if there > id.length {
+            // Of another download of this name.
+            file.set_len(0).map_err(|error| local(&part, &error))?;
+            there = 0;
+        }
+        let mut fruitless = 0;
+        while there < id.length {
+            let (got, ended) = self.get_from(id, there, &mut file, &part, told)?;
+            there += got;
+            fruitless = if got == 0 { fruitless + 1 } else { 0 };
+            if let Err(reason) = ended
+                && fruitless == ATTEMPTS
+            {
+                return Err(ClientError::settings("payload", reason));
+            }
+        }
+        file.sync_all().map_err(|error| local(&part, &error))?;
+        if identify(&part, layout.coding())? != *id {
+            std::fs::remove_file(&part).map_err(|error| local(&part, &error))?;
+            return Err(ClientError::Unexpected {
+                node: "a node".into(),
+                request: format!("GET /v1/blobs/{}", id.digest()),
+                expected: "a payload".into(),
+                reason: "what came is not what its identity says; it was removed".into(),
+            });
+        }
+        std::fs::rename(&part, path).map_err(|error| local(path, &error))
+    }
+
+    /// Appends what one answer brings; how it ended is said beside.
+    fn get_from(
+        &self,
+        id: &BlobId,
+        from: u64,
+        file: &mut File,
+        path: &Path,
+        told: &dyn Fn(u64),
+    ) -> Result<(u64, Result<(), String>), ClientError> {
+        let mut request = Request::get(format!("/v1/blobs/{}", id.digest()), "a payload");
+        request.timeout = transfer_time(id.length);
+        request.headers = vec![("range", format!("bytes={from}-"))];
+        let mut body = self.http.open_body(&request, id.length - from)?;
+        let (mut got, mut piece) = (0, vec![0; PIECE_BYTES]);
+        loop {
+            match body.read(&mut piece) {
+                Ok(0) => return Ok((got, Ok(()))),
+                Ok(read) => {
+                    file.write_all(&piece[..read]).map_err(|error| local(path, &error))?;
+                    got += read as u64;
+                    told(from + got);
+                }
+                Err(error) => return Ok((got, Err(format!("the download broke off: {error}")))),
+            }
+        }
+    }
+}
+
+/// Where a download lies until it is whole.
+fn part_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".part");
+    name.into()
+}
+
+fn local(path: &Path, error: &std::io::Error) -> ClientError {
+    ClientError::settings("file", format!("{}: {error}", path.display()))
+}

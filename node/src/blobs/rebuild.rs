@@ -1,0 +1,87 @@
+//! A seat's own fragment, made again from others': when it was lost, when it never came, and
+//! for a validator that takes over another's place. Whoever decodes a payload first also codes it
+//! again: an encoder that lied shows there.
+
+use super::{
+    BlobError, BlobStore,
+    fragment::{Draft, Hashes, Header},
+    gather::Gather,
+    store::io,
+};
+use futures::TryStreamExt;
+use std::{ops::Range, path::Path, sync::Arc};
+use twinfold_types::blob::{
+    Decoder, FragmentList, GroupHasher, Misencoded, Reencoding, ReencodingError,
+};
+
+/// A fragment that is being made.
+struct Rebuild {
+    decoder: Decoder,
+    header: Header,
+    fragments: FragmentList,
+    draft: Draft,
+    groups: GroupHasher,
+    again: Reencoding,
+    piece: Vec<u8>,
+}
+
+/// Fetches what is needed, makes the fragment, and keeps it.
+pub async fn rebuild(
+    gather: Arc<Gather>,
+    blobs: Arc<BlobStore>,
+    header: Header,
+) -> Result<(), BlobError> {
+    let fragments = gather.holders().first().map(|holder| holder.hashes.fragments.clone());
+    let digest = gather.id.digest();
+    let fragments = fragments.ok_or(BlobError::NotFound(digest))?;
+    let again = Reencoding::new(gather.id, fragments.clone());
+    let mut work = Rebuild {
+        decoder: Decoder::new(gather.layout()),
+        header,
+        fragments,
+        draft: blobs.draft()?,
+        groups: GroupHasher::default(),
+        again: again.map_err(|error| BlobError::Mismatch(error.to_string()))?,
+        piece: Vec::new(),
+    };
+    let mut pieces = Box::pin(gather.pieces(0..gather.layout().stripes()));
+    while let Some((run, found)) = pieces.try_next().await? {
+        let step = tokio::task::spawn_blocking(move || work.add(run, &found).map(|()| work));
+        work = step.await.map_err(|_| BlobError::Stopped)??;
+    }
+    let kept = tokio::task::spawn_blocking(move || work.keep(&blobs));
+    kept.await.map_err(|_| BlobError::Stopped)?
+}
+
+impl Rebuild {
+    fn add(&mut self, run: Range<u64>, found: &[(u16, Vec<u8>)]) -> Result<(), BlobError> {
+        let mismatch = |error: &dyn std::fmt::Display| BlobError::Mismatch(error.to_string());
+        let pieces: Vec<_> = found.iter().map(|(index, piece)| (*index, &piece[..])).collect();
+        for part in self.decoder.content(run.clone(), &pieces).map_err(|error| mismatch(&error))? {
+            self.again.push(part).map_err(|error| mismatch(&error))?;
+        }
+        let own = self.header.fragment;
+        self.decoder
+            .rebuild(run, &pieces, own, &mut self.piece)
+            .map_err(|error| mismatch(&error))?;
+        self.groups.update(&self.piece);
+        self.draft.write(&self.piece).map_err(|error| io(Path::new("incoming"), error))
+    }
+
+    fn keep(self, blobs: &BlobStore) -> Result<(), BlobError> {
+        let digest = self.header.blob.digest();
+        let misencoded =
+            |lie: Misencoded| BlobError::Misencoded { digest, reason: lie.to_string() };
+        self.again.finish().map_err(|error| match error {
+            ReencodingError::Misencoded(lie) => misencoded(lie),
+            other => BlobError::Mismatch(other.to_string()),
+        })?;
+        let groups = self.groups.finish();
+        let fragment = self.header.fragment;
+        if self.fragments.hash(fragment) != Some(&groups.root()) {
+            return Err(misencoded(Misencoded::Fragment { fragment }));
+        }
+        let hashes = Hashes { fragments: self.fragments, groups };
+        blobs.keep_named(self.draft, &self.header, &hashes)
+    }
+}

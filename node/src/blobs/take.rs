@@ -1,0 +1,232 @@
+//! Taking a pushed fragment in: its hashes first, then its bytes group by group, each held against
+//! them as it comes. One false group ends the transfer and names its sender; of a broken one
+//! what was good so far waits for the rest.
+
+use super::{
+    BlobError,
+    exchange::Inner,
+    fragment::{Draft, Hashes, Header},
+    wire::{Answer, REQUEST_TIMEOUT, UploadProof, send, transfer_time},
+};
+use crate::network::{NetworkError, Peer};
+use futures::AsyncReadExt;
+use parking_lot::Mutex;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+use twinfold_types::{
+    BlobDigest, BlobId,
+    blob::StorageReceipt,
+    limits::{BLOB_SMALL_BYTES_MAX, PIECE_BYTES},
+};
+
+/// Broken transfers that wait, and for how long.
+const WAITING_MAX: usize = 64;
+const WAITING_FOR: Duration = Duration::from_secs(10 * 60);
+/// What is read and thrown away after a refusal, so that the stream serves again.
+const DRAINED_BYTES_MAX: u64 = 1 << 20;
+
+/// What came of fragments whose transfers broke off.
+#[derive(Default)]
+pub struct Broken(Mutex<BTreeMap<(BlobDigest, u16), (Instant, Draft)>>);
+
+impl Broken {
+    fn wait(&self, key: (BlobDigest, u16), draft: Draft) {
+        let mut waiting = self.0.lock();
+        waiting.retain(|_, (since, _)| since.elapsed() < WAITING_FOR);
+        if waiting.len() < WAITING_MAX {
+            waiting.insert(key, (Instant::now(), draft));
+        }
+    }
+
+    fn resume(&self, key: &(BlobDigest, u16)) -> Option<Draft> {
+        Some(self.0.lock().remove(key)?.1)
+    }
+}
+
+impl Hashes {
+    /// Whether the fragment's bytes come right behind its hashes.
+    pub(super) fn goes_with_bytes(blob: &BlobId) -> bool {
+        blob.layout().is_ok_and(|layout| layout.fragment_bytes() <= BLOB_SMALL_BYTES_MAX)
+    }
+}
+
+/// A fragment that a peer announced.
+pub struct Announced<'a> {
+    pub peer: &'a Peer,
+    pub blob: BlobId,
+    pub fragment: u16,
+    pub proof: UploadProof,
+}
+
+/// Answers an announcement: with a receipt, when the fragment is verified and synced.
+pub async fn take(
+    inner: &Inner,
+    stream: &mut libp2p::Stream,
+    announced: &Announced<'_>,
+) -> Result<(), BlobError> {
+    let blob = &announced.blob;
+    let with_bytes = Hashes::goes_with_bytes(blob);
+    let Some(hash_bytes) = Hashes::bytes_of(blob) else {
+        let refused = Answer::Refused("the payload's identity is of no known form".into());
+        send(stream, &refused).await?;
+        return Err(BlobError::Mismatch("an identity of no known form".into()));
+    };
+    let bytes = blob.layout().map_or(0, |layout| layout.fragment_bytes());
+    let behind = hash_bytes + if with_bytes { bytes } else { 0 };
+    let wanted = match wants(inner, announced).await {
+        Ok(wanted) => wanted,
+        Err(error) => return refuse(stream, behind, error).await,
+    };
+    if !wanted {
+        drain(stream, behind).await?;
+        return answer(inner, stream, announced).await;
+    }
+    let receiving = receive(inner, stream, announced, hash_bytes, with_bytes);
+    tokio::time::timeout(transfer_time(bytes), receiving)
+        .await
+        .map_err(|_| NetworkError::TimedOut { peer: announced.peer.name.clone() })??;
+    answer(inner, stream, announced).await
+}
+
+/// Whether the uploader may store the payload here, and this fragment is not here yet.
+async fn wants(inner: &Inner, announced: &Announced<'_>) -> Result<bool, BlobError> {
+    let Announced { blob, fragment, proof, .. } = announced;
+    inner.check_proof(blob, proof, crate::clock::now().0)?;
+    inner.check_place(blob, *fragment)?;
+    let (blobs, digest) = (inner.blobs.clone(), blob.digest());
+    let stored = tokio::task::spawn_blocking(move || blobs.stored(&digest)).await;
+    let stored = stored.map_err(|error| BlobError::NotPermitted(error.to_string()))?;
+    let wanted = stored.is_none_or(|stored| stored.header.fragment != *fragment);
+    if wanted {
+        inner.blobs.check_quota(&proof.key, blob)?;
+    }
+    Ok(wanted)
+}
+
+async fn receive(
+    inner: &Inner,
+    stream: &mut libp2p::Stream,
+    announced: &Announced<'_>,
+    hash_bytes: u64,
+    with_bytes: bool,
+) -> Result<(), BlobError> {
+    let Announced { peer, blob, fragment, proof } = announced;
+    let mut bytes = Vec::new();
+    read(stream, &mut bytes, hash_bytes as usize).await?;
+    let hashes = match Hashes::decode(blob, *fragment, &bytes) {
+        Ok(hashes) => hashes,
+        Err(reason) => return Err(lie(stream, peer, blob, reason).await),
+    };
+    let key = (blob.digest(), *fragment);
+    let mut draft = match inner.broken.resume(&key).filter(|_| !with_bytes) {
+        Some(draft) => draft,
+        None => inner.blobs.draft()?,
+    };
+    if !with_bytes {
+        send(stream, &Answer::Continue { group: draft.length() / PIECE_BYTES as u64 }).await?;
+    }
+    match fill(stream, &mut draft, &hashes).await {
+        Ok(()) => {}
+        Err(Fault::Broken(error)) => {
+            inner.broken.wait(key, draft);
+            return Err(error.into());
+        }
+        Err(Fault::False(reason)) => return Err(lie(stream, peer, blob, reason).await),
+        Err(Fault::Disk(error)) => {
+            let error = super::store::io(std::path::Path::new("incoming"), error);
+            send(stream, &Answer::Refused(error.to_string())).await?;
+            return Err(error);
+        }
+    }
+    let header = Header { blob: *blob, uploader: proof.key, fragment: *fragment };
+    let blobs = inner.blobs.clone();
+    tokio::task::spawn_blocking(move || blobs.keep(draft, &header, &hashes))
+        .await
+        .map_err(|error| BlobError::NotPermitted(error.to_string()))?
+}
+
+enum Fault {
+    Broken(NetworkError),
+    False(String),
+    Disk(std::io::Error),
+}
+
+/// The groups that are missing. A draft holds whole groups only, until the last is there.
+async fn fill(
+    stream: &mut libp2p::Stream,
+    draft: &mut Draft,
+    hashes: &Hashes,
+) -> Result<(), Fault> {
+    let groups = &hashes.groups;
+    let mut group = Vec::new();
+    let mut index = draft.length() / PIECE_BYTES as u64;
+    while let Some(bytes) = groups.group_bytes(index) {
+        read(stream, &mut group, bytes).await.map_err(Fault::Broken)?;
+        groups.check(index, &group).map_err(|error| Fault::False(error.to_string()))?;
+        draft.write(&group).map_err(Fault::Disk)?;
+        index += 1;
+    }
+    Ok(())
+}
+
+/// Says who sent what is not so. The stream is given up: more of it may follow.
+async fn lie(stream: &mut libp2p::Stream, peer: &Peer, blob: &BlobId, reason: String) -> BlobError {
+    let digest = blob.digest();
+    tracing::warn!(peer = %peer.name, %digest, reason, "sent a false fragment");
+    send(stream, &Answer::Refused(reason.clone())).await.ok();
+    BlobError::Mismatch(reason)
+}
+
+async fn answer(
+    inner: &Inner,
+    stream: &mut libp2p::Stream,
+    announced: &Announced<'_>,
+) -> Result<(), BlobError> {
+    let answer = match inner.own_receipt(&announced.blob) {
+        Some(StorageReceipt { seat, signature }) => Answer::Stored { seat, signature },
+        None => Answer::Refused("this node holds no seat".into()),
+    };
+    Ok(send(stream, &answer).await?)
+}
+
+async fn refuse(
+    stream: &mut libp2p::Stream,
+    behind: u64,
+    error: BlobError,
+) -> Result<(), BlobError> {
+    if behind <= DRAINED_BYTES_MAX {
+        drain(stream, behind).await?;
+        return Ok(send(stream, &Answer::Refused(error.to_string())).await?);
+    }
+    send(stream, &Answer::Refused(error.to_string())).await?;
+    Err(error)
+}
+
+async fn drain(stream: &mut libp2p::Stream, mut bytes: u64) -> Result<(), NetworkError> {
+    let mut piece = Vec::new();
+    while bytes > 0 {
+        let next = bytes.min(PIECE_BYTES as u64);
+        read(stream, &mut piece, next as usize).await?;
+        bytes -= next;
+    }
+    Ok(())
+}
+
+/// Exactly so many bytes; memory grows with what really comes.
+async fn read(
+    stream: &mut libp2p::Stream,
+    into: &mut Vec<u8>,
+    bytes: usize,
+) -> Result<(), NetworkError> {
+    into.clear();
+    while into.len() < bytes {
+        let start = into.len();
+        into.resize(bytes.min(start + PIECE_BYTES), 0);
+        tokio::time::timeout(REQUEST_TIMEOUT, stream.read_exact(&mut into[start..]))
+            .await
+            .map_err(|_| NetworkError::TimedOut { peer: "uploader".into() })??;
+    }
+    Ok(())
+}

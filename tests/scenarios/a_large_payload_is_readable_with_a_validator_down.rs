@@ -1,0 +1,92 @@
+//! A file of several megabytes is cut into four fragments of which two suffice. With one
+//! validator down and another's fragment rotten it still comes back whole, to every node that is
+//! asked; a download that broke off goes on.
+
+use crate::lab::{Lab, files};
+use std::path::{Path, PathBuf};
+use twinfold_types::{BlobDigest, api::HoldersView};
+
+const BYTES: usize = 5 * (1 << 20) + 17;
+
+#[test]
+fn a_large_payload_is_readable_with_a_validator_down() {
+    let mut lab = Lab::start();
+    let (file, content) = (lab.folder().join("payload"), noise());
+    std::fs::write(&file, &content).unwrap();
+    let stored = lab.twinfold("--json --key ann blob put {}", &[&file.display()]).ok().json();
+    let blob: twinfold_types::BlobId = serde_json::from_value(stored["blob"].clone()).unwrap();
+    let digest = blob.digest();
+    assert_eq!((blob.n, blob.k, blob.length), (4, 2, BYTES as u64));
+    all_hold_it(&lab, &digest);
+    for index in 0..4 {
+        let bytes = std::fs::metadata(fragment(&lab, index, &digest)).unwrap().len() as usize;
+        assert!(bytes > BYTES / 2 && bytes < BYTES / 2 + BYTES / 100, "{bytes} bytes");
+    }
+
+    lab.kill(2);
+    // In the middle of the bytes: it shows only when that part is read.
+    files::flip(&fragment(&lab, 0, &digest), BYTES / 4);
+    for index in [0, 1, 3] {
+        let copy = lab.folder().join(format!("copy-{index}"));
+        let said = lab
+            .twinfold("--node {} blob get {} -o {}", &[&lab.url(index), &digest, &copy.display()]);
+        assert!(said.ok().out.contains(&format!("{BYTES} bytes")));
+        assert!(std::fs::read(&copy).unwrap() == content, "from node {index}");
+    }
+    assert!(lab.log(0).contains("a stored fragment is damaged"), "{}", lab.log(0));
+
+    resumes(&lab, &digest, &content);
+    lab.twinfold("blob get {} -o {}", &[&"00".repeat(32), &lab.folder().join("none").display()])
+        .refused(1, &["no node has"]);
+}
+
+/// Every seat answers for a fragment of its own in the end, the slow ones too.
+fn all_hold_it(lab: &Lab, digest: &BlobDigest) {
+    let stat = || -> HoldersView {
+        let said = lab.twinfold("--json blob stat {}", &[digest]).ok();
+        serde_json::from_value(said.json()).unwrap()
+    };
+    let view = crate::lab::until("all four hold a fragment", || {
+        Some(stat()).filter(|view| view.holders.len() == 4)
+    });
+    let mut fragments: Vec<u16> = view.holders.iter().map(|holder| holder.fragment).collect();
+    fragments.sort();
+    assert_eq!(fragments, [0, 1, 2, 3]);
+    let said = lab.twinfold("blob stat {}", &[digest]).ok();
+    assert!(said.out.contains("4 fragments, any 2 suffice"), "{}", said.out);
+}
+
+/// What is there already is not fetched again; what is there and false is found at the end.
+fn resumes(lab: &Lab, digest: &BlobDigest, content: &[u8]) {
+    let copy = lab.folder().join("resumed");
+    let part = lab.folder().join("resumed.part");
+    std::fs::write(&part, &content[..3_000_000]).unwrap();
+    lab.twinfold("blob get {} -o {}", &[digest, &copy.display()]).ok();
+    assert!(std::fs::read(&copy).unwrap() == content);
+    assert!(!part.exists());
+
+    let false_copy = lab.folder().join("false");
+    let part = lab.folder().join("false.part");
+    std::fs::write(&part, vec![1; 3_000_000]).unwrap();
+    let said = lab.twinfold("blob get {} -o {}", &[digest, &false_copy.display()]);
+    said.refused(5, &["not what its identity says"]);
+    assert!(!part.exists() && !false_copy.exists());
+}
+
+fn fragment(lab: &Lab, index: usize, digest: &BlobDigest) -> PathBuf {
+    let blobs = lab.folder_of(index).join("data").join("blobs");
+    let name = digest.to_string();
+    let places = ["pending", "named"].map(|folder| Path::new(&blobs).join(folder).join(&name));
+    places.into_iter().find(|path| path.exists()).expect("the fragment's file")
+}
+
+fn noise() -> Vec<u8> {
+    let mut state = 88_172_645_463_325_252u64;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    std::iter::repeat_with(next).take(BYTES).collect()
+}
