@@ -79,6 +79,7 @@ mod bodies;
 mod checkpoint;
 mod commit;
 mod diagnosis;
+mod docket;
 mod early;
 mod effect;
 mod epoch;
@@ -96,6 +97,7 @@ mod view_change;
 mod votes;
 
 pub use diagnosis::{Diagnosis, Holdings, InFlight};
+pub use docket::{Answer, Docket};
 pub use effect::{Effect, HaltReason, Record, RecoveryError};
 pub use event::{Config, Event, Head, Recovered};
 pub use machine::Machine;

@@ -32,6 +32,8 @@ pub enum Planted {
     NeighbourEpoch,
     /// Blocks go on in an epoch above its last (P19).
     EndIgnored,
+    /// Evidence about an epoch is dropped at the epoch's end.
+    EvidenceDropped,
 }
 
 /// What is planted: at most one mistake.

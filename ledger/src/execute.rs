@@ -12,7 +12,9 @@ use crate::{
     term::Term,
 };
 use twinfold_types::{
-    Code, Committee, Digest, Event, Height, Receipt, SignedTx, TimeMs, TxId, state_key,
+    Code, Committee, Digest, Event, Height, Receipt, SignedTx, TimeMs, TxId,
+    key::{StrictEd25519, Verifier},
+    state_key,
     vote::Checkpoint,
 };
 
@@ -28,12 +30,15 @@ pub struct Env<'a> {
     pub parent: &'a Checkpoint,
     pub height: Height,
     pub time: TimeMs,
+    /// Of every signature that an action carries.
+    pub verifier: &'a dyn Verifier,
 }
 
 impl<'a> Env<'a> {
     pub fn new(chain: &'a Digest, term: &'a Term, height: Height, time: TimeMs) -> Self {
         let Term { committee, before, parent } = term;
-        Self { chain, committee, before: before.as_ref(), parent, height, time }
+        let (before, verifier) = (before.as_ref(), &StrictEd25519);
+        Self { chain, committee, before, parent, height, time, verifier }
     }
 
     /// The committees whose word on payloads and folding counts: an update that was stored

@@ -35,7 +35,7 @@ mod tree;
 /// Execution without a store, as [`Ledger`] runs it: for a state that is kept elsewhere.
 pub mod pure {
     pub use crate::{
-        execute::{Env, Transition, execute_block},
+        execute::{Env, Transition, admit, execute_block},
         genesis::state as genesis_state,
         state::{StateRead, Writes},
         store::Row,

@@ -29,8 +29,8 @@ use tokio_util::sync::CancellationToken;
 use twinfold_consensus::{Diagnosis, Event, HaltReason, Machine, Recovered};
 use twinfold_ledger::{Ledger, LedgerError};
 use twinfold_types::{
-    Evidence, Height, PublicKey, SignedTx, genesis::Genesis, key::Signer, message::Proposal,
-    round::SignedFoldResult, vote::Checkpoint,
+    Evidence, Height, PublicKey, SignedTx, genesis::Genesis, key::Signer,
+    limits::EVIDENCE_WAITING_MAX, message::Proposal, round::SignedFoldResult, vote::Checkpoint,
 };
 
 const EVENTS_QUEUED: usize = 4_096;
@@ -185,7 +185,7 @@ pub async fn open(
     let (work_sender, work) = mpsc::channel(EXECUTION_QUEUED);
     let (fold_sender, folds) = mpsc::channel(INBOUND_QUEUED);
     let (tx_sender, transactions) = mpsc::channel(INBOUND_QUEUED);
-    let (accuser_sender, evidence) = mpsc::channel(accuser::WAITING_MAX);
+    let (accuser_sender, evidence) = mpsc::channel(EVIDENCE_WAITING_MAX);
     let (status, agreement) = watch::channel(AgreementStatus::default());
     let (diagnosis_sender, diagnosis) = watch::channel(Diagnosis::default());
     let head = reader.head();

@@ -77,6 +77,12 @@ pub const ATTESTED_HEIGHTS_MAX: u64 = 4_096;
 pub const JUDGED_CHECKPOINTS_MIN: u32 = 4;
 /// Past epochs that are forgotten in one block; the rest go with the next epoch.
 pub const EPOCHS_FORGOTTEN_MAX: usize = 16;
+/// Evidence that waits at a node for the ledger: an equivocation and a few wrong results of each
+/// seat that may lie in the largest committee, over some epochs.
+pub const EVIDENCE_WAITING_MAX: usize = 512;
+/// Of that about one seat in one epoch. The ledger punishes one equivocation and one wrong result
+/// there; of several results that differ from one's own some may not turn out wrong.
+pub const EVIDENCE_PER_SEAT_MAX: usize = 4;
 /// When the admins end an epoch early, it ends so many heights after the block that says so:
 /// nobody may vote so far ahead without having executed that block.
 pub const EPOCH_END_HEIGHTS: u64 = WATERMARK_HEIGHTS;

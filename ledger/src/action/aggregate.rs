@@ -9,7 +9,6 @@ use crate::{
 use twinfold_types::{
     Code, Digest, Event,
     hash::Tag,
-    key::StrictEd25519,
     model::{self, Level, ModelRecord, ModelSource},
     round::{self as rounds, FoldJob, FoldResult, Round, RoundKey, RoundState, VoidReason},
     state_key,
@@ -46,7 +45,7 @@ fn take(exec: &mut Exec<'_>, action: &AggregateAction) -> Outcome {
     let signed = exec.env.committees().any(|committee| {
         let statement = result.statement(exec.env.chain, &committee.digest());
         let needed = committee.weak_quorum();
-        verify_signatures(signatures, needed, &statement, committee, &StrictEd25519).is_ok()
+        verify_signatures(signatures, needed, &statement, committee, exec.env.verifier).is_ok()
     });
     require(signed, Code::FoldSignatures)?;
     let digest = Digest::of(Tag::FoldResult, result);

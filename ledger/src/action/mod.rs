@@ -28,7 +28,6 @@ use crate::{
 };
 use twinfold_types::{
     Action, AvailabilityCertificate, Code, TxId,
-    key::StrictEd25519,
     member::{Member, Role},
     state_key,
     tx::TxBody,
@@ -76,6 +75,6 @@ fn check_available(exec: &Exec<'_>, payload: &AvailabilityCertificate) -> Outcom
     let committee = committee.ok_or(Code::AvailabilityInvalid)?;
     let coded_for_it = usize::from(payload.blob.n) == committee.size();
     require(coded_for_it && payload.blob.is_supported(), Code::AvailabilityInvalid)?;
-    let verified = payload.verify(exec.env.chain, committee, &StrictEd25519);
+    let verified = payload.verify(exec.env.chain, committee, exec.env.verifier);
     require(verified.is_ok(), Code::AvailabilityInvalid)
 }

@@ -8,9 +8,7 @@ use crate::{
     execute::{Exec, Outcome, require},
 };
 use twinfold_types::{
-    Code, Event, PublicKey,
-    key::{StrictEd25519, Verifier},
-    limits,
+    Code, Event, PublicKey, limits,
     member::Member,
     stake::{Candidate, Declaration, Jail, StakePool, key_statement},
     state_key::{self, Prefix},
@@ -53,7 +51,7 @@ pub fn declare(exec: &mut Exec<'_>, validator: &PublicKey, said: &Declaration) -
     if let Some((key, signature)) = &said.key {
         require(is_free(exec, validator, key)?, Code::DeclarationInvalid)?;
         let statement = key_statement(exec.env.chain, validator, key);
-        let held = key.is_strong() && StrictEd25519.verify(key, &statement, signature);
+        let held = key.is_strong() && exec.env.verifier.verify(key, &statement, signature);
         require(held, Code::DeclarationInvalid)?;
         candidate.key = *key;
     }

@@ -15,7 +15,6 @@ use std::collections::BTreeSet;
 use twinfold_types::{
     Code, Committee, Digest, SeatIndex,
     hash::Tag,
-    key::StrictEd25519,
     limits,
     stake::Participation,
     state_key::{self, Prefix, StateKey},
@@ -61,7 +60,7 @@ pub fn attest(exec: &mut Exec<'_>, shown: &CheckpointCertificate) -> Outcome {
     seats.extend(shown.signatures.iter().map(|(seat, _)| *seat));
     require(seats != known, Code::AttestationKnown)?;
     let statement = checkpoint.statement(exec.env.chain, &committee.digest());
-    let signed = verify_signatures(&shown.signatures, 1, &statement, committee, &StrictEd25519);
+    let signed = verify_signatures(&shown.signatures, 1, &statement, committee, exec.env.verifier);
     require(signed.is_ok(), Code::AttestationInvalid)?;
 
     count(exec, &known, &seats)?;

@@ -11,7 +11,6 @@ use twinfold_types::{
     Code, Committee, Digest, Epoch, Event, Evidence, PublicKey, Stake,
     evidence::Offence,
     hash::Tag,
-    key::StrictEd25519,
     quorum::PastEpoch,
     round::FoldResult,
     stake::{Candidate, Jail},
@@ -27,7 +26,7 @@ pub fn accuse(exec: &mut Exec<'_>, evidence: &Evidence) -> Outcome {
     if let Evidence::Result { signed, .. } = evidence {
         require(is_wrong(exec, &signed.result)?, Code::EvidenceInvalid)?;
     }
-    let holds = evidence.check(exec.env.chain, &committee, &StrictEd25519);
+    let holds = evidence.check(exec.env.chain, &committee, exec.env.verifier);
     require(holds.is_ok(), Code::EvidenceInvalid)?;
     exec.state.put(punished, &());
     Ok(punish(exec, &validator, epoch, evidence.offence())?)
