@@ -21,6 +21,13 @@ impl OneCommittee {
         self.0.get(&epoch)
     }
 
+    /// Epochs, and how many of them began with other seats than the one before.
+    pub fn counts(&self) -> (u64, u64) {
+        let pairs = self.0.values().zip(self.0.values().skip(1));
+        let changed = pairs.filter(|(before, after)| before.seats != after.seats);
+        (self.0.len() as u64, changed.count() as u64)
+    }
+
     pub fn committed(&self, block: &Block, certificate: &Certificate) -> Result<(), String> {
         let (epoch, height) = (block.header.epoch, block.header.height);
         let begun = self.0.get(&epoch).is_some_and(|committee| committee.anchor < height);

@@ -1,62 +1,72 @@
-//! Who the members are, and what they want of the ledger.
-//!
-//! Execution has a committee of its own, of the same seats: what it verifies itself (storage
-//! receipts) is Ed25519 always, whatever the agreement signs with.
+//! Who the members are, what stake they have, and which transactions they send.
 
-use crate::{dice::Dice, keys, learning, plan::Plan, setup, world::START_MS};
+use crate::{
+    dice::Dice,
+    keys, learning,
+    plan::Plan,
+    setup::{self, OBSERVER},
+    wishes,
+    world::START_MS,
+};
 use std::{collections::BTreeMap, sync::Arc};
 use twinfold_ledger::pure::{Writes, genesis_state};
 use twinfold_types::{
-    Action, Committee, Digest, Epoch, PublicKey, SecretKey, SignedTx, Stake, TaskId, TimeMs, TxId,
+    Action, Committee, Digest, PublicKey, SecretKey, SignedTx, Stake, TimeMs, TxId, codec,
     genesis::{ChainParams, FORMAT_VERSION, Genesis, GenesisValidator},
     key::Signer,
-    limits::TX_VALIDITY_MS_MAX,
-    member::{AdminAction, Member, Role},
-    stake::StakeParams,
+    limits::{DECODE_BYTES_MAX, TX_VALIDITY_MS_MAX},
+    member::{Member, Role},
+    stake::{Candidate, StakeParams, StakePool},
+    state_key::{self, StateKey},
     tx::TxBody,
 };
 
 /// Numbers of keys, beyond all seats.
 pub const TRAINERS: usize = 100;
 pub const TRAINERS_MAX: usize = 60;
-const ADMINS: [usize; 3] = [180, 181, 182];
-const OPERATOR: usize = 190;
-const STRANGER: usize = 199;
-/// Keys that are added as members and removed again.
-const NEWCOMERS: u64 = 12;
+pub const ADMINS: [usize; 3] = [180, 181, 182];
+pub const OPERATOR: usize = 190;
+pub const STRANGER: usize = 199;
+/// Trainers with free stake.
+pub const DELEGATORS: [usize; 3] = [TRAINERS, TRAINERS + 1, TRAINERS + 2];
 /// The last transactions never lapse before they are ordered: a network that stands still is seen.
 const LASTING: usize = 5;
 const BRIEF_MS: u64 = 12_000;
+/// An epoch that no run sees the end of.
+const LONG_MS: u64 = 3_600_000;
+/// Stake of each seat, free stake of each delegator, and what the observer begins with: with a
+/// little from others it takes a seat.
+const STAKE: Stake = Stake(1_000);
+const OBSERVERS_STAKE: Stake = Stake(900);
 
 pub struct Consortium {
     pub chain: Digest,
-    /// Real keys, for what execution verifies.
+    /// The first.
     pub committee: Committee,
     pub state: Writes,
     /// What was sent with each update.
     pub payloads: BTreeMap<TxId, learning::Payload>,
-    real_signatures: bool,
-}
-
-pub fn secret(index: usize) -> SecretKey {
-    SecretKey::from_seed(&[index as u8 + 1; 32])
+    pub real_signatures: bool,
 }
 
 impl Consortium {
     /// The members, and all transactions of a run.
     pub fn new(plan: &Plan) -> (Arc<Self>, Vec<SignedTx>) {
+        let genesis = genesis(plan);
         let mut consortium = Self {
             chain: setup::chain(),
-            committee: setup::committee(plan.seats, Epoch(0), true),
-            state: Writes::new(),
+            committee: genesis.committee(),
+            state: genesis_state(&genesis),
             payloads: BTreeMap::new(),
             real_signatures: plan.real_signatures,
         };
-        consortium.state = genesis_state(&consortium.genesis(plan.seats));
+        if plan.observer {
+            consortium.put_observer();
+        }
         let mut dice = Dice::new(plan.seed ^ 0x7478_7321);
         let mut txs = Vec::<SignedTx>::new();
         for nonce in 0..plan.txs {
-            let (sender, action, payload) = consortium.wish(nonce, &txs, plan, &mut dice);
+            let (sender, action, payload) = wishes::wish(&consortium, nonce, &txs, plan, &mut dice);
             let tx = consortium.tx(nonce, sender, action, validity(nonce, plan, &mut dice));
             consortium.payloads.extend(payload.map(|payload| (tx.id(), payload)));
             txs.push(tx);
@@ -65,83 +75,40 @@ impl Consortium {
     }
 
     pub fn key(&self, index: usize) -> PublicKey {
-        keys::signer(index, self.real_signatures).public_key()
+        self.signer(index).public_key()
     }
 
-    fn genesis(&self, seats: usize) -> Genesis {
-        let member = |index: usize, role: Role| Member {
-            key: self.key(index),
-            name: format!("member {index}"),
-            organisation: format!("organisation {}", index % 3),
-            roles: [role].into(),
-            peer: None,
-        };
-        let mut members: Vec<Member> = ADMINS.map(|index| member(index, Role::Admin)).into();
-        members.push(member(OPERATOR, Role::Operator));
-        members.extend((TRAINERS..TRAINERS + TRAINERS_MAX).map(|i| member(i, Role::Trainer)));
-        let validator = |index: usize| GenesisValidator {
-            name: format!("site {index}"),
-            organisation: format!("organisation {index}"),
-            key: secret(index).public_key(),
-            audit_key: secret(index).public_key(),
-            peer: format!("peer {index}"),
-            address: String::new(),
-            payload_address: String::new(),
-            stake: Stake(1_000),
-        };
-        Genesis {
-            format: FORMAT_VERSION,
-            chain: "simulated".into(),
-            time: TimeMs(START_MS),
-            params: ChainParams {
-                threshold: 2,
-                trainer_quota: TRAINERS_MAX as u32,
-                stake: StakeParams::default(),
-            },
-            validators: (0..seats).map(validator).collect(),
-            members,
-            balances: vec![],
-            unsafe_size: false,
-        }
+    pub fn signer(&self, index: usize) -> Arc<dyn Signer> {
+        keys::signer(index, self.real_signatures)
     }
 
-    /// Who wants what: a round of wishes that meet one another in the state, in an order that
-    /// the network decides.
-    fn wish(
-        &self,
-        nonce: usize,
-        before: &[SignedTx],
-        plan: &Plan,
-        dice: &mut Dice,
-    ) -> (usize, Action, Option<learning::Payload>) {
-        let newcomer = dice.between(0, NEWCOMERS) as u8;
-        let earlier = |back: usize| {
-            let tx = nonce.checked_sub(back).and_then(|at| before.get(at));
-            Action::SignProposal(tx.map_or(TxId(Digest::ZERO), SignedTx::id))
+    /// The observer has been a candidate before the run, with stake of its own.
+    fn put_observer(&mut self) {
+        let validator = self.key(OBSERVER);
+        let mut pool = StakePool::default();
+        let shares = pool.join(OBSERVERS_STAKE).expect("the first takes any amount");
+        let candidate = Candidate {
+            validator,
+            key: validator,
+            ready: true,
+            commission_permille: 0,
+            commission_next_permille: 0,
+            pool,
+            jail: None,
+            addresses: None,
         };
-        if plan.learns && nonce == 0 {
-            let spec = learning::spec(self);
-            return (OPERATOR, Action::CreateTask(Box::new(spec)), None);
-        }
-        let (sender, action) = match nonce % 8 {
-            1 => (OPERATOR, Action::AddTrainer(newcomer_member(newcomer))),
-            2 => (ADMINS[0], Action::Propose(quota(nonce))),
-            3 => (ADMINS[1], earlier(1)),
-            4 => (OPERATOR, Action::RemoveTrainer(newcomer_member(newcomer).key)),
-            5 => (ADMINS[2], Action::Propose(AdminAction::AddMember(newcomer_member(newcomer)))),
-            6 => (ADMINS[0], earlier(1)),
-            _ if plan.learns => {
-                let task = TaskId(before[0].id().0);
-                let (trainer, update, payload) = learning::update(self, task, nonce);
-                return (trainer, Action::Update(Box::new(update)), Some(payload));
-            }
-            _ => (STRANGER, Action::CloseTask(TaskId(Digest::ZERO))),
-        };
-        (sender, action, None)
+        let total = self.state[state_key::stake_total().bytes()].as_ref();
+        let total: Stake =
+            codec::decode(total.expect("genesis has it"), DECODE_BYTES_MAX).expect("it is one");
+        let total = total.plus(OBSERVERS_STAKE).expect("a little");
+        let mut put = |key: StateKey, row| self.state.insert(key.into_bytes(), Some(row));
+        put(state_key::candidate(&validator), codec::encode(&candidate));
+        put(state_key::delegation(&validator, &validator), codec::encode(&shares));
+        put(state_key::stake_total(), codec::encode(&total));
     }
 
     fn tx(&self, nonce: usize, sender: usize, action: Action, until: TimeMs) -> SignedTx {
-        let signer = keys::signer(sender, self.real_signatures);
+        let signer = self.signer(sender);
         let body = TxBody {
             chain: self.chain,
             sender: signer.public_key(),
@@ -154,6 +121,62 @@ impl Consortium {
     }
 }
 
+fn genesis(plan: &Plan) -> Genesis {
+    let key = |index: usize| keys::signer(index, plan.real_signatures).public_key();
+    let member = |index: usize, role: Role| Member {
+        key: key(index),
+        name: format!("member {index}"),
+        organisation: format!("organisation {}", index % 3),
+        roles: [role].into(),
+        peer: None,
+    };
+    let mut members: Vec<Member> = ADMINS.map(|index| member(index, Role::Admin)).into();
+    members.push(member(OPERATOR, Role::Operator));
+    members.extend((TRAINERS..TRAINERS + TRAINERS_MAX).map(|i| member(i, Role::Trainer)));
+    let organisation = "organisation of the observer".into();
+    members.extend(
+        plan.observer.then(|| Member { organisation, ..member(OBSERVER, Role::Validator) }),
+    );
+    let validator = |index: usize| GenesisValidator {
+        name: format!("site {index}"),
+        organisation: format!("organisation {index}"),
+        key: key(index),
+        audit_key: key(index),
+        peer: format!("peer {index}"),
+        address: String::new(),
+        payload_address: String::new(),
+        stake: STAKE,
+    };
+    Genesis {
+        format: FORMAT_VERSION,
+        chain: "simulated".into(),
+        time: TimeMs(START_MS),
+        params: ChainParams {
+            threshold: 2,
+            trainer_quota: TRAINERS_MAX as u32,
+            stake: stake_params(plan),
+        },
+        validators: (0..plan.seats).map(validator).collect(),
+        members,
+        balances: DELEGATORS.map(|index| (key(index), STAKE)).into(),
+        unsafe_size: false,
+    }
+}
+
+fn stake_params(plan: &Plan) -> StakeParams {
+    let epoch_ms = plan.epoch_ms.unwrap_or(LONG_MS);
+    let params = StakeParams {
+        seats: plan.seats as u16,
+        epoch_ms,
+        evidence_ms: epoch_ms + plan.evidence_ms,
+        unbonding_ms: epoch_ms + plan.evidence_ms + 1_000,
+        reward: Stake(plan.reward),
+        ..StakeParams::default()
+    };
+    assert_eq!(params.fault(), None);
+    params
+}
+
 /// In some runs many transactions lapse soon after they could be ordered.
 fn validity(nonce: usize, plan: &Plan, dice: &mut Dice) -> TimeMs {
     let brief = plan.brief_validity && nonce > 0 && nonce + LASTING < plan.txs;
@@ -164,19 +187,12 @@ fn validity(nonce: usize, plan: &Plan, dice: &mut Dice) -> TimeMs {
     TimeMs(START_MS + until)
 }
 
-fn newcomer_member(number: u8) -> Member {
+pub fn newcomer_member(number: u8) -> Member {
     Member {
-        key: secret(200 + usize::from(number)).public_key(),
+        key: SecretKey::from_seed(&[201 + number; 32]).public_key(),
         name: format!("newcomer {number}"),
         organisation: "organisation 1".into(),
         roles: [Role::Trainer].into(),
         peer: None,
-    }
-}
-
-fn quota(nonce: usize) -> AdminAction {
-    AdminAction::SetQuota {
-        organisation: format!("organisation {}", nonce % 5),
-        trainers: (nonce % 90) as u32,
     }
 }

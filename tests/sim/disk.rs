@@ -1,14 +1,14 @@
 //! A node's disk: what was synced survives a crash; of the rest nothing, a part or all does.
 
-use crate::{dice::Dice, epochs::Epochs, ledger::Ledger};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+use crate::{
+    dice::Dice,
+    ledger::{Executed, Ledger},
 };
+use std::collections::{BTreeMap, BTreeSet};
 use twinfold_consensus_planted::{Head, Record, Recovered};
 use twinfold_node::journal;
 use twinfold_types::{
-    Block, Committee, Digest, Epoch, Height, Receipt, SignedTx, TimeMs, TxId,
+    Block, Code, Committee, Digest, Epoch, Height, Receipt, SignedTx, TimeMs, TxId,
     message::CommittedBlocks,
     vote::{Certificate, Checkpoint, CheckpointCertificate},
 };
@@ -36,8 +36,7 @@ pub struct Disk {
     executed_txs: BTreeSet<TxId>,
     genesis: Head,
     head: Head,
-    ledger: Ledger,
-    epochs: Arc<Epochs>,
+    pub ledger: Ledger,
     /// By epoch: those that are elected.
     committees: Vec<Committee>,
     /// Stable checkpoints that ended epochs.
@@ -45,10 +44,10 @@ pub struct Disk {
 }
 
 impl Disk {
-    pub fn new(chain: Digest, time: TimeMs, ledger: Ledger, epochs: Arc<Epochs>) -> Self {
+    pub fn new(chain: Digest, time: TimeMs, ledger: Ledger) -> Self {
         let genesis = Head { height: Height(0), digest: chain, time };
         let (log, blocks, executed_txs) = (Vec::new(), Vec::new(), BTreeSet::new());
-        let (committees, epoch_ends) = (vec![epochs.first()], BTreeMap::new());
+        let (committees, epoch_ends) = (vec![ledger.running()], BTreeMap::new());
         Self {
             log,
             stable: None,
@@ -57,7 +56,6 @@ impl Disk {
             genesis,
             head: genesis,
             ledger,
-            epochs,
             committees,
             epoch_ends,
         }
@@ -107,7 +105,7 @@ impl Disk {
         self.log.clear();
         if chain_too {
             let (digest, time) = (self.genesis.digest, self.genesis.time);
-            *self = Self::new(digest, time, self.ledger.anew(), self.epochs.clone());
+            *self = Self::new(digest, time, self.ledger.anew());
         }
     }
 
@@ -135,30 +133,29 @@ impl Disk {
         arrived: &dyn Fn(&TxId) -> u64,
     ) -> Execution {
         assert_eq!(block.header.height, self.head.height.next(), "executed out of order");
-        let parent = self.checkpoint().cloned().unwrap_or_else(|| self.genesis_checkpoint());
+        let parent = self.newest_checkpoint();
         let executed = self.ledger.execute(&block, &parent, arrived);
-        let executed = executed.expect("a state in memory is never damaged");
+        let Executed { root, receipts_digest, receipts, elected, ends_at } =
+            executed.expect("a state in memory is never damaged");
         let (digest, time) = (block.digest(), block.header.time);
-        let elected = self.epochs.after(self.running(), &block.header);
         let checkpoint = Checkpoint {
             epoch: block.header.epoch,
             height: block.header.height,
             block: digest,
-            state_root: executed.root,
+            state_root: root,
             audit_size: block.header.height.0,
-            audit_root: executed.receipts_digest,
+            audit_root: receipts_digest,
             next_committee: elected.as_ref().map(Committee::digest),
         };
         self.head = Head { height: checkpoint.height, digest, time };
         self.executed_txs.extend(block.txs.iter().map(|tx| tx.id()));
         self.blocks.push((block, certificate, checkpoint.clone()));
-        let ends_at = self.epochs.ends_at(self.running(), checkpoint.height);
         self.committees.extend(elected.clone());
-        Execution { checkpoint, receipts: executed.receipts, elected, ends_at }
+        Execution { checkpoint, receipts, elected, ends_at }
     }
 
     /// The committee of the epoch that the next block belongs to.
-    fn running(&self) -> &Committee {
+    pub fn running(&self) -> &Committee {
         self.committees.last().expect("genesis has a committee")
     }
 
@@ -172,9 +169,13 @@ impl Disk {
         }
     }
 
+    pub fn evidence_ms(&self) -> u64 {
+        self.ledger.stake_params().evidence_ms
+    }
+
     /// Where the admins end the epoch, as the state of the head has it.
     pub fn ends_at(&self) -> Option<Height> {
-        self.epochs.ends_at(self.running(), self.head.height)
+        self.ledger.ends_at()
     }
 
     pub fn epoch_end(&self, epoch: Epoch) -> Option<&CheckpointCertificate> {
@@ -188,8 +189,13 @@ impl Disk {
         self.stable = Some(certificate);
     }
 
-    fn genesis_checkpoint(&self) -> Checkpoint {
-        Checkpoint {
+    /// Whether the newest state would take a transaction.
+    pub fn admit(&self, tx: &SignedTx, now: TimeMs) -> Code {
+        self.ledger.admit(tx, &self.newest_checkpoint(), now.max(self.head.time))
+    }
+
+    fn newest_checkpoint(&self) -> Checkpoint {
+        self.checkpoint().cloned().unwrap_or(Checkpoint {
             epoch: Epoch(0),
             height: Height(0),
             block: self.genesis.digest,
@@ -197,7 +203,7 @@ impl Disk {
             audit_size: 0,
             audit_root: Digest::ZERO,
             next_committee: None,
-        }
+        })
     }
 
     /// Executed transactions that are valid after a time still, the next to lapse first.

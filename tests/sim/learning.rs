@@ -1,7 +1,7 @@
 //! A task, updates for it, and what a sealed round of them folds into.
 
 use crate::{
-    consortium::{Consortium, TRAINERS, TRAINERS_MAX, secret},
+    consortium::{Consortium, TRAINERS, TRAINERS_MAX},
     dice::Dice,
 };
 use twinfold_fl::{
@@ -12,7 +12,6 @@ use twinfold_types::{
     AvailabilityCertificate, BlobId, ClusterId, Digest, Epoch, SeatIndex, TaskId,
     blob::{StorageReceipt, StorageReceiptBody},
     hash::Tag,
-    key::Signer,
     limits::FACTOR_ONE,
     model::{TensorPolicy, TensorSpec},
     round::{Entry, Metrics},
@@ -78,7 +77,7 @@ pub fn update(
     nonce: usize,
 ) -> (usize, UpdateAction, Payload) {
     let mut dice = Dice::new(nonce as u64);
-    let trainer = TRAINERS + (nonce / 8) % TRAINERS_MAX;
+    let trainer = TRAINERS + (nonce / 6) % TRAINERS_MAX;
     let values: Vec<i32> =
         (0..VALUES).map(|_| dice.between(0, 1 << 21) as i32 - (1 << 20)).collect();
     let binding = Binding { task, trainer: consortium.key(trainer), base: INITIAL };
@@ -106,7 +105,7 @@ fn availability(consortium: &Consortium, length: u64, content: Digest) -> Availa
         let (epoch, seat) = (Epoch(0), SeatIndex(seat));
         let body = StorageReceiptBody { epoch, blob: blob.digest(), seat };
         let statement = body.statement(&consortium.chain, &committee.digest());
-        StorageReceipt { seat, signature: secret(seat.index()).sign(&statement) }
+        StorageReceipt { seat, signature: consortium.signer(seat.index()).sign(&statement) }
     };
     let receipts = (0..committee.quorum() as u16).map(receipt).collect();
     AvailabilityCertificate { epoch: Epoch(0), blob, receipts }

@@ -1,7 +1,8 @@
 //! The ledger's own execution over a state in memory: rows, the replay set, and a root that every
 //! write and receipt goes into. A block takes effect whole.
 
-use crate::{consortium::Consortium, learning, lie::Flaw};
+use crate::{consortium::Consortium, keys, learning, lie::Flaw};
+use serde::{Serialize, de::DeserializeOwned};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, hash_map::RandomState},
     path::PathBuf,
@@ -9,20 +10,25 @@ use std::{
 };
 use twinfold_ledger::{
     LedgerError,
-    pure::{Env, Row, StateRead, Transition, Writes, execute_block},
+    pure::{Env, Row, StateRead, Transition, Writes, admit, execute_block},
 };
 use twinfold_types::{
-    Block, Digest, Event, Receipt, SignedTx, TimeMs, TxId, codec,
+    Block, Code, Committee, Digest, Epoch, Event, Height, Receipt, SignedTx, TimeMs, TxId, codec,
+    genesis::ChainParams,
     hash::Tag,
+    key::Verifier,
     limits::DECODE_BYTES_MAX,
+    quorum::PastEpoch,
     round::{Entry, RoundKey},
-    state_key,
+    stake::StakeParams,
+    state_key::{self, Prefix, StateKey},
     vote::Checkpoint,
 };
 
 #[derive(Clone)]
 pub struct Ledger {
     consortium: Arc<Consortium>,
+    verifier: Arc<dyn Verifier>,
     rows: BTreeMap<Vec<u8>, Vec<u8>>,
     /// (last valid time, transaction) of what was applied in the window.
     replay: BTreeSet<(TimeMs, TxId)>,
@@ -36,6 +42,8 @@ pub struct Executed {
     pub root: Digest,
     pub receipts_digest: Digest,
     pub receipts: Vec<Receipt>,
+    pub elected: Option<Committee>,
+    pub ends_at: Option<Height>,
 }
 
 impl StateRead for Ledger {
@@ -59,12 +67,64 @@ impl Ledger {
     pub fn new(consortium: Arc<Consortium>, flaw: Option<Flaw>) -> Self {
         let rows = consortium.state.iter();
         let rows = rows.filter_map(|(key, value)| Some((key.clone(), value.clone()?))).collect();
-        Self { consortium, rows, replay: BTreeSet::new(), root: Digest::ZERO, flaw }
+        let verifier = keys::verifier(consortium.real_signatures);
+        Self { consortium, verifier, rows, replay: BTreeSet::new(), root: Digest::ZERO, flaw }
     }
 
     /// An empty one of the same chain.
     pub fn anew(&self) -> Self {
         Self::new(self.consortium.clone(), self.flaw)
+    }
+
+    /// The committee of the epoch that the next block belongs to.
+    pub fn running(&self) -> Committee {
+        self.get(&state_key::epoch()).expect("genesis has a committee")
+    }
+
+    pub fn stake_params(&self) -> StakeParams {
+        self.get::<ChainParams>(&state_key::params()).expect("genesis has them").stake
+    }
+
+    /// Where the admins end the epoch.
+    pub fn ends_at(&self) -> Option<Height> {
+        self.get(&state_key::epoch_end())
+    }
+
+    pub fn rows_of(&self, prefix: Prefix) -> Vec<Row> {
+        self.read_prefix(prefix.scan().bytes(), usize::MAX).expect("in memory")
+    }
+
+    /// What a transaction would come to in a block of this time above a height.
+    pub fn admit(&self, tx: &SignedTx, parent: &Checkpoint, time: TimeMs) -> Code {
+        self.within(parent, parent.height.next(), time, |env| admit(self, env, tx))
+            .expect("a state in memory is never damaged")
+    }
+
+    fn get<T: Serialize + DeserializeOwned>(&self, key: &StateKey) -> Option<T> {
+        let bytes = self.rows.get(key.bytes())?;
+        Some(codec::decode(bytes, DECODE_BYTES_MAX).expect("execution wrote it"))
+    }
+
+    /// With what execution knows beside the state.
+    fn within<T>(
+        &self,
+        parent: &Checkpoint,
+        height: Height,
+        time: TimeMs,
+        f: impl FnOnce(Env<'_>) -> T,
+    ) -> T {
+        let committee = self.running();
+        let before = committee.epoch.0.checked_sub(1);
+        let before = before.and_then(|it| self.get::<PastEpoch>(&state_key::past_epoch(Epoch(it))));
+        f(Env {
+            chain: &self.consortium.chain,
+            committee: &committee,
+            before: before.as_ref().map(|past| &past.committee),
+            parent,
+            height,
+            time,
+            verifier: &*self.verifier,
+        })
     }
 
     /// `arrived` tells when a transaction reached this node: execution must not depend on it.
@@ -74,18 +134,14 @@ impl Ledger {
         parent: &Checkpoint,
         arrived: &dyn Fn(&TxId) -> u64,
     ) -> Result<Executed, LedgerError> {
-        let consortium = self.consortium.clone();
-        let env = Env {
-            chain: &consortium.chain,
-            committee: &consortium.committee,
-            before: None,
-            parent,
-            height: block.header.height,
-            time: block.header.time,
-        };
-        let Transition { receipts, writes, .. } = execute_block(self, env, &block.txs)?;
+        let (height, time) = (block.header.height, block.header.time);
+        let Transition { receipts, writes, elected, ends_at } =
+            self.within(parent, height, time, |env| execute_block(self, env, &block.txs))?;
         self.root = Digest::of(Tag::StateKey, &(self.root, block.digest(), self.in_order(&writes)));
         for (key, value) in writes {
+            if self.keeps(&key, value.is_none()) {
+                continue;
+            }
             match value {
                 Some(value) => self.rows.insert(key, value),
                 None => self.rows.remove(&key),
@@ -97,7 +153,13 @@ impl Ledger {
             self.root = Digest::of(Tag::StateKey, &(self.root, model));
         }
         let receipts_digest = Digest::of(Tag::StateKey, &receipts);
-        Ok(Executed { root: self.root, receipts_digest, receipts })
+        Ok(Executed { root: self.root, receipts_digest, receipts, elected, ends_at })
+    }
+
+    /// The mistake: a row that execution deletes stays.
+    fn keeps(&self, key: &[u8], deleted: bool) -> bool {
+        let unbonding = key.first() == Some(&(Prefix::Unbonding as u8));
+        self.flaw == Some(Flaw::UnbondingKept) && deleted && unbonding
     }
 
     /// Keys and values in the order in which they go into the root.
@@ -123,10 +185,7 @@ impl Ledger {
     }
 
     fn fold(&self, key: &RoundKey, arrived: &dyn Fn(&TxId) -> u64) -> Digest {
-        let entry = |index: u32| -> Option<Entry> {
-            let bytes = self.rows.get(state_key::round_entry(key, index).bytes())?;
-            Some(codec::decode(bytes, DECODE_BYTES_MAX).expect("execution wrote it"))
-        };
+        let entry = |index: u32| self.get(&state_key::round_entry(key, index));
         let entries: Vec<Entry> = (0..).map_while(entry).collect();
         match self.flaw {
             Some(Flaw::ArrivalFold) => {

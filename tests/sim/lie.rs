@@ -68,6 +68,8 @@ pub enum Flaw {
     ReplayOffByOne,
     /// Updates are folded in floating point, in the order in which they arrived.
     ArrivalFold,
+    /// Stake whose time is over is free, and stays among what is on its way as well.
+    UnbondingKept,
 }
 
 /// What a machine cannot help.

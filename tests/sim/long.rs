@@ -31,7 +31,7 @@ struct Piece {
 
 impl Piece {
     fn line(&self) -> String {
-        let Summary { height, view, sent } = self.total;
+        let Summary { height, view, sent, .. } = self.total;
         let Self { first, seeds, violations, seconds, .. } = self;
         format!("{first} {seeds} {height} {view} {sent} {violations} {seconds}\n")
     }
@@ -42,7 +42,7 @@ impl Piece {
         let [first, seeds, height, view, sent, violations, seconds] = numbers?[..] else {
             return None;
         };
-        let total = Summary { height, view, sent };
+        let total = Summary { height, view, sent, ..Summary::default() };
         Some(Self { first, seeds, total, violations, seconds })
     }
 }
@@ -131,7 +131,7 @@ pub fn run() {
 fn report(pieces: &[Piece]) -> String {
     let done = sum(pieces);
     let Piece { seeds, violations, .. } = done;
-    let Summary { height, view, sent } = done.total;
+    let height = done.total.height;
     let mut text = format!("{seeds} seeds, {height} heights, {violations} violations\n\n");
     text.push_str(include_str!("report.md"));
     if seeds < SEEDS_WANTED || height < HEIGHTS_WANTED {
@@ -146,7 +146,7 @@ fn report(pieces: &[Piece]) -> String {
     for piece in pieces {
         row(&mut text, &piece.first.to_string(), piece);
     }
-    let total = Piece { total: Summary { height, view, sent }, ..done };
+    let total = done;
     row(&mut text, "all", &total);
     text.push_str("\nWhat the seeds drew:\n\n");
     for (what, count) in drawn(pieces) {
@@ -157,7 +157,7 @@ fn report(pieces: &[Piece]) -> String {
 
 fn row(text: &mut String, first: &str, piece: &Piece) {
     let Piece { seeds, violations, seconds, .. } = piece;
-    let Summary { height, view, sent } = piece.total;
+    let Summary { height, view, sent, .. } = piece.total;
     let _ = writeln!(
         text,
         "| {first} | {seeds} | {height} | {view} | {sent} | {violations} | {seconds} |"

@@ -9,7 +9,6 @@
 mod consortium;
 mod dice;
 mod disk;
-mod epochs;
 #[path = "../invariants/mod.rs"]
 mod invariants;
 mod keys;
@@ -25,6 +24,7 @@ mod pool;
 mod setup;
 mod shrink;
 mod usual;
+mod wishes;
 mod world;
 
 use plan::Plan;

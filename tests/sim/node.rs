@@ -5,18 +5,23 @@
 //! anything out.
 
 use crate::{
+    dice::Dice,
     disk::Disk,
     liar::Liar,
     lie::Lie,
     pool::Pool,
-    setup::{MachineSetup, is_victim},
+    setup::{self, MachineSetup, is_victim},
 };
 use std::collections::VecDeque;
-use twinfold_consensus_planted::{Effect, Event, Machine, Record};
+use twinfold_consensus_planted::{Answer, Docket, Effect, Event, Machine, Record};
 use twinfold_types::{
-    Block, Digest, PublicKey, SeatIndex, SignedTx, TimeMs, View, limits::DRIFT_MS_MAX,
-    vote::Certificate,
+    Action, Block, Code, Digest, Evidence, PublicKey, SeatIndex, SignedTx, TimeMs, View,
+    limits::DRIFT_MS_MAX, tx::TxBody, vote::Certificate,
 };
+
+/// As long as the node's own transactions are valid, before and after they are made.
+const ACCUSATION_BEFORE_MS: u64 = 60_000;
+const ACCUSATION_AFTER_MS: u64 = 300_000;
 
 pub struct Node {
     pub index: usize,
@@ -39,6 +44,10 @@ pub struct Node {
     pub wake: Option<TimeMs>,
     pub pool: Pool,
     pub build: Option<(View, Digest, TimeMs)>,
+    /// Evidence on its way to the ledger: in memory.
+    pub docket: Docket,
+    /// Whether it is going to be looked at.
+    pub tending: bool,
 }
 
 impl Node {
@@ -48,6 +57,11 @@ impl Node {
 
     pub fn is_honest(&self) -> bool {
         self.liar.is_none()
+    }
+
+    /// A liar that holds a seat: without one it has nothing to lie about.
+    pub fn seated_liar(&self) -> Option<&Liar> {
+        self.liar.as_ref().filter(|_| self.seat().is_some())
     }
 
     pub fn lie(&self) -> Option<Lie> {
@@ -75,6 +89,7 @@ impl Node {
         self.wake = None;
         self.pool.restarted();
         self.build = None;
+        (self.docket, self.tending) = (setup::docket(self.setup.planted), false);
     }
 
     /// What its disk holds may be what an honest machine never writes: then it stays down.
@@ -149,6 +164,27 @@ impl Node {
         self.turn = Some((records, effects));
     }
 
+    /// Brings evidence to the ledger, as `node/src/accuser.rs` does: what it makes of it goes to
+    /// every pool.
+    pub fn tend_docket(&mut self, now_ms: u64, dice: &mut Dice) -> Vec<SignedTx> {
+        let now = self.clock(now_ms);
+        let Self { docket, disk, pool, setup, .. } = self;
+        let running = disk.running().epoch;
+        let mut made = Vec::new();
+        let bring = |evidence: &Evidence| {
+            let tx = accusation(setup, evidence, now, dice.number());
+            match disk.admit(&tx, now) {
+                Code::Ok => {
+                    made.push(tx);
+                    Answer::Waits(made[made.len() - 1].id())
+                }
+                code => Answer::Refused(code),
+            }
+        };
+        docket.tend(now, running, |id| pool.holds(id), bring);
+        made
+    }
+
     fn build(&mut self, now: TimeMs) {
         if !self.would_build() {
             return;
@@ -179,4 +215,17 @@ impl Node {
             _ => (earliest, None),
         }
     }
+}
+
+/// A transaction of the node's own member.
+fn accusation(setup: &MachineSetup, evidence: &Evidence, now: TimeMs, nonce: u64) -> SignedTx {
+    let body = TxBody {
+        chain: setup.config.chain,
+        sender: setup.signer.public_key(),
+        nonce,
+        valid_from: TimeMs(now.0 - ACCUSATION_BEFORE_MS),
+        valid_until: now.plus(ACCUSATION_AFTER_MS),
+        action: Action::Accuse(Box::new(evidence.clone())),
+    };
+    body.sign(&*setup.signer)
 }

@@ -54,8 +54,12 @@ pub struct Plan {
     pub block_txs: usize,
     /// Length of an epoch in block time; without one there is one epoch.
     pub epoch_ms: Option<u64>,
-    /// The admins end an epoch in this block.
-    pub early_end: Option<u64>,
+    /// The admins end epochs before their time.
+    pub ends_early: bool,
+    /// So long after an epoch's length evidence about it is taken.
+    pub evidence_ms: u64,
+    /// What the seats of an epoch earn together.
+    pub reward: u64,
     /// Trainers send updates, and every node folds them.
     pub learns: bool,
     /// Many transactions lapse soon.
@@ -95,7 +99,9 @@ impl Plan {
             txs: (if real_signatures { txs / 4 } else { txs }) as usize,
             block_txs: dice.pick(&[1, 1, 1, 3]),
             epoch_ms: None,
-            early_end: None,
+            ends_early: false,
+            evidence_ms: 600_000,
+            reward: 0,
             learns: seed % 8 == 5,
             brief_validity: seed % 4 == 2,
             checkpoints_lost: false,
@@ -134,13 +140,23 @@ impl Plan {
             Mistake::Machine(Planted::WatermarkIgnored) => plan.lose_checkpoints(),
             Mistake::Machine(Planted::EndIgnored) => plan.epoch_ms = Some(1_500),
             Mistake::Machine(Planted::NeighbourEpoch) => {
-                (plan.epoch_ms, plan.early_end) = (Some(1_500), None);
+                plan.ends_early = false;
                 plan.liars = draw_liars(seats, &[Lie::Changes], &mut dice);
                 (plan.txs, plan.view_heights) = (120, 10_000);
                 (plan.drop_percent, plan.delay_ms_max) = (10, dice.pick(&[100, 400]));
                 plan.epoch_ms = Some(4_000);
             }
-            Mistake::Execution(Flaw::ArrivalFold) => plan.learns = true,
+            Mistake::Machine(Planted::EvidenceDropped) => {
+                (plan.epoch_ms, plan.ends_early, plan.evidence_ms) = (Some(1_500), false, 600_000);
+                plan.liars = draw_liars(seats, &[Lie::Equivocate], &mut dice);
+                (plan.crashes, plan.kills_of_all, plan.sync_failures) = (0, 0, 0);
+            }
+            Mistake::Execution(Flaw::ArrivalFold) => {
+                (plan.learns, plan.epoch_ms, plan.ends_early) = (true, None, false);
+            }
+            Mistake::Execution(Flaw::UnbondingKept) => {
+                (plan.epoch_ms, plan.ends_early, plan.evidence_ms) = (Some(1_500), false, 3_000);
+            }
             Mistake::Execution(Flaw::ReplayOffByOne) => {
                 plan.brief_validity = true;
                 plan.liars = draw_liars(seats, &[Lie::Stall], &mut dice);
@@ -156,9 +172,15 @@ impl Plan {
     fn draw_epochs(&mut self, dice: &mut Dice) {
         self.epoch_ms = dice.pick(&[None, Some(1_500), Some(4_000), Some(12_000)]);
         if self.epoch_ms.is_none() && dice.chance(50) && self.seats <= 7 {
-            self.early_end = Some(dice.between(3, 40));
+            self.ends_early = true;
         }
-        self.observer |= self.epoch_ms.is_some() || self.early_end.is_some();
+        if self.learns && self.epoch_ms.is_some() {
+            // Payloads that the first committee certified count for two epochs.
+            self.epoch_ms = Some(12_000);
+        }
+        self.observer |= self.epoch_ms.is_some() || self.ends_early;
+        self.evidence_ms = dice.pick(&[3_000, 20_000, 600_000]);
+        self.reward = dice.pick(&[0, 70, 1_000]);
     }
 
     /// One more than the committee bears, all of one kind.
@@ -179,7 +201,7 @@ impl Plan {
     /// enough to order them.
     fn lose_checkpoints(&mut self) {
         self.checkpoints_lost = true;
-        (self.epoch_ms, self.early_end) = (None, None);
+        (self.epoch_ms, self.ends_early) = (None, false);
         (self.txs, self.block_txs) = (WATERMARK_HEIGHTS as usize + 40, 1);
         (self.delay_ms_max, self.drop_percent, self.kills_of_all) = (20, 0, 0);
         (self.sync_ms_max, self.slow_sync_ms_max) = (8, 8);

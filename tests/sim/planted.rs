@@ -48,6 +48,11 @@ fn a_fold_that_depends_on_the_order_of_arrival_gives_different_models() {
 }
 
 #[test]
+fn stake_that_is_free_and_on_its_way_as_well_is_not_conserved() {
+    in_execution(Flaw::UnbondingKept, 20, &["conserved"]);
+}
+
+#[test]
 fn a_block_above_an_epochs_last_is_seen() {
     in_machine(Planted::EndIgnored, 5, &["one committee"]);
 }
@@ -55,6 +60,11 @@ fn a_block_above_an_epochs_last_is_seen() {
 #[test]
 fn a_certificate_of_the_epoch_before_that_counts_is_seen() {
     in_machine(Planted::NeighbourEpoch, 40, &["one base"]);
+}
+
+#[test]
+fn evidence_that_is_dropped_at_an_epochs_end_is_missed() {
+    in_machine(Planted::EvidenceDropped, 20, &["punished"]);
 }
 
 #[test]

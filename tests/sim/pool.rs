@@ -27,6 +27,11 @@ impl Pool {
         self.waiting.insert(self.arrived);
     }
 
+    /// Whether it waits here or is in a block that is not executed.
+    pub fn holds(&self, id: &TxId) -> bool {
+        self.places.contains_key(id)
+    }
+
     pub fn ordered(&mut self, id: &TxId) {
         if let Some(place) = self.places.get(id) {
             self.waiting.remove(place);

@@ -4,7 +4,6 @@ use crate::{
     consortium::Consortium,
     dice::Dice,
     disk::Disk,
-    epochs::Epochs,
     keys,
     ledger::Ledger,
     liar::Liar,
@@ -14,12 +13,11 @@ use crate::{
     world::START_MS,
 };
 use std::{collections::VecDeque, sync::Arc};
-use twinfold_consensus_planted::{Config, Machine, Planted, Recovered, RecoveryError};
+use twinfold_consensus_planted::{Config, Docket, Machine, Planted, Recovered, RecoveryError};
 use twinfold_types::{
-    Committee, Digest, Epoch, PublicKey, Signature, SignedTx, TimeMs,
+    Committee, Digest, PublicKey, Signature, SignedTx, TimeMs,
     hash::Tag,
     key::{Signer, Statement, Verifier},
-    quorum::Seat,
 };
 
 /// A mistake: takes whatever it is given.
@@ -75,17 +73,10 @@ pub fn chain() -> Digest {
     Digest::of_bytes(Tag::Genesis, b"simulated")
 }
 
-pub fn committee(seats: usize, epoch: Epoch, real: bool) -> Committee {
-    let seats = (0..seats).map(|index| {
-        Seat::of(keys::signer(index, real).public_key(), &format!("organisation {index}"))
-    });
-    Committee::new(epoch, seats.collect())
-}
-
 /// The seats in order, the observer, then the second of each pair of twins.
 pub fn nodes(plan: &Plan, consortium: &Arc<Consortium>) -> Vec<Node> {
     let mut dice = Dice::new(plan.seed ^ 0x6e6f_6465);
-    let (chain, epochs) = (chain(), Arc::new(Epochs::new(plan)));
+    let chain = chain();
     let mut seats: Vec<Option<usize>> = (0..plan.seats).map(Some).collect();
     seats.extend(plan.observer.then_some(None));
     let twins = plan.liars.iter().filter(|(_, lie)| *lie == Lie::Twins);
@@ -93,18 +84,13 @@ pub fn nodes(plan: &Plan, consortium: &Arc<Consortium>) -> Vec<Node> {
     let slow = dice.index(plan.seats);
     let node = |(index, seat): (usize, Option<usize>)| Node {
         index,
-        setup: MachineSetup::new(plan, chain, epochs.first(), seat),
+        setup: MachineSetup::new(plan, chain, consortium.committee.clone(), seat),
         liar: seat.and_then(|seat| plan.lie(seat)).map(|lie| Liar::new(lie, plan)),
         skew_ms: draw_skew(plan, &mut dice),
         block_txs: plan.block_txs,
         sync_ms_max: if index == slow { plan.slow_sync_ms_max } else { plan.sync_ms_max },
         machine: None,
-        disk: Disk::new(
-            chain,
-            TimeMs(START_MS),
-            Ledger::new(consortium.clone(), plan.flaw()),
-            epochs.clone(),
-        ),
+        disk: Disk::new(chain, TimeMs(START_MS), Ledger::new(consortium.clone(), plan.flaw())),
         life: 0,
         inbox: Vec::new(),
         turn: None,
@@ -112,8 +98,18 @@ pub fn nodes(plan: &Plan, consortium: &Arc<Consortium>) -> Vec<Node> {
         wake: None,
         pool: Default::default(),
         build: None,
+        docket: docket(plan.planted()),
+        tending: false,
     };
     seats.into_iter().enumerate().map(node).collect()
+}
+
+/// Evidence on its way to the ledger; none yet.
+pub fn docket(planted: Option<Planted>) -> Docket {
+    match planted {
+        Some(mistake) => Docket::default().with_planted(mistake),
+        None => Docket::default(),
+    }
 }
 
 pub fn draw_skew(plan: &Plan, dice: &mut Dice) -> i64 {

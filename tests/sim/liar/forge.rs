@@ -9,6 +9,7 @@ use twinfold_types::{
     key::Statement,
     limits::PROTOCOL_VERSION,
     message::{CommittedBlocks, ConsensusMessage},
+    quorum::Seat,
     vote::{
         Certificate, Checkpoint, CheckpointCertificate, NewView, NewViewBody, VoteBody, VoteKind,
     },
@@ -23,7 +24,7 @@ fn signatures(
 ) -> Vec<(SeatIndex, Signature)> {
     let committee = &node.setup.config.committee;
     let own = node.setup.signer.sign(&statement(&committee.digest()));
-    let seats = (0..liar.seats as u16).map(SeatIndex);
+    let seats = committee.seat_indices();
     match dice.between(0, 3) {
         // Too few.
         0 => vec![(own_seat(node), own)],
@@ -35,8 +36,9 @@ fn signatures(
         _ => {
             let next = Committee { epoch: committee.epoch.next(), ..committee.clone() };
             let statement = statement(&next.digest());
-            let signer = |seat: SeatIndex| keys::signer(seat.index(), liar.real_signatures);
-            seats.map(|seat| (seat, signer(seat).sign(&statement))).collect()
+            let signer = |seat: &Seat| keys::signer_of(&seat.key, liar.real_signatures);
+            let all = seats.zip(&committee.seats);
+            all.map(|(seat, held)| (seat, signer(held).sign(&statement))).collect()
         }
     }
 }

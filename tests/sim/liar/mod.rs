@@ -22,7 +22,6 @@ const REACTION_PERCENT: u64 = 3;
 
 pub struct Liar {
     pub lie: Lie,
-    seats: usize,
     real_signatures: bool,
     seen: VecDeque<ConsensusMessage>,
     seen_changes: VecDeque<ViewChange>,
@@ -37,7 +36,6 @@ impl Liar {
     pub fn new(lie: Lie, plan: &Plan) -> Self {
         Self {
             lie,
-            seats: plan.seats,
             real_signatures: plan.real_signatures,
             seen: VecDeque::new(),
             seen_changes: VecDeque::new(),
@@ -85,7 +83,7 @@ pub fn distort(
     peers: usize,
     dice: &mut Dice,
 ) -> Vec<(usize, ConsensusMessage)> {
-    let Some(liar) = &node.liar else { return to_all(message, peers) };
+    let Some(liar) = node.seated_liar() else { return to_all(message, peers) };
     match (liar.lie, message) {
         (Lie::Equivocate, ConsensusMessage::PrePrepare { vote, block }) => {
             leader::two_blocks(node, vote, block, peers, dice)
@@ -121,7 +119,7 @@ pub fn answer(
     dice: &mut Dice,
 ) -> Option<ConsensusMessage> {
     let honest = || Some(message.clone());
-    let Some(liar) = &node.liar else { return honest() };
+    let Some(liar) = node.seated_liar() else { return honest() };
     match (liar.lie, message) {
         (Lie::Withhold, _) => honest().filter(|_| dice.chance(50)),
         (Lie::Changes, ConsensusMessage::ViewChange(change)) => {
@@ -144,7 +142,7 @@ pub fn react(
     message: &ConsensusMessage,
     dice: &mut Dice,
 ) -> Vec<ConsensusMessage> {
-    match node.lie() {
+    match node.seated_liar().map(|liar| liar.lie) {
         Some(Lie::Equivocate) => echo(node, message),
         Some(Lie::Forge) if dice.chance(REACTION_PERCENT) => forge::certificates(node, dice),
         Some(Lie::Changes) if dice.chance(REACTION_PERCENT) => changes::unasked(node, dice),
@@ -171,7 +169,7 @@ fn echo(node: &mut Node, message: &ConsensusMessage) -> Vec<ConsensusMessage> {
 }
 
 fn own_seat(node: &Node) -> twinfold_types::SeatIndex {
-    node.seat().expect("liars have seats")
+    node.seat().expect("only a liar with a seat lies")
 }
 
 fn sign_vote(node: &Node, body: VoteBody) -> Vote {

@@ -109,6 +109,7 @@ impl World {
             self.nodes[node].disk.forget(chain_too);
         }
         self.nodes[node].crash();
+        self.checks.punished.crashed(node);
     }
 
     /// The process ends itself, and is started again later.

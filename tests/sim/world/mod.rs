@@ -1,5 +1,6 @@
 //! The simulated world: virtual time, a network that fails, and the nodes in it.
 
+mod accuse;
 mod checks;
 mod faults;
 mod network;
@@ -31,6 +32,7 @@ enum Action {
     Synced { node: usize, life: u64 },
     Execute { node: usize, life: u64 },
     Submit { node: usize, tx: usize },
+    Tend { node: usize, life: u64 },
     Crash { node: usize },
     FailSync { node: usize },
     Restart { node: usize },
@@ -70,6 +72,12 @@ pub struct Summary {
     pub height: u64,
     pub view: u64,
     pub sent: u64,
+    pub epochs: u64,
+    /// Elections that changed the committee.
+    pub changes: u64,
+    /// Seats slashed for what they did in an epoch, and how many of them after it was over.
+    pub slashed: u64,
+    pub slashed_late: u64,
 }
 
 impl Summary {
@@ -77,6 +85,10 @@ impl Summary {
         self.height += other.height;
         self.view += other.view;
         self.sent += other.sent;
+        self.epochs += other.epochs;
+        self.changes += other.changes;
+        self.slashed += other.slashed;
+        self.slashed_late += other.slashed_late;
     }
 }
 
@@ -108,9 +120,7 @@ impl World {
             promises: &[],
             failure: None,
         };
-        let first = world.nodes[0].disk.voting_committee().clone();
-        let result = world.checks.one_committee.elected(0, &first);
-        world.check(result);
+        world.watch_genesis();
         world.schedule_work();
         world.schedule_faults();
         for node in 0..world.nodes.len() {
@@ -140,11 +150,14 @@ impl World {
         // Each epoch begins with view 0.
         let from = if self.highest_epoch() == epoch { view } else { View(0) };
         heals::views_passed(self.plan.seats, from, self.highest_view(), rotations)?;
-        let summary =
-            Summary { height: self.highest_height(), view: self.highest_view().0, sent: self.sent };
+        let (height, view, sent) = (self.highest_height(), self.highest_view().0, self.sent);
+        let summary = Summary { height, view, sent, ..Summary::default() };
         self.look_at_the_end()?;
+        self.punishes()?;
         self.falls_silent()?;
-        Ok(summary)
+        let (slashed, slashed_late) = self.checks.punished.counts();
+        let (epochs, changes) = self.checks.one_committee.counts();
+        Ok(Summary { epochs, changes, slashed, slashed_late, ..summary })
     }
 
     /// An idle network says nothing. A validator that left its view alone keeps asking.
@@ -191,12 +204,14 @@ impl World {
             Action::Connect { a, b } => self.connect(a, b),
             Action::Wake { node, life }
             | Action::Execute { node, life }
+            | Action::Tend { node, life }
             | Action::Synced { node, life }
                 if life != self.nodes[node].life => {}
             Action::Wake { node, .. } => self.start_turn(node),
             Action::Synced { node, .. } => self.finish_turn(node),
             Action::Execute { node, .. } => self.execute(node),
             Action::Submit { node, tx } => self.submit(node, tx),
+            Action::Tend { node, .. } => self.tend_docket(node),
             Action::Crash { .. } | Action::FailSync { .. } | Action::Partition { .. }
                 if self.healed => {}
             Action::Crash { node } => self.crash_soon(node),

@@ -104,7 +104,7 @@ impl World {
                     let life = self.nodes[node].life;
                     self.at(time.0.saturating_sub(clock.0), Action::Wake { node, life });
                 }
-                Effect::Evidence(evidence) => self.check_evidence(&evidence),
+                Effect::Evidence(evidence) => self.evidence(node, *evidence),
                 Effect::Halt(reason) if self.nodes[node].is_honest() => {
                     self.fail(format!("node {node} halts: {reason}"));
                 }

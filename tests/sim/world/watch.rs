@@ -1,14 +1,11 @@
 //! What honest nodes sign, sync, say and commit, held against the invariants.
 
 use super::{World, is_watched};
-use crate::{
-    disk::Execution,
-    invariants::{attribution, bounded},
-};
-use std::collections::BTreeSet;
+use crate::{disk::Execution, invariants::bounded, node::Node};
+use std::collections::{BTreeMap, BTreeSet};
 use twinfold_consensus_planted::{Effect, Record};
 use twinfold_types::{
-    Block, Epoch, Evidence, Height, SeatIndex,
+    Block, Committee, Epoch, Height, PublicKey, SeatIndex,
     message::ConsensusMessage,
     vote::{Certificate, Vote},
 };
@@ -20,13 +17,39 @@ impl World {
     }
 
     /// The seats of an epoch that nobody who lies holds.
-    fn honest_seats(&self, epoch: Epoch) -> BTreeSet<SeatIndex> {
+    pub(super) fn honest_seats(&self, epoch: Epoch) -> BTreeSet<SeatIndex> {
         let Some(committee) = self.checks.one_committee.get(epoch) else { return BTreeSet::new() };
         let is_honest = |seat: &SeatIndex| {
-            let holder = committee.validator(*seat).and_then(|key| self.index_of.get(key));
-            holder.is_some_and(|nodes| nodes.iter().all(|node| self.nodes[*node].is_honest()))
+            committee
+                .validator(*seat)
+                .is_some_and(|key| is_honest(&self.index_of, &self.nodes, key))
         };
         committee.seat_indices().filter(is_honest).collect()
+    }
+
+    /// What execution came to, held against what it must come to.
+    fn watch_ledger(&mut self, node: usize, executed: &Execution) {
+        let Self { checks, nodes, index_of, .. } = self;
+        let Execution { checkpoint, receipts, .. } = executed;
+        let disk = &nodes[node].disk;
+        let rows = |prefix| disk.ledger.rows_of(prefix);
+        let honest = |key: &PublicKey| is_honest(index_of, nodes, key);
+        let results = [
+            checks.conserved.executed(checkpoint.height, receipts, &rows),
+            checks.punished.executed(node, disk.head().time, receipts, honest),
+        ];
+        results.into_iter().for_each(|result| self.check(result));
+    }
+
+    /// Where every chain begins.
+    pub(super) fn watch_genesis(&mut self) {
+        let disk = &self.nodes[0].disk;
+        let rows = |prefix| disk.ledger.rows_of(prefix);
+        let results = [
+            self.checks.one_committee.elected(0, disk.running()),
+            self.checks.conserved.executed(Height(0), &[], &rows),
+        ];
+        results.into_iter().for_each(|result| self.check(result));
     }
 
     /// A turn ends: nothing of it is synced yet.
@@ -155,12 +178,14 @@ impl World {
             let epoch = certificate.body.epoch;
             let honest = self.honest_seats(epoch);
             let is_honest = |seat: SeatIndex| honest.contains(&seat);
+            let committee = self.checks.one_committee.get(epoch);
+            let seats = committee.map_or(self.plan.seats, Committee::size);
             let results = [
                 self.checks.one_committee.committed(block, certificate),
                 self.checks.agreement.committed(node, height, digest),
                 self.checks.exactly_once.committed(node, height),
                 self.checks.clocks.committed(node, block),
-                self.checks.certified.committed(certificate, self.plan.seats, is_honest),
+                self.checks.certified.committed(certificate, seats, is_honest),
             ];
             self.checks.durability.acknowledged(height, digest);
             results.into_iter().for_each(|result| self.check(result));
@@ -173,18 +198,12 @@ impl World {
             self.check(result);
             let result = self.checks.exactly_once.executed(node, &executed.receipts);
             self.check(result);
+            self.watch_ledger(node, executed);
             if let Some(elected) = &executed.elected {
                 let result = self.checks.one_committee.elected(node, elected);
                 self.check(result);
             }
         }
-    }
-
-    pub(super) fn check_evidence(&mut self, evidence: &Evidence) {
-        let honest = self.honest_seats(evidence.accused().0);
-        let is_honest = |seat: SeatIndex| honest.contains(&seat);
-        let result = attribution::accused(evidence, is_honest);
-        self.check(result);
     }
 
     pub(super) fn check(&mut self, result: Result<(), String>) {
@@ -198,4 +217,10 @@ impl World {
             self.failure.get_or_insert(failure);
         }
     }
+}
+
+/// Whether nobody who lies has this key; twins share one.
+fn is_honest(index_of: &BTreeMap<PublicKey, Vec<usize>>, nodes: &[Node], key: &PublicKey) -> bool {
+    let holders = index_of.get(key);
+    holders.is_some_and(|holders| holders.iter().all(|node| nodes[*node].is_honest()))
 }
