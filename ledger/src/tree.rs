@@ -88,7 +88,7 @@ impl Stored<'_> {
         if let Node::Internal(inner) = &node
             && inner.leaf_count() > limits::SUBTREE_ROWS_MAX
         {
-            return Ok(parts(&node));
+            return self.parts(version, &key, &node);
         }
         let mut places = Vec::new();
         self.leaves(&key, &node, &mut places)?;
@@ -96,27 +96,37 @@ impl Stored<'_> {
         places.retain(|place| subtree::is_inside(&place.0, nibbles));
         let (mut rows, mut bytes) = (Vec::new(), 0);
         for place in places {
-            let (key, value) = self.row(version, place)?;
-            bytes += key.len() + value.len();
+            let (state_key, value) = self.row(version, place)?;
+            bytes += state_key.len() + value.len();
             if bytes > limits::SUBTREE_BYTES_MAX && matches!(node, Node::Internal(_)) {
-                return Ok(parts(&node));
+                return self.parts(version, &key, &node);
             }
-            rows.push((key, value));
+            rows.push((state_key, value));
         }
         Ok(Subtree::Rows(rows))
     }
-}
 
-fn parts(node: &Node) -> Subtree {
-    let mut parts = Box::new([Part::Empty; 16]);
-    if let Node::Internal(inner) = node {
-        for (at, child) in inner.children_sorted() {
-            let hash = Digest(child.hash);
-            let part = if child.is_leaf() { Part::Leaf(hash) } else { Part::Inner(hash) };
-            parts[at.as_usize()] = part;
+    /// The sixteen parts below an inner node of a version; a child that is a leaf says its place.
+    fn parts(&self, version: Version, key: &NodeKey, node: &Node) -> anyhow::Result<Subtree> {
+        let mut parts = Box::new([Part::Empty; 16]);
+        if let Node::Internal(inner) = node {
+            for (at, child) in inner.children_sorted() {
+                let path = key.nibble_path().nibbles().chain([at]);
+                parts[at.as_usize()] = match child.is_leaf() {
+                    true => self.leaf(version, &NodeKey::new(child.version, path.collect()))?,
+                    false => Part::Inner(Digest(child.hash)),
+                };
+            }
+        }
+        Ok(Subtree::Parts(parts))
+    }
+
+    fn leaf(&self, version: Version, key: &NodeKey) -> anyhow::Result<Part> {
+        match self.get_node(key)? {
+            Node::Leaf(leaf) => Ok(Part::of_row(&self.row(version, leaf.key_hash())?)),
+            _ => anyhow::bail!("a leaf of version {version} is none"),
         }
     }
-    Subtree::Parts(parts)
 }
 
 impl TreeReader for Stored<'_> {
@@ -268,5 +278,50 @@ fn from_tree(view: &View<'_>, error: anyhow::Error) -> LedgerError {
     match error.downcast::<LedgerError>() {
         Ok(error) => error,
         Err(error) => view.damaged(format!("state tree: {error:#}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rocks::Rocks;
+
+    /// Every part below one, each read as a peer would; how many leaves the lists name.
+    fn read_all(rocks: &Rocks, nibbles: Vec<u8>, expected: Digest, rows: &mut Writes) -> usize {
+        let part = subtree(&rocks.view(), 1, &nibbles).unwrap();
+        match Subtree::decode(&codec::encode(&part), &nibbles, &expected).unwrap() {
+            Subtree::Rows(found) => {
+                rows.extend(found.into_iter().map(|(key, value)| (key, Some(value))));
+                0
+            }
+            Subtree::Parts(parts) => {
+                let below = (0..).zip(*parts).filter(|(_, part)| *part != Part::Empty);
+                let read = |(nibble, part): (u8, Part)| {
+                    let named = usize::from(matches!(part, Part::Leaf { .. }));
+                    named + read_all(rocks, [&nibbles[..], &[nibble]].concat(), part.hash(), rows)
+                };
+                below.map(read).sum()
+            }
+        }
+    }
+
+    #[test]
+    fn a_leaf_among_the_parts_is_named_with_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let rocks = Rocks::open(dir.path()).unwrap();
+        let row = |number: u8| (vec![number], Some(vec![number; 150_000]));
+        let mut all = Writes::new();
+        let mut root = Digest::ZERO;
+        // So large that they are not listed together, and of two versions.
+        for version in 0..2u8 {
+            let writes: Writes = (8 * version..8 * version + 9).map(row).collect();
+            let mut batch = Batch::default();
+            root = update(&rocks.view(), version.into(), &writes, &mut batch).unwrap();
+            rocks.write(batch).unwrap();
+            all.extend(writes);
+        }
+        let mut found = Writes::new();
+        assert!(read_all(&rocks, vec![], root, &mut found) > 2);
+        assert_eq!(found, all);
     }
 }

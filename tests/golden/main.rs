@@ -102,6 +102,9 @@ fn encodings_stay_as_they_are() {
     book.note("availability certificate", &samples::availability());
     book.note("coded blob identity", &samples::fragments().0);
     book.note("fragment list", &samples::fragments().1);
+    for (name, subtree) in samples::subtrees() {
+        book.note(&format!("subtree {name}"), &subtree);
+    }
     hold_against("encodings.txt", &book);
 }
 

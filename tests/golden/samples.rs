@@ -21,6 +21,7 @@ use twinfold_types::{
         SignedFoldResult, VoidReason,
     },
     stake::StakeParams,
+    subtree::{Part, Subtree},
     task::{
         AggregationRule, Cluster, Compression, LocalWork, Mode, Real, Schedule, Task, TaskSpec,
         TaskStatus, Training,
@@ -503,6 +504,13 @@ pub fn genesis() -> Genesis {
         balances: vec![],
         unsafe_size: false,
     }
+}
+
+pub fn subtrees() -> [(&'static str, Subtree); 2] {
+    let row = |byte: u8| (vec![byte; 3], vec![byte; 5]);
+    let mut parts = Box::new([Part::Empty; 16]);
+    (parts[2], parts[9]) = (Part::of_row(&row(1)), Part::Inner(digest(4)));
+    [("rows", Subtree::Rows(vec![row(1), row(2)])), ("parts", Subtree::Parts(parts))]
 }
 
 pub fn storage_receipt_body() -> StorageReceiptBody {

@@ -28,14 +28,7 @@ fn an_observer_joins_from_a_checkpoint() {
     course.ended(0, 0);
 
     let observer = lab.admit_observer();
-    let file = observer.dir.join("checkpoint.json");
-    let genesis = lab.network.genesis().display().to_string();
-    let said = lab.node_program("checkpoint --node {} --genesis {}", &[&lab.url(1), &genesis]);
-    assert_eq!(said.code, Some(0), "{said:#?}");
-    assert!(said.err.contains("fingerprint"), "{said:#?}");
-    std::fs::write(&file, &said.out).expect("the file");
-    let join = "[join]\ncheckpoint = \"checkpoint.json\"\n\n[retention]";
-    lab.configure(&observer.dir, &[("[retention]", join)]);
+    lab.trust_checkpoint(&observer);
 
     // Killed as soon as something has come, until it gets through.
     let mut kills = 0;

@@ -3,7 +3,8 @@
 //!
 //! The tree is a Jellyfish Merkle tree (Gao, Hu, Wu 2021): a key's place is a digest, read
 //! from its highest bit on. An empty part has a fixed hash, a part with one row is that
-//! row's leaf, any other is the hash of its two halves.
+//! row's leaf, any other is the hash of its two halves. A leaf hashes alike wherever it is
+//! said to stand, so a part with one row names the row's place and is held against it.
 
 use crate::{Digest, codec, limits, proof::TreeHasher, proof::key_hash};
 use jmt::SimpleHasher;
@@ -22,8 +23,8 @@ pub type Row = (Vec<u8>, Vec<u8>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Part {
     Empty,
-    /// One row: the hash of its leaf.
-    Leaf(Digest),
+    /// One row: its place, and the hash of its value.
+    Leaf { place: Digest, value: Digest },
     /// More rows: the hash of all of them.
     Inner(Digest),
 }
@@ -45,15 +46,23 @@ pub enum SubtreeError {
     Order { index: usize },
     #[error("the parts of a part of the state are not named as they should be")]
     Parts,
+    #[error("the leaf at {place} is said to stand in part {nibble} of a part of the state, and does not")]
+    Place { nibble: u8, place: Digest },
     #[error("a part of the state hashes to {found}, expected {expected}")]
     Hash { found: Digest, expected: Digest },
 }
 
 impl Part {
+    /// The part that holds this row only.
+    pub fn of_row((key, value): &Row) -> Self {
+        Part::Leaf { place: Digest(key_hash(key).0), value: hash(&[value]) }
+    }
+
     pub fn hash(self) -> Digest {
         match self {
             Part::Empty => EMPTY,
-            Part::Leaf(hash) | Part::Inner(hash) => hash,
+            Part::Leaf { place, value } => leaf(&place, &value),
+            Part::Inner(hash) => hash,
         }
     }
 }
@@ -63,16 +72,11 @@ impl Subtree {
     /// hash that the tree gives them.
     pub fn decode(bytes: &[u8], nibbles: &[u8], expected: &Digest) -> Result<Self, SubtreeError> {
         let subtree: Self = codec::decode(bytes, limits::SUBTREE_ANSWER_BYTES_MAX)?;
-        if let Subtree::Rows(rows) = &subtree {
-            check_order(rows, nibbles)?;
-        }
-        // A single leaf hashes alike wherever it stands, and an empty part alike under any name:
-        // honest nodes list a single row, and call an empty part so.
-        if let Subtree::Parts(parts) = &subtree {
-            let held = parts.iter().filter(|part| **part != Part::Empty).count();
-            let misnamed = parts.iter().any(|part| *part != Part::Empty && part.hash() == EMPTY);
-            if misnamed || (held == 1 && parts.iter().any(|part| matches!(part, Part::Leaf(_)))) {
-                return Err(SubtreeError::Parts);
+        match &subtree {
+            Subtree::Rows(rows) => check_order(rows, nibbles)?,
+            Subtree::Parts(parts) => {
+                check_names(&parts[..])?;
+                check_places(&parts[..], nibbles)?;
             }
         }
         let found = subtree.hash(nibbles.len());
@@ -102,7 +106,7 @@ impl Subtree {
             let part: Vec<Leaf> = leaves.iter().filter(of_part).copied().collect();
             match part[..] {
                 [] => Part::Empty,
-                [(_, hash)] => Part::Leaf(hash),
+                [(place, value)] => Part::Leaf { place: Digest(place), value },
                 _ => Part::Inner(hash_rows(&part, 4 * (depth + 1))),
             }
         })
@@ -116,22 +120,18 @@ impl Subtree {
     }
 }
 
-/// A place and the hash of the leaf that stands there.
+/// A place, and the hash of the value that stands there.
 type Leaf = ([u8; 32], Digest);
 
 fn leaves(rows: &[Row]) -> Vec<Leaf> {
-    let leaf = |(key, value): &Row| {
-        let place = key_hash(key).0;
-        (place, hash(&[LEAF, &place, &hash(&[value]).0]))
-    };
-    rows.iter().map(leaf).collect()
+    rows.iter().map(|(key, value)| (key_hash(key).0, hash(&[value]))).collect()
 }
 
 /// Rows in the order of their places, from a bit of the places on.
 fn hash_rows(leaves: &[Leaf], bit: usize) -> Digest {
     match leaves {
         [] => EMPTY,
-        [(_, hash)] => *hash,
+        [(place, value)] => leaf(&Digest(*place), value),
         _ => {
             let right = leaves.partition_point(|(place, _)| !bit_of(place, bit));
             let (left, right) = leaves.split_at(right);
@@ -144,13 +144,17 @@ fn hash_parts(parts: &[Part]) -> Digest {
     let mut held = parts.iter().filter(|part| **part != Part::Empty);
     match (held.next(), held.next()) {
         (None, _) => EMPTY,
-        (Some(Part::Leaf(hash)), None) => *hash,
+        (Some(part @ Part::Leaf { .. }), None) => part.hash(),
         _ if parts.len() == 1 => parts[0].hash(),
         _ => {
             let (left, right) = parts.split_at(parts.len() / 2);
             inner(hash_parts(left), hash_parts(right))
         }
     }
+}
+
+fn leaf(place: &Digest, value: &Digest) -> Digest {
+    hash(&[LEAF, &place.0, &value.0])
 }
 
 fn inner(left: Digest, right: Digest) -> Digest {
@@ -186,6 +190,28 @@ fn check_order(rows: &[Row], nibbles: &[u8]) -> Result<(), SubtreeError> {
             return Err(SubtreeError::Order { index });
         }
         last = Some(place);
+    }
+    Ok(())
+}
+
+/// A part with a single leaf and an empty part have hashes of their own: honest nodes list a
+/// single row, and call an empty part so.
+fn check_names(parts: &[Part]) -> Result<(), SubtreeError> {
+    let held = parts.iter().filter(|part| **part != Part::Empty).count();
+    let hollow = parts.contains(&Part::Inner(EMPTY));
+    let lone = held == 1 && parts.iter().any(|part| matches!(part, Part::Leaf { .. }));
+    if hollow || lone { Err(SubtreeError::Parts) } else { Ok(()) }
+}
+
+/// Each leaf stands in the part that its place leads to: the hashes above would be the same
+/// with the leaf beside an empty part moved there.
+fn check_places(parts: &[Part], nibbles: &[u8]) -> Result<(), SubtreeError> {
+    for (nibble, part) in (0..).zip(parts) {
+        if let Part::Leaf { place, .. } = part
+            && !is_inside(&place.0, &[nibbles, &[nibble]].concat())
+        {
+            return Err(SubtreeError::Place { nibble, place: *place });
+        }
     }
     Ok(())
 }
@@ -270,12 +296,49 @@ mod tests {
         assert_eq!(read(swapped, &[]), Err(SubtreeError::Order { index: 1 }));
         assert!(matches!(read(honest, &[0]), Err(SubtreeError::Order { .. })));
         let mut parts = Box::new([Part::Empty; 16]);
-        parts[3] = Part::Leaf(root);
-        let lone = codec::encode(&Subtree::Parts(parts.clone()));
-        assert_eq!(Subtree::decode(&lone, &[], &root), Err(SubtreeError::Parts));
         parts[3] = Part::Inner(EMPTY);
         let hollow = codec::encode(&Subtree::Parts(parts));
         assert_eq!(Subtree::decode(&hollow, &[], &EMPTY), Err(SubtreeError::Parts));
         assert!(matches!(Subtree::decode(&[9; 40], &[], &root), Err(SubtreeError::Codec(_))));
+    }
+
+    #[test]
+    fn a_peer_that_moves_a_leaf_is_refused() {
+        let few = Subtree::Rows(rows(0..6));
+        let (root, honest) = (few.hash(0), few.parts(0));
+        let read = |parts: [Part; 16]| {
+            Subtree::decode(&codec::encode(&Subtree::Parts(Box::new(parts))), &[], &root)
+        };
+        assert!(read(honest).is_ok());
+        let is_leaf = |part: &Part| matches!(part, Part::Leaf { .. });
+        let (mut moved, mut alike) = (0, 0);
+        for from in (0..16).filter(|at| is_leaf(&honest[*at])) {
+            for to in (0..16).filter(|at| honest[*at] == Part::Empty) {
+                let mut parts = honest;
+                parts.swap(from, to);
+                moved += 1;
+                // The hash alone does not tell: these a joining node would have believed.
+                alike += usize::from(hash_parts(&parts) == root);
+                let refused = read(parts).unwrap_err();
+                let nibble = to as u8;
+                assert!(matches!(refused, SubtreeError::Place { nibble: at, .. } if at == nibble));
+                // With another place beside it, it is another leaf.
+                if let Part::Leaf { place, .. } = &mut parts[to] {
+                    place.0[0] = nibble << 4;
+                }
+                assert!(matches!(read(parts), Err(SubtreeError::Hash { .. })));
+            }
+        }
+        assert!(moved > 20 && alike > 0, "{alike} of {moved} have the same hash");
+    }
+
+    #[test]
+    fn a_lone_leaf_is_listed_as_a_row() {
+        let one = Subtree::Rows(rows([7]));
+        let parts = Subtree::Parts(Box::new(one.parts(0)));
+        assert_eq!(parts.hash(0), one.hash(0));
+        let lone = Subtree::decode(&codec::encode(&parts), &[], &one.hash(0));
+        assert_eq!(lone, Err(SubtreeError::Parts));
+        assert!(Subtree::decode(&codec::encode(&one), &[], &one.hash(0)).is_ok());
     }
 }

@@ -12,11 +12,16 @@ impl Lab {
         let now = twinfold_cli::client::now();
         let start = TimeMs(now.0 - ago.as_millis() as u64);
         self.change_genesis(&[0, 1, 2, 3], |genesis| genesis.time = start);
-        let text = std::fs::read_to_string(self.network.genesis()).expect("the genesis file");
-        let genesis: Genesis = serde_json::from_str(&text).expect("the genesis file");
+        let genesis = self.genesis();
         let keys = |index| NodeKeys::read(&self.folder_of(index).join("keys"), None);
         let keys = (0..4).map(|index| keys(index).expect("plain keys").consensus).collect();
         Forge::new(&self.folder().join("forged"), &genesis, keys)
+    }
+
+    /// The shared file.
+    pub fn genesis(&self) -> Genesis {
+        let text = std::fs::read_to_string(self.network.genesis()).expect("the genesis file");
+        serde_json::from_str(&text).expect("the genesis file")
     }
 
     /// All four validators start from what was forged.

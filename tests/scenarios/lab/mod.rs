@@ -8,6 +8,7 @@ pub mod files;
 pub mod forged;
 pub mod http;
 pub mod learn;
+pub mod liar;
 pub mod members;
 pub mod observer;
 pub mod stage;

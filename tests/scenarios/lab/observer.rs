@@ -18,16 +18,30 @@ pub struct Observer {
     pub entry: GenesisValidator,
 }
 
+impl Observer {
+    pub fn member(&self) -> Member {
+        Member {
+            key: self.entry.key,
+            peer: Some(self.entry.peer.clone()),
+            ..members::member(&self.name, "inspectorate", Role::Auditor)
+        }
+    }
+
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.join("log")).unwrap_or_default()
+    }
+}
+
 impl Lab {
     /// Makes the folder, lets an admin register the member, gives it the genesis file.
     pub fn admit_observer(&self) -> Observer {
-        let observer = self.make_node("observer", "inspectorate");
-        let member = Member {
-            key: observer.entry.key,
-            peer: Some(observer.entry.peer.clone()),
-            ..members::member("observer", "inspectorate", Role::Auditor)
-        };
-        self.done("ann", Action::Propose(AdminAction::AddMember(member)));
+        self.admit("observer")
+    }
+
+    /// The same for an auditor of another name.
+    pub fn admit(&self, name: &str) -> Observer {
+        let observer = self.make_node(name, "inspectorate");
+        self.done("ann", Action::Propose(AdminAction::AddMember(observer.member())));
         observer
     }
 
@@ -45,6 +59,21 @@ impl Lab {
         let entry = serde_json::from_str(&entry).expect("its public entry");
         std::fs::copy(self.network.genesis(), dir.join("genesis.json")).expect("its copy");
         Observer { name: name.into(), dir, url: format!("http://127.0.0.1:{}", ports[0]), entry }
+    }
+
+    /// Fetches a checkpoint, as another member's operator would, and configures the node to
+    /// begin from it; the file.
+    pub fn trust_checkpoint(&self, observer: &Observer) -> PathBuf {
+        let file = observer.dir.join("checkpoint.json");
+        let genesis = self.network.genesis().display().to_string();
+        let said =
+            self.node_program("checkpoint --node {} --genesis {}", &[&self.url(1), &genesis]);
+        assert_eq!(said.code, Some(0), "{said:#?}");
+        assert!(said.err.contains("fingerprint"), "{said:#?}");
+        std::fs::write(&file, &said.out).expect("the file");
+        let join = "[join]\ncheckpoint = \"checkpoint.json\"\n\n[retention]";
+        self.configure(&observer.dir, &[("[retention]", join)]);
+        file
     }
 
     pub fn start_observer(&self, observer: &Observer) -> Client {
