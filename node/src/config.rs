@@ -6,6 +6,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
 };
+use twinfold_types::limits;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -55,7 +56,8 @@ pub struct Network {
     /// Multiaddresses to listen on.
     pub listen: String,
     pub payload_listen: String,
-    /// Where members' nodes are dialled, when not where genesis says.
+    /// Where members' nodes are dialled, when not where genesis or the chain says; and whom to
+    /// ask when those that genesis names are gone.
     #[serde(default)]
     pub peers: Vec<PeerAddress>,
 }
@@ -150,6 +152,12 @@ pub enum ConfigError {
     Read { path: PathBuf, error: std::io::Error },
     #[error("the configuration {}: {error}", path.display())]
     Parse { path: PathBuf, error: Box<toml::de::Error> },
+    #[error(
+        "the configuration {}: {found} entries of network.peers; at most {max} are taken: members \
+         are also found by genesis and by what validators declare",
+        path.display(), max = limits::SEATS_MAX
+    )]
+    Peers { path: PathBuf, found: usize },
     #[error("the configuration {}: http.tls_certificate and http.tls_key go together", .0.display())]
     Tls(PathBuf),
 }
@@ -160,6 +168,10 @@ impl Config {
             .map_err(|error| ConfigError::Read { path: path.into(), error })?;
         let mut config: Self = toml::from_str(&text)
             .map_err(|error| ConfigError::Parse { path: path.into(), error: Box::new(error) })?;
+        let found = config.network.peers.len();
+        if found > limits::SEATS_MAX {
+            return Err(ConfigError::Peers { path: path.into(), found });
+        }
         if config.http.tls_certificate.is_some() != config.http.tls_key.is_some() {
             return Err(ConfigError::Tls(path.into()));
         }
@@ -211,7 +223,8 @@ requests_per_second = 1000
 # Votes and blocks, and payloads on a connection of their own.
 listen = "{listen}"
 payload_listen = "{payload}"
-# Where a member's node is dialled when not where genesis says:
+# Where a member's node is dialled when not where genesis says. One that came after genesis is
+# dialled, and asked by a node that joins, if it stands here:
 # [[network.peers]]
 # peer = "12D3Koo…"
 # address = "/ip4/10.0.0.7/tcp/7781"

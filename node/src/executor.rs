@@ -127,11 +127,18 @@ impl Membership {
         match event {
             LedgerEvent::MemberAdded { key } => {
                 let Ok(Some(member)) = reader.get(&state_key::member(key)) else { return };
-                if let Err(error) = self.peers.admit(&member, self.own) {
+                let was_stranger = self.peers.admit(&member, self.own).unwrap_or_else(|error| {
                     tracing::warn!(%error, "a new member's peer id is unusable");
-                }
+                    false
+                });
                 if let Some(peer) = self.peers.by_member(key) {
-                    self.planes.iter().for_each(|plane| plane.allow(peer.id));
+                    for plane in self.planes.iter() {
+                        // Connected anew it goes by its member's key.
+                        if was_stranger {
+                            plane.disallow(peer.id);
+                        }
+                        plane.allow(peer.id);
+                    }
                 }
             }
             LedgerEvent::CandidateDeclared { validator, .. } => {

@@ -152,9 +152,11 @@ pub async fn open(
     let models = Arc::new(ModelStore::open(&config.data.join("models"))?);
 
     let peers = Peers::from_genesis(&genesis, &config.network.peers, own_peer)?;
-    for member in reader.members()? {
+    let members = reader.members()?;
+    peers.keep_members(&members);
+    for member in &members {
         // One unusable peer id must not keep every node from starting.
-        if let Err(error) = peers.admit(&member, own_peer) {
+        if let Err(error) = peers.admit(member, own_peer) {
             tracing::warn!(member = %member.name, %error, "this member's node is not let in");
         }
     }
@@ -162,6 +164,13 @@ pub async fn open(
         if let Err(error) = peers.learn(&candidate) {
             tracing::warn!(%error, "a validator declared an address that is none");
         }
+    }
+    for peer in peers.strangers() {
+        tracing::warn!(
+            peer = %peer.id, height = %reader.head().height,
+            "no member in this state has this peer id: it is dialled because the configuration \
+             names it ([[network.peers]])"
+        );
     }
     let dialled = genesis.committee().seat_of(&own).is_some();
     let planes = start_planes(config, &keys, &peers, dialled).await?;

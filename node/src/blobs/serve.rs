@@ -23,7 +23,7 @@ pub async fn serve(inner: Arc<Inner>, mut incoming: libp2p_stream::IncomingStrea
     // Only members' peers come here, so there are no more of these than members.
     let mut shares: BTreeMap<PeerId, Arc<Semaphore>> = BTreeMap::new();
     while let Some((id, stream)) = incoming.next().await {
-        let Some(peer) = inner.peers.by_id(&id) else { continue };
+        let Some(peer) = inner.peers.by_id(&id).filter(|peer| peer.is_member) else { continue };
         let inner = inner.clone();
         let own_share = shares.entry(id).or_insert_with(|| Arc::new(Semaphore::new(PEER_AT_ONCE)));
         let own_share = own_share.clone();

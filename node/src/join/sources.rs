@@ -49,12 +49,13 @@ impl Sources {
         }
     }
 
-    /// Connected validators that have not lied, another one first each time.
+    /// Connected peers that have not lied, another one first each time: validators of genesis,
+    /// and whom the operator configured.
     pub fn usable(&self) -> Vec<Peer> {
         let (connected, avoided) = (self.connected.borrow().clone(), self.avoided.lock().clone());
         let mut peers = self.peers.all();
         peers.retain(|peer| {
-            self.validators.contains(&peer.member)
+            (self.validators.contains(&peer.member) || self.peers.is_configured(&peer.id))
                 && connected.contains(&peer.id)
                 && !avoided.contains(&peer.id)
         });

@@ -120,7 +120,7 @@ async fn follow_connections(shared: Arc<Shared>) {
             if let Some(peer) = shared.peers.by_id(&id)
                 && !running.contains_key(&id)
             {
-                running.insert(id, tokio::spawn(keep_sending(shared.clone(), peer)));
+                running.insert(id, tokio::spawn(keep_sending(shared.clone(), peer.id)));
             }
         }
         if connected.changed().await.is_err() {
@@ -130,10 +130,11 @@ async fn follow_connections(shared: Arc<Shared>) {
 }
 
 /// Holds a stream to one peer as long as it is connected.
-async fn keep_sending(shared: Arc<Shared>, peer: Peer) {
+async fn keep_sending(shared: Arc<Shared>, id: PeerId) {
     let mut connected = shared.connected.clone();
-    loop {
-        if connected.wait_for(|set| set.contains(&peer.id)).await.is_err() {
+    // Looked up each time: whom it is of may have become known.
+    while let Some(peer) = shared.peers.by_id(&id) {
+        if connected.wait_for(|set| set.contains(&id)).await.is_err() {
             return;
         }
         let pause = match send_until_broken(&shared, &peer).await {
@@ -149,9 +150,6 @@ async fn keep_sending(shared: Arc<Shared>, peer: Peer) {
         };
         shared.links.queues.write().remove(&peer.member);
         tokio::time::sleep(pause).await;
-        if shared.peers.by_id(&peer.id).is_none() {
-            return;
-        }
     }
 }
 

@@ -16,6 +16,8 @@ pub use plane::{Plane, PlaneConfig};
 pub enum NetworkError {
     #[error("{what} {text:?} is not valid: {reason}")]
     Address { what: &'static str, text: String, reason: String },
+    #[error("[[network.peers]] of the configuration: {0}")]
+    Configured(Box<NetworkError>),
     #[error("cannot listen on {address}: {reason}")]
     Listen { address: String, reason: String },
     #[error("the transport: {0}")]

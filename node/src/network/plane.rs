@@ -140,12 +140,14 @@ async fn run(
     }
 }
 
-/// Of two nodes that know each other's address the smaller peer id dials.
+/// Of two nodes that know each other's address the smaller peer id dials. Whom the operator
+/// configured is dialled in any case: it may know nothing of this node's address.
 fn dial_missing(swarm: &mut Swarm<Behaviour>, config: &PlaneConfig) {
     let own = *swarm.local_peer_id();
     for peer in config.peers.all() {
         let Some(addresses) = &peer.addresses else { continue };
-        let theirs_to_dial = config.is_dialled && peer.id < own;
+        let theirs_to_dial =
+            config.is_dialled && peer.id < own && !config.peers.is_configured(&peer.id);
         if theirs_to_dial || swarm.is_connected(&peer.id) {
             continue;
         }
