@@ -105,6 +105,9 @@ pub enum Command {
     /// Proofs that need nothing but the genesis file
     #[command(subcommand)]
     Proof(command::proof::ProofCommand),
+    /// Checkpoints that the admins state, for new nodes to begin from
+    #[command(subcommand)]
+    Checkpoint(command::checkpoint::CheckpointCommand),
     /// Blocks, receipts and events as they come
     Events(command::events::EventsArgs),
     /// Print a shell's completion script
@@ -161,6 +164,10 @@ mod tests {
             "model get --task t -o m.safetensors",
             "proof get 00 -o p.bin",
             "proof verify p.bin --genesis g.json",
+            "checkpoint state -o c.json --genesis g.json",
+            "checkpoint sign c.json --key ben",
+            "checkpoint combine a.json b.json -o c.json",
+            "checkpoint show c.json",
             "events --after 1-0-0 --follow",
             "completions zsh",
         ];

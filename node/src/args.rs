@@ -142,9 +142,13 @@ pub struct Start {
     /// Overrides `http.listen`.
     #[arg(long, env = "TWINFOLD_HTTP_LISTEN")]
     pub http: Option<std::net::SocketAddr>,
-    /// Overrides `join.checkpoint`: begin from this checkpoint where there is no ledger yet.
+    /// Overrides `join.checkpoint`: begin from this checkpoint, trusted by hand or stated by
+    /// the admins, where there is no ledger yet.
     #[arg(long, env = "TWINFOLD_CHECKPOINT")]
     pub checkpoint: Option<PathBuf>,
+    /// Begin only from a checkpoint that enough of genesis' admins have signed.
+    #[arg(long)]
+    pub stated_checkpoint: bool,
     /// Begin from the checkpoint however old it is.
     #[arg(long)]
     pub allow_old_checkpoint: bool,

@@ -74,8 +74,11 @@ pub struct PeerAddress {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Join {
-    /// File that `twinfold-node checkpoint` wrote.
+    /// File that `twinfold-node checkpoint` wrote, or one that admins state.
     pub checkpoint: PathBuf,
+    /// Only one that as many of genesis' admins state as a proposal needs.
+    #[serde(default)]
+    pub stated: bool,
     /// Also one whose signers may have nothing to lose any more.
     #[serde(default)]
     pub allow_old: bool,
@@ -230,9 +233,11 @@ payload_listen = "{payload}"
 # address = "/ip4/10.0.0.7/tcp/7781"
 # payload_address = "/ip4/10.0.0.7/tcp/7782"
 
-# A new node may begin from a checkpoint that its operator trusts, instead of from genesis:
+# A new node may begin from a checkpoint that its operator trusts, instead of from genesis. With
+# stated = true only one that the admins have signed (`twinfold checkpoint`) will do:
 # [join]
 # checkpoint = "checkpoint.json"
+# stated = true
 
 [retention]
 # true: every block stays, for auditors and for nodes that start from genesis. false: a block goes

@@ -40,10 +40,12 @@ fn apply_overrides(config: &mut Config, args: Start) {
         config.genesis = genesis;
     }
     if let Some(checkpoint) = args.checkpoint {
-        let allow_old = config.join.as_ref().is_some_and(|join| join.allow_old);
-        config.join = Some(Join { checkpoint, allow_old });
+        let (stated, allow_old) =
+            config.join.as_ref().map_or((false, false), |join| (join.stated, join.allow_old));
+        config.join = Some(Join { checkpoint, stated, allow_old });
     }
     if let Some(join) = &mut config.join {
+        join.stated |= args.stated_checkpoint;
         join.allow_old |= args.allow_old_checkpoint;
     }
     if let Some(path) = args.passphrase_file {

@@ -102,6 +102,7 @@ fn encodings_stay_as_they_are() {
     book.note("availability certificate", &samples::availability());
     book.note("coded blob identity", &samples::fragments().0);
     book.note("fragment list", &samples::fragments().1);
+    book.note("checkpoint statement", &samples::checkpoint_statement());
     for (name, subtree) in samples::subtrees() {
         book.note(&format!("subtree {name}"), &subtree);
     }
@@ -169,6 +170,7 @@ fn digests_and_statements_stay_as_they_are() {
     statement("signed upload", samples::upload_body().statement(&chain));
     let new_key = key_statement(&chain, &samples::key(2), &samples::key(3));
     statement("signed consensus key", new_key);
+    statement("signed trusted checkpoint", samples::checkpoint_statement().statement(&chain));
     hold_against("digests.txt", &book);
 }
 
@@ -204,6 +206,7 @@ fn every_purpose_gives_another_statement() {
         Purpose::FoldResult,
         Purpose::Upload,
         Purpose::ConsensusKey,
+        Purpose::TrustedCheckpoint,
     ];
     let statements: std::collections::BTreeSet<_> = purposes
         .iter()

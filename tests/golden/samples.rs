@@ -21,6 +21,7 @@ use twinfold_types::{
         SignedFoldResult, VoidReason,
     },
     stake::StakeParams,
+    stated::CheckpointStatement,
     subtree::{Part, Subtree},
     task::{
         AggregationRule, Cluster, Compression, LocalWork, Mode, Real, Schedule, Task, TaskSpec,
@@ -503,6 +504,19 @@ pub fn genesis() -> Genesis {
         members: vec![member()],
         balances: vec![],
         unsafe_size: false,
+    }
+}
+
+pub fn checkpoint_statement() -> CheckpointStatement {
+    CheckpointStatement {
+        name: "golden".into(),
+        epoch: Epoch(3),
+        height: Height(64),
+        block: digest(1),
+        state_root: digest(2),
+        fingerprint: digest(3),
+        committee: digest(4),
+        time: TimeMs(1_000),
     }
 }
 

@@ -26,6 +26,7 @@ pub mod round;
 pub mod signed;
 pub mod stake;
 pub mod state_key;
+pub mod stated;
 pub mod subtree;
 pub mod task;
 pub mod text;

@@ -44,7 +44,7 @@ pub struct AdminSignature {
 pub enum StatementError {
     #[error("the key {0} signed it, which is of no admin in the genesis file")]
     NotAdmin(PublicKey),
-    #[error("{0} signed it twice")]
+    #[error("{0} signs it twice")]
     Twice(String),
     #[error("the signature of {0} is not good for this checkpoint on this chain")]
     Signature(String),

@@ -24,7 +24,10 @@ pub type Row = (Vec<u8>, Vec<u8>);
 pub enum Part {
     Empty,
     /// One row: its place, and the hash of its value.
-    Leaf { place: Digest, value: Digest },
+    Leaf {
+        place: Digest,
+        value: Digest,
+    },
     /// More rows: the hash of all of them.
     Inner(Digest),
 }
@@ -46,7 +49,9 @@ pub enum SubtreeError {
     Order { index: usize },
     #[error("the parts of a part of the state are not named as they should be")]
     Parts,
-    #[error("the leaf at {place} is said to stand in part {nibble} of a part of the state, and does not")]
+    #[error(
+        "the leaf at {place} is said to stand in part {nibble} of a part of the state, and does not"
+    )]
     Place { nibble: u8, place: Digest },
     #[error("a part of the state hashes to {found}, expected {expected}")]
     Hash { found: Digest, expected: Digest },

@@ -3,12 +3,14 @@
 //!
 //! Whoever signed it must still have something to lose. Keys of a committee that is long gone
 //! may have been sold and can sign any history, so an old checkpoint proves nothing by itself.
+//! The admins may vouch for one beside ([`crate::stated`]).
 
 use crate::{
     Committee, Digest, Header, Height, TimeMs, codec,
     genesis::FORMAT_VERSION,
     handover::{Trail, TrailError},
     key::Verifier,
+    stated::AdminSignature,
     vote::{CertificateError, CheckpointCertificate},
 };
 use serde::{Deserialize, Serialize};
@@ -23,6 +25,9 @@ pub struct TrustedCheckpoint {
     pub certificate: CheckpointCertificate,
     /// Of the checkpoint's block.
     pub header: Header,
+    /// Of admins that state it; none where an operator trusts it by hand.
+    #[serde(default)]
+    pub statements: Vec<AdminSignature>,
 }
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -51,7 +56,7 @@ impl TrustedCheckpoint {
         certificate: CheckpointCertificate,
         header: Header,
     ) -> Self {
-        Self { format: FORMAT_VERSION, chain, trail, certificate, header }
+        Self { format: FORMAT_VERSION, chain, trail, certificate, header, statements: vec![] }
     }
 
     pub fn height(&self) -> Height {
@@ -96,7 +101,7 @@ impl TrustedCheckpoint {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::{
         Epoch, SeatIndex, SecretKey,
@@ -116,7 +121,7 @@ mod tests {
         Committee::new(Epoch(0), (0..4).map(seat).collect())
     }
 
-    fn trusted() -> TrustedCheckpoint {
+    pub fn trusted() -> TrustedCheckpoint {
         let header = Header {
             chain: CHAIN,
             protocol: crate::limits::PROTOCOL_VERSION,

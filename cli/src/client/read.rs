@@ -17,6 +17,7 @@ use twinfold_types::{
     model::{self, ModelId, model_digest},
     proof::Bundle,
     stake::StakeParams,
+    trust::TrustedCheckpoint,
 };
 
 /// Pages of a listing that are read before a client gives up.
@@ -56,6 +57,12 @@ impl Client {
 
     pub fn status(&self) -> Result<StatusView, ClientError> {
         self.json("/v1/status".into(), "the node's status")
+    }
+
+    /// The newest stable checkpoint as a file to join from; whoever holds the genesis file
+    /// verifies it.
+    pub fn checkpoint(&self) -> Result<TrustedCheckpoint, ClientError> {
+        self.json("/v1/checkpoint".into(), "a checkpoint")
     }
 
     pub fn validators(&self) -> Result<Vec<ValidatorView>, ClientError> {

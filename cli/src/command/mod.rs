@@ -3,6 +3,7 @@
 pub mod admin_action;
 pub mod blob;
 pub mod chain;
+pub mod checkpoint;
 pub mod create_args;
 pub mod epoch;
 pub mod event_text;
@@ -62,6 +63,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Blob(command) => blob::run(&context, command),
         Command::Model(command) => model::run(&context, command),
         Command::Proof(command) => proof::run(&context, command),
+        Command::Checkpoint(command) => checkpoint::run(&context, command),
         Command::Events(args) => events::run(&context, args),
         Command::Completions { shell } => {
             let mut script = vec![];

@@ -46,6 +46,8 @@ pub enum VerifyError {
     Client(#[from] ClientError),
     #[error("{what}: {error}")]
     Proof { what: String, error: ProofError },
+    #[error("{what}: {error}")]
+    Checkpoint { what: String, error: String },
     #[error("{what}: expected {expected}, got {found}")]
     Mismatch { what: String, expected: String, found: String },
     #[error("{0}")]

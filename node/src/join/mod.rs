@@ -89,11 +89,27 @@ fn trusted(join: &Join, genesis: &Genesis) -> color_eyre::Result<TrustedCheckpoi
         .check_age(crate::clock::now(), limit)
         .wrap_err_with(named)
         .wrap_err("not trusted without [join] allow_old = true")?;
+    let by = vouched_for(&trusted, join, genesis).wrap_err_with(named)?;
     tracing::info!(
-        height = %trusted.height(), fingerprint = %trusted.fingerprint(),
+        height = %trusted.height(), fingerprint = %trusted.fingerprint(), by,
         "joining from a trusted checkpoint"
     );
     Ok(trusted)
+}
+
+/// By whom: the admins that state it, or else the operator who gave the file. One that some
+/// admins have signed needs enough of them.
+fn vouched_for(
+    trusted: &TrustedCheckpoint,
+    join: &Join,
+    genesis: &Genesis,
+) -> color_eyre::Result<String> {
+    if trusted.statements.is_empty() && !join.stated {
+        return Ok("the operator".into());
+    }
+    let admins = trusted.check_stated(genesis, &StrictEd25519)?;
+    let names: Vec<_> = admins.iter().map(|admin| admin.name.as_str()).collect();
+    Ok(format!("the admins {}", names.join(", ")))
 }
 
 /// A checkpoint file, of a bounded size.

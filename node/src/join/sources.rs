@@ -133,6 +133,10 @@ impl Sources {
                 // Not false by itself: it may only be older.
                 return Ok(None);
             }
+            let (theirs, ours) = (&anchor.certificate.checkpoint, &trusted.certificate.checkpoint);
+            if theirs.height == ours.height && theirs != ours {
+                return Err("another checkpoint at the trusted one's height".into());
+            }
             match anchor.is_edge_whole() {
                 true => Ok(Some(anchor)),
                 false => Err("an audit log's edge that its checkpoint does not name".into()),
