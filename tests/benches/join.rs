@@ -25,7 +25,7 @@ use twinfold_types::{
     member::{AdminAction, Member, Role},
 };
 
-const BLOCKS: u64 = 100_000;
+pub const BLOCKS: u64 = 100_000;
 const BLOCK_MS: u64 = 1_000;
 /// Rows of the state: each transaction sets one of so many.
 const ROWS: u64 = 20_000;
@@ -33,7 +33,7 @@ const CHECKPOINT_INTERVAL: u64 = 1_000;
 const PATIENCE: Duration = Duration::from_secs(1_800);
 const READY: Duration = Duration::from_secs(120);
 
-pub fn run(report: &mut Report, lab: &mut Lab) -> Result<()> {
+pub fn run(report: &mut Report, lab: &mut Lab, blocks: u64) -> Result<()> {
     calibration::run(report)?;
     let path = lab.folder().path().join("long");
     let folder = Folder::prepare(Some(&path))?;
@@ -41,17 +41,17 @@ pub fn run(report: &mut Report, lab: &mut Lab) -> Result<()> {
     let mut network = Network::form(programs, folder, lab.processes.clone(), VALIDATORS)?;
     let node = NewNode::init(&network)?;
     let admin = SecretKey::from_seed(&[7; 32]);
-    let genesis = form_genesis(&network, &node, &admin)?;
-    report.note(&format!("making {BLOCKS} blocks …"));
+    let genesis = form_genesis(&network, &node, &admin, blocks)?;
+    report.note(&format!("making {blocks} blocks …"));
     let started = Instant::now();
-    forge(&network, &genesis, &admin)?;
+    forge(&network, &genesis, &admin, blocks)?;
     report.note(&format!("made in {} s", started.elapsed().as_secs()));
     network.start_all()?;
     network.wait_ready(READY)?;
     let head = network.nodes()[0].client().status()?.height;
-    ensure!(head.0 >= BLOCKS, "the validators begin at height {head}");
+    ensure!(head.0 >= blocks, "the validators begin at height {head}");
     for (how, join) in [("from a checkpoint", true), ("by replay", false)] {
-        let work = format!("{BLOCKS} blocks, {how}");
+        let work = format!("{blocks} blocks, {how}");
         if report.wants(&work) {
             report.note(&format!("{work} …"));
             measure(report, &network, &node, &work, join, head)?;
@@ -151,7 +151,12 @@ impl NewNode {
     }
 }
 
-fn form_genesis(network: &Network, node: &NewNode, admin: &SecretKey) -> Result<Genesis> {
+fn form_genesis(
+    network: &Network,
+    node: &NewNode,
+    admin: &SecretKey,
+    blocks: u64,
+) -> Result<Genesis> {
     let admin = Member {
         key: admin.public_key(),
         name: "admin".into(),
@@ -162,9 +167,9 @@ fn form_genesis(network: &Network, node: &NewNode, admin: &SecretKey) -> Result<
     network.write_genesis(&[admin], false)?;
     let mut genesis = read_genesis(network.genesis())?;
     genesis.members.push(node.member.clone());
-    genesis.time = TimeMs(now().0 - (BLOCKS + 3_600) * BLOCK_MS);
+    genesis.time = TimeMs(now().0 - (blocks + 3_600) * BLOCK_MS);
     // One epoch for all of it.
-    genesis.params.stake.epoch_ms = 2 * (BLOCKS + 3_600) * BLOCK_MS;
+    genesis.params.stake.epoch_ms = 2 * (blocks + 3_600) * BLOCK_MS;
     let text = serde_json::to_string_pretty(&genesis)?;
     std::fs::write(network.genesis(), &text)?;
     let folders = network.nodes().iter().map(|node| network.folder().path().join(&node.name));
@@ -174,21 +179,21 @@ fn form_genesis(network: &Network, node: &NewNode, admin: &SecretKey) -> Result<
     Ok(genesis)
 }
 
-fn forge(network: &Network, genesis: &Genesis, admin: &SecretKey) -> Result<()> {
+fn forge(network: &Network, genesis: &Genesis, admin: &SecretKey, blocks: u64) -> Result<()> {
     let folder = |name: &str| network.folder().path().join(name);
     let keys = network.nodes().iter().map(|node| {
         let keys = NodeKeys::read(&folder(&node.name).join("keys"), None)?;
         Ok(keys.consensus)
     });
     let mut forge = Forge::new(&folder("forged"), genesis, keys.collect::<Result<_>>()?);
-    for height in 1..=BLOCKS {
+    for height in 1..=blocks {
         let quota = AdminAction::SetQuota {
             organisation: format!("organisation {}", height % ROWS),
             trainers: height as u32,
         };
         let tx = forge.tx(admin, Action::Propose(quota));
         forge.block(BLOCK_MS, vec![tx]);
-        if height % CHECKPOINT_INTERVAL == 0 {
+        if height % CHECKPOINT_INTERVAL == 0 || height == blocks {
             forge.certify();
         }
     }

@@ -23,7 +23,7 @@ use report::Report;
 use std::path::PathBuf;
 
 const USAGE: &str = "\
-Usage: tests/bench NAME [--json] [--only TEXT] [--dir DIR]
+Usage: tests/bench NAME [--json] [--only TEXT] [--dir DIR] [--blocks N]
 
   round         one synchronous round with trivial trainers, beside Flower's
   fold          the exact mean, beside memory and Flower's FedAvg
@@ -38,14 +38,18 @@ Usage: tests/bench NAME [--json] [--only TEXT] [--dir DIR]
   --only TEXT   only work whose description contains TEXT
   --dir DIR     an empty folder for the networks, instead of a temporary one; after a
                 failure what they wrote stays there
+  --blocks N    the length of the chain that join is about
   -h, --help    this text
 ";
+
+type Bench = Box<dyn Fn(&mut Report, &mut Lab) -> Result<()>>;
 
 struct Args {
     name: String,
     json: bool,
     only: String,
     dir: Option<PathBuf>,
+    blocks: u64,
 }
 
 fn main() -> Result<()> {
@@ -57,14 +61,15 @@ fn main() -> Result<()> {
         return Ok(());
     };
     let mut report = Report::new(args.json, args.only);
-    let bench = match args.name.as_str() {
+    let blocks = args.blocks;
+    let bench: Bench = match args.name.as_str() {
         "calibration" => return calibration::run(&mut report).map(drop),
         "scale" => return scale::run(&mut report, args.dir.as_deref()),
-        "round" => round::run,
-        "fold" => fold::run,
-        "commit" => commit::run,
-        "join" => join::run,
-        "order" => order::run_all,
+        "round" => Box::new(round::run),
+        "fold" => Box::new(fold::run),
+        "commit" => Box::new(commit::run),
+        "join" => Box::new(move |report, lab| join::run(report, lab, blocks)),
+        "order" => Box::new(order::run_all),
         other => bail!("there is no bench {other:?}\n\n{USAGE}"),
     };
     let mut lab = Lab::open(args.dir.as_deref())?;
@@ -78,12 +83,14 @@ fn main() -> Result<()> {
 /// `None` asks for the help text.
 fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Args>> {
     let (mut name, mut json, mut only, mut dir) = (None, false, String::new(), None);
+    let mut blocks = join::BLOCKS;
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "-h" | "--help" => return Ok(None),
             "--json" => json = true,
-            "--only" | "--dir" => match (arg.as_str(), args.next()) {
+            "--only" | "--dir" | "--blocks" => match (arg.as_str(), args.next()) {
                 ("--only", Some(text)) => only = text,
+                ("--blocks", Some(text)) => blocks = text.replace('_', "").parse()?,
                 (_, Some(text)) => dir = Some(PathBuf::from(text)),
                 (flag, None) => bail!("{flag} expects a value\n\n{USAGE}"),
             },
@@ -93,7 +100,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Args>> {
         }
     }
     match name {
-        Some(name) => Ok(Some(Args { name, json, only, dir })),
+        Some(name) => Ok(Some(Args { name, json, only, dir, blocks })),
         None => bail!("which bench?\n\n{USAGE}"),
     }
 }
