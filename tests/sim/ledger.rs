@@ -82,6 +82,7 @@ impl Ledger {
             parent,
             height: block.header.height,
             time: block.header.time,
+            recovered: None,
         };
         let Transition { receipts, writes, .. } = execute_block(self, env, &block.txs)?;
         self.root = Digest::of(Tag::StateKey, &(self.root, block.digest(), self.in_order(&writes)));

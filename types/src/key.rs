@@ -33,6 +33,7 @@ pub enum Purpose {
     FoldResult,
     Upload,
     ConsensusKey,
+    Recovery,
 }
 
 /// The digest that a signer signs. Only [`statement`] makes one.

@@ -9,6 +9,7 @@ use crate::{
     genesis::FORMAT_VERSION,
     handover::{Trail, TrailError},
     key::Verifier,
+    recovery::Accepted,
     vote::{CertificateError, CheckpointCertificate},
 };
 use serde::{Deserialize, Serialize};
@@ -69,6 +70,7 @@ impl TrustedCheckpoint {
         &self,
         genesis: &Digest,
         first: &Committee,
+        accepted: &Accepted,
         verifier: &dyn Verifier,
     ) -> Result<(), TrustError> {
         if self.format != FORMAT_VERSION {
@@ -81,7 +83,7 @@ impl TrustedCheckpoint {
         if found != named {
             return Err(TrustError::OtherBlock { found, named });
         }
-        let committee = self.trail.follow(genesis, &first.digest(), verifier)?;
+        let committee = self.trail.follow(genesis, &first.digest(), accepted, verifier)?;
         Ok(self.certificate.verify(genesis, committee, verifier)?)
     }
 
@@ -144,7 +146,7 @@ mod tests {
     }
 
     fn verify(trusted: &TrustedCheckpoint) -> Result<(), TrustError> {
-        trusted.verify(&CHAIN, &committee(), &StrictEd25519)
+        trusted.verify(&CHAIN, &committee(), &Accepted::new(), &StrictEd25519)
     }
 
     #[test]
