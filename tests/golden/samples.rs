@@ -343,6 +343,7 @@ pub fn peer_messages() -> Vec<(&'static str, PeerMessage)> {
         ("proposal", PeerMessage::Proposal(Box::new(proposal))),
         ("get proposal", PeerMessage::GetProposal(digest(3))),
         ("forward", PeerMessage::Forward(vec![tx()])),
+        ("recovered", PeerMessage::Recovered(Box::new(crate::stake_samples::recovery()))),
     ]
 }
 

@@ -1,14 +1,16 @@
 //! The samples of stake, epochs and evidence.
 
 use super::samples::{
-    checkpoint_certificate, checkpoint_vote, digest, fold_result, genesis, key, round_key,
-    signature, view_change, vote,
+    checkpoint, checkpoint_certificate, checkpoint_vote, digest, fold_result, genesis, key,
+    round_key, signature, view_change, vote,
 };
 use twinfold_types::{
     Committee, Epoch, Event, Evidence, Height, SeatIndex, Stake, TaskId, TimeMs,
     evidence::Offence,
-    handover::{Handover, Trail},
+    genesis::FORMAT_VERSION,
+    handover::{EpochEnd, Handover, Trail},
     member::AdminAction,
+    recovery::{Recovery, RecoveryStatement},
     round::{FoldJob, SignedFoldResult},
     stake::{
         Candidate, Declaration, Jail, Participation, StakeAction, StakeParams, StakePool, Unbonding,
@@ -104,8 +106,25 @@ pub fn committee() -> Committee {
 }
 
 pub fn trail() -> Trail {
-    let handover = Handover { committee: committee(), end: checkpoint_certificate() };
-    Trail { ended: vec![handover], committee: committee() }
+    let end = EpochEnd::Checkpoint(checkpoint_certificate());
+    let handover = Handover { committee: committee(), end };
+    let recovered = Handover { committee: committee(), end: EpochEnd::Recovery(recovery().into()) };
+    Trail { ended: vec![handover, recovered], committee: committee() }
+}
+
+pub fn recovery() -> Recovery {
+    let statement = RecoveryStatement {
+        format: FORMAT_VERSION,
+        chain: digest(1),
+        kept: checkpoint(),
+        ended: digest(8),
+        committee: committee(),
+        admins: vec![key(1), key(4)],
+        threshold: 2,
+        time: TimeMs(98_000),
+    };
+    let signatures = vec![(key(1), signature(3)), (key(4), signature(4))];
+    Recovery { statement, signatures }
 }
 
 pub fn stake_events() -> Vec<(&'static str, Event)> {
@@ -128,6 +147,7 @@ pub fn stake_events() -> Vec<(&'static str, Event)> {
         ("rules", Event::ProtocolSet { version: 2 }),
         ("epoch ending", Event::EpochEnding { at: Height(900) }),
         ("epoch ended", Event::EpochEnded { epoch, joined: vec![validator], left: vec![member] }),
+        ("recovered", Event::Recovered { epoch, statement: digest(7) }),
     ]
 }
 

@@ -84,7 +84,8 @@ impl RecoveryStatement {
         Digest::of(Tag::Recovery, self)
     }
 
-    fn signed(&self) -> Statement {
+    /// What an admin signs.
+    pub fn signed(&self) -> Statement {
         statement(Purpose::Recovery, &self.chain, self)
     }
 

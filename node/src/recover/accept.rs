@@ -23,12 +23,11 @@ pub fn run(args: &RecoverAccept) -> color_eyre::Result<()> {
         };
         Names::of_genesis(&genesis).show(&recovery.statement, None);
         println!("\nThis node has no ledger yet: it follows the statement when it joins.");
-        return match confirmed(args.yes, &recovery)? {
-            true => {
-                joining.accept_recovery(&recovery).wrap_err_with(named).map(|()| told(&recovery))
-            }
-            false => Ok(println!("Nothing was changed.")),
-        };
+        if confirmed(args.yes, &recovery)? {
+            joining.accept_recovery(&recovery).wrap_err_with(named)?;
+            told(&recovery);
+        }
+        return Ok(());
     }
     let mut ledger = Ledger::open(&folder, &genesis)?;
     let reader = ledger.reader();
@@ -52,12 +51,10 @@ pub fn run(args: &RecoverAccept) -> color_eyre::Result<()> {
             println!("This node has executed height {head}: block, state, admins and seats agree.")
         }
     }
-    if !confirmed(args.yes, &recovery)? {
-        println!("Nothing was changed.");
-        return Ok(());
+    if confirmed(args.yes, &recovery)? {
+        ledger.accept_recovery(&recovery).wrap_err_with(named)?;
+        told(&recovery);
     }
-    ledger.accept_recovery(&recovery).wrap_err_with(named)?;
-    told(&recovery);
     Ok(())
 }
 
@@ -80,5 +77,9 @@ fn confirmed(yes: bool, recovery: &Recovery) -> color_eyre::Result<bool> {
     std::io::stdout().flush()?;
     let mut line = String::new();
     std::io::stdin().read_line(&mut line)?;
-    Ok(line.trim() == "yes")
+    let yes = line.trim() == "yes";
+    if !yes {
+        println!("Nothing was changed.");
+    }
+    Ok(yes)
 }
