@@ -1,16 +1,14 @@
 //! The samples of stake, epochs and evidence.
 
 use super::samples::{
-    checkpoint, checkpoint_certificate, checkpoint_vote, digest, fold_result, genesis, key,
+    checkpoint_certificate, checkpoint_vote, digest, fold_result, genesis, key, recovery,
     round_key, signature, view_change, vote,
 };
 use twinfold_types::{
     Committee, Epoch, Event, Evidence, Height, SeatIndex, Stake, TaskId, TimeMs,
     evidence::Offence,
-    genesis::FORMAT_VERSION,
     handover::{EpochEnd, Handover, Trail},
     member::AdminAction,
-    recovery::{Recovery, RecoveryStatement},
     round::{FoldJob, SignedFoldResult},
     stake::{
         Candidate, Declaration, Jail, Participation, StakeAction, StakeParams, StakePool, Unbonding,
@@ -110,21 +108,6 @@ pub fn trail() -> Trail {
     let handover = Handover { committee: committee(), end };
     let recovered = Handover { committee: committee(), end: EpochEnd::Recovery(recovery().into()) };
     Trail { ended: vec![handover, recovered], committee: committee() }
-}
-
-pub fn recovery() -> Recovery {
-    let statement = RecoveryStatement {
-        format: FORMAT_VERSION,
-        chain: digest(1),
-        kept: checkpoint(),
-        ended: digest(8),
-        committee: committee(),
-        admins: vec![key(1), key(4)],
-        threshold: 2,
-        time: TimeMs(98_000),
-    };
-    let signatures = vec![(key(1), signature(3)), (key(4), signature(4))];
-    Recovery { statement, signatures }
 }
 
 pub fn stake_events() -> Vec<(&'static str, Event)> {

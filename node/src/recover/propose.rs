@@ -163,3 +163,114 @@ impl Log {
         self.voted.filter(|height| *height > head)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use twinfold_types::{
+        Header, SecretKey, Stake, View,
+        block::body_digest,
+        genesis::{ChainParams, FORMAT_VERSION, Genesis, GenesisValidator},
+        key::Signer,
+        limits::PROTOCOL_VERSION,
+        member::{Member, Role},
+        stake::StakeParams,
+        vote::VoteBody,
+    };
+
+    fn key(number: u8) -> PublicKey {
+        SecretKey::from_seed(&[number; 32]).public_key()
+    }
+
+    fn genesis() -> Genesis {
+        let validator = GenesisValidator {
+            name: "site".into(),
+            organisation: "site".into(),
+            key: key(1),
+            audit_key: key(2),
+            peer: "peer".into(),
+            address: String::new(),
+            payload_address: String::new(),
+            stake: Stake(1),
+        };
+        let admin = Member {
+            key: key(3),
+            name: "ann".into(),
+            organisation: "site".into(),
+            roles: [Role::Admin].into(),
+            peer: None,
+        };
+        Genesis {
+            format: FORMAT_VERSION,
+            chain: "one seat".into(),
+            time: TimeMs(1),
+            params: ChainParams { threshold: 1, trainer_quota: 1, stake: StakeParams::default() },
+            validators: vec![validator],
+            members: vec![admin],
+            balances: vec![],
+            unsafe_size: true,
+        }
+    }
+
+    /// Three blocks, one on the other.
+    fn blocks() -> Vec<Block> {
+        let (chain, mut parent) = (genesis().digest(), genesis().digest());
+        let block = |height: u64| {
+            let header = Header {
+                chain,
+                protocol: PROTOCOL_VERSION,
+                epoch: Epoch(0),
+                height: Height(height),
+                parent,
+                time: TimeMs(1 + height),
+                body: body_digest(&[]),
+            };
+            parent = header.digest();
+            Block { header, txs: vec![] }
+        };
+        (1..4).map(block).collect()
+    }
+
+    fn certificate(block: &Block, kind: VoteKind) -> Certificate {
+        let Header { epoch, height, .. } = block.header;
+        let body = VoteBody { kind, epoch, view: View(0), height, digest: block.digest() };
+        Certificate { body, signatures: vec![] }
+    }
+
+    /// A ledger that stands at height 1, and what the journal beside it comes to.
+    fn beside(records: &[Record]) -> (tempfile::TempDir, Ledger, color_eyre::Result<usize>) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut ledger = Ledger::open(&dir.path().join("ledger"), &genesis()).unwrap();
+        let first = &blocks()[0];
+        ledger.commit(first, &certificate(first, VoteKind::Commit)).unwrap();
+        let (path, chain) = (dir.path().join("journal"), genesis().digest());
+        let (mut journal, _) = Journal::open::<Record>(&path, chain, true).unwrap();
+        journal.append(records).unwrap();
+        let executed = Log::read(&path, chain).unwrap().execute_committed(&mut ledger);
+        (dir, ledger, executed)
+    }
+
+    fn bodies() -> Vec<Record> {
+        blocks().into_iter().map(|block| Record::Block(Box::new(block))).collect()
+    }
+
+    #[test]
+    fn what_the_journal_shows_to_be_committed_is_executed_and_nothing_more() {
+        let prepared = Record::Certificate(certificate(&blocks()[2], VoteKind::Prepare));
+        let committed = Record::Certificate(certificate(&blocks()[1], VoteKind::Commit));
+        let (_dir, ledger, executed) = beside(&[bodies(), vec![committed, prepared]].concat());
+        assert_eq!(executed.unwrap(), 1);
+        assert_eq!(ledger.reader().head().digest, blocks()[1].digest());
+        let (_dir, ledger, executed) = beside(&bodies());
+        assert_eq!((executed.unwrap(), ledger.reader().head().height), (0, Height(1)));
+    }
+
+    #[test]
+    fn a_committed_block_that_is_not_here_is_fetched_before_a_statement_is_made() {
+        let committed = Record::Certificate(certificate(&blocks()[2], VoteKind::Commit));
+        let without = [bodies().swap_remove(2), committed];
+        let (_dir, ledger, executed) = beside(&without);
+        assert!(executed.unwrap_err().to_string().contains("height 3"));
+        assert_eq!(ledger.reader().head().height, Height(1));
+    }
+}
