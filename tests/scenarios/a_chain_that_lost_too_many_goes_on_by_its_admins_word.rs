@@ -32,7 +32,8 @@ fn a_chain_that_lost_too_many_goes_on_by_its_admins_word() {
     // The last one misses what comes now.
     sites[2].stop(&lab);
     let late = decide(&lab, members::set_quota(42));
-    let height = lab.client_of(0).tx(&late).expect("it is known").height.expect("it is executed");
+    let status = lab.client_of(0).tx(&late).expect("it is known");
+    let height = status.receipt.expect("it is executed").height;
     for node in sites[..2].iter().chain([&auditor]) {
         reaches(&node.client, height);
     }
