@@ -212,7 +212,7 @@ impl Machine {
     /// The same, where a signature waits for it.
     pub(crate) fn checkpoint_due(&self) -> Option<TimeMs> {
         let newest = self.checkpoints.executed.contains_key(&self.head.height)
-            && self.head.height > self.checkpoints.stable_height()
+            && self.head.height > self.settled_height()
             && !self.checkpoints.own.contains_key(&self.head.height);
         let signs = self.seat.is_some() && !self.is_silent();
         self.quiet_at().filter(|at| signs && newest && *at > self.now)
