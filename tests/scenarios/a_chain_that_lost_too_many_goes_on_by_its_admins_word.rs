@@ -5,7 +5,10 @@
 use crate::lab::{
     Lab, PATIENCE, cli::Said, code, files::copy_folder, members, observer::Observer, reaches, until,
 };
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 use twinfold_cli::client::{Client, ClientOptions};
 use twinfold_types::{
     Action, Code, Digest, Height, TxId,
@@ -155,17 +158,17 @@ fn proposed(lab: &Lab, sites: &[Node; 3]) -> PathBuf {
     statement
 }
 
-fn digest_of(file: &PathBuf) -> Digest {
+fn digest_of(file: &Path) -> Digest {
     let text = fs::read_to_string(file).expect("the statement");
     serde_json::from_str::<Recovery>(&text).expect("the statement").digest()
 }
 
-fn sign(lab: &Lab, file: &PathBuf, who: &str, digest: &Digest) -> Said {
+fn sign(lab: &Lab, file: &Path, who: &str, digest: &Digest) -> Said {
     let line = "--key {} recovery sign {} --digest {}";
     lab.twinfold(line, &[&who, &file.display(), digest])
 }
 
-fn signed(lab: &Lab, file: &PathBuf) -> Digest {
+fn signed(lab: &Lab, file: &Path) -> Digest {
     let digest = digest_of(file);
     sign(lab, file, "ann", &Digest([3; 32])).refused(1, &["its digest is", "another statement"]);
     sign(lab, file, "olaf", &digest).refused(1, &["none of its admins"]);
@@ -176,13 +179,13 @@ fn signed(lab: &Lab, file: &PathBuf) -> Digest {
     digest
 }
 
-fn accept(lab: &Lab, dir: &std::path::Path, file: &PathBuf, yes: &str) -> Said {
+fn accept(lab: &Lab, dir: &Path, file: &Path, yes: &str) -> Said {
     let line = format!("recover accept --config {{}} --statement {{}} {yes}");
     let config = dir.join("config.toml");
     lab.node_program(&line, &[&config.display(), &file.display()])
 }
 
-fn accepted_by_each(lab: &Lab, sites: &[Node; 3], file: &PathBuf) {
+fn accepted_by_each(lab: &Lab, sites: &[Node; 3], file: &Path) {
     accept(lab, &lab.folder_of(0), file, "").refused(1, &["nobody is there to confirm"]);
     let said = accept(lab, &lab.folder_of(0), file, "--yes").ok();
     for part in ["state root", "out          node-2", "admins and seats agree", "Accepted"] {
@@ -272,7 +275,7 @@ fn who_has_not_accepted_stands_still(lab: &Lab, auditor: &Client, digest: Digest
 }
 
 /// From a copy of its folder that was made before it was lost.
-fn a_lost_one_that_is_back_cannot_go_on(lab: &mut Lab, copy: &std::path::Path, digest: Digest) {
+fn a_lost_one_that_is_back_cannot_go_on(lab: &mut Lab, copy: &Path, digest: Digest) {
     let data = lab.folder_of(LOST[0]).join("data");
     fs::remove_dir_all(&data).ok();
     copy_folder(&copy.join("data"), &data);
