@@ -3,7 +3,7 @@
 use crate::command;
 use clap::{Args, Parser, Subcommand};
 use std::{path::PathBuf, time::Duration};
-use twinfold_types::text::parse_duration;
+use twinfold_types::{Digest, text::parse_duration};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -54,6 +54,15 @@ pub struct Global {
     /// Genesis file that nodes and proofs are held against
     #[arg(long, value_name = "FILE", global = true, env = "TWINFOLD_GENESIS")]
     pub genesis: Option<PathBuf>,
+    /// A recovery of the chain to follow, by its statement's digest (see docs/operations.md)
+    #[arg(
+        long,
+        value_name = "DIGEST",
+        global = true,
+        env = "TWINFOLD_ACCEPT_RECOVERY",
+        value_delimiter = ','
+    )]
+    pub accept_recovery: Vec<Digest>,
     /// Certificates (PEM) to trust instead of the public ones
     #[arg(long, value_name = "FILE", global = true)]
     pub ca: Option<PathBuf>,
@@ -108,6 +117,9 @@ pub enum Command {
     /// Checkpoints that the admins state, for new nodes to begin from
     #[command(subcommand)]
     Checkpoint(command::checkpoint::CheckpointCommand),
+    /// Admins' part in restarting a chain that lost too many validators
+    #[command(subcommand)]
+    Recovery(command::recovery::RecoveryCommand),
     /// Blocks, receipts and events as they come
     Events(command::events::EventsArgs),
     /// Print a shell's completion script
@@ -168,6 +180,9 @@ mod tests {
             "checkpoint sign c.json --key ben",
             "checkpoint combine a.json b.json -o c.json",
             "checkpoint show c.json",
+            "proof verify p.bin --genesis g.json --accept-recovery 00,01",
+            "recovery show r.json --genesis g.json",
+            "recovery sign r.json --digest 00 --key admin",
             "events --after 1-0-0 --follow",
             "completions zsh",
         ];

@@ -10,7 +10,7 @@ use crate::{
     verify::VerifyError,
 };
 use std::path::{Path, PathBuf};
-use twinfold_types::{Code, TxId};
+use twinfold_types::{Code, TxId, handover::TrailError, proof::ProofError};
 
 pub type Result<T, E = CliError> = std::result::Result<T, E>;
 
@@ -107,6 +107,11 @@ impl CliError {
             }
             Self::Usage { hint, .. } | Self::Failed { hint, .. } => hint.clone(),
             Self::Chain { code, .. } => chain_hint(*code).into(),
+            // It says itself what to compare.
+            Self::Verify(VerifyError::Proof {
+                error: ProofError::Trail(TrailError::NotAccepted { .. }),
+                ..
+            }) => String::new(),
             Self::Verify(_) => {
                 "do not rely on this model or node; ask another node, or compare genesis \
                  fingerprints with the operators"

@@ -137,7 +137,7 @@ impl Machine {
         let height = vote.checkpoint.height;
         let lowest = Height(self.head.height.0.saturating_sub(2 * WATERMARK_HEIGHTS));
         let highest = Height(self.head.height.0.saturating_add(WATERMARK_HEIGHTS));
-        let settled = height <= self.checkpoints.stable_height().max(lowest);
+        let settled = height <= self.settled_height().max(lowest);
         if vote.checkpoint.epoch != self.epoch()
             || height > highest
             || (settled && !self.attested.lacks(&vote))
@@ -193,8 +193,7 @@ impl Machine {
         let quiet = self.quiet_at().is_some_and(|at| at <= self.now);
         let last = self.is_over() || quiet;
         let weak_quorum = self.committee.weak_quorum();
-        let stable = self.checkpoints.stable_height();
-        let unsigned = self.checkpoints.executed.range(stable.next()..);
+        let unsigned = self.checkpoints.executed.range(self.settled_height().next()..);
         let unsigned = unsigned.filter(|(height, _)| !self.checkpoints.own.contains_key(*height));
         let due = unsigned.filter(|(height, _)| {
             let votes = self.checkpoints.votes.get(*height);
@@ -213,7 +212,7 @@ impl Machine {
     /// The same, where a signature waits for it.
     pub(crate) fn checkpoint_due(&self) -> Option<TimeMs> {
         let newest = self.checkpoints.executed.contains_key(&self.head.height)
-            && self.head.height > self.checkpoints.stable_height()
+            && self.head.height > self.settled_height()
             && !self.checkpoints.own.contains_key(&self.head.height);
         let signs = self.seat.is_some() && !self.is_silent();
         self.quiet_at().filter(|at| signs && newest && *at > self.now)

@@ -221,7 +221,7 @@ impl Machine {
     }
 
     fn is_in_vote_window(&self, height: Height) -> bool {
-        is_in_window(height, self.head.height, self.checkpoints.stable_height())
+        is_in_window(height, self.head.height, self.settled_height())
     }
 
     /// Bodies and votes stay until the ledger has the height; bodies that no chain
@@ -233,7 +233,7 @@ impl Machine {
         let (executed, head) = (self.executed, self.head);
         let base = self.installed.base;
         let base_height = base.map(|base| base.height).filter(|height| *height >= executed);
-        let (stable, seat) = (self.checkpoints.stable_height(), self.seat);
+        let (stable, seat) = (self.settled_height(), self.seat);
         self.slots.retain(|height, slot| {
             let own = seat.is_some_and(|seat| slot.own_votes(seat).next().is_some());
             let open = *height <= head.height || own || is_in_window(*height, head.height, stable);

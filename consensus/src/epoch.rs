@@ -145,11 +145,29 @@ impl Machine {
         signer: Arc<dyn Signer>,
     ) -> Vec<Effect> {
         let named = self.checkpoints.stable().and_then(|stable| stable.checkpoint.next_committee);
-        let follows = committee.epoch == self.epoch().next()
-            && committee.anchor == self.head.height
-            && self.executed == self.head.height
-            && named == Some(committee.digest());
-        if self.halted.is_some() || !follows {
+        match committee.epoch == self.epoch().next() && named == Some(committee.digest()) {
+            true => self.open(now, committee, signer),
+            false => Vec::new(),
+        }
+    }
+
+    /// Goes on under the committee of a recovery (P21), which the ledger has synced and which keeps
+    /// the newest height executed here.
+    pub fn open_recovered(
+        &mut self,
+        now: TimeMs,
+        committee: Committee,
+        signer: Arc<dyn Signer>,
+    ) -> Vec<Effect> {
+        match committee.epoch > self.epoch() {
+            true => self.open(now, committee, signer),
+            false => Vec::new(),
+        }
+    }
+
+    fn open(&mut self, now: TimeMs, committee: Committee, signer: Arc<dyn Signer>) -> Vec<Effect> {
+        let stands = committee.anchor == self.head.height && self.executed == self.head.height;
+        if self.halted.is_some() || !stands {
             return Vec::new();
         }
         self.now = now;
@@ -198,8 +216,22 @@ impl Machine {
         self.sync.begin_epoch(self.now);
     }
 
+    /// A machine that signs nothing in the epoch that it begins in: a recovery ended that one
+    /// further up (P21).
+    #[must_use]
+    pub fn following_only(mut self) -> Self {
+        self.seat = None;
+        self
+    }
+
     pub fn epoch(&self) -> Epoch {
         self.committee.epoch
+    }
+
+    /// No checkpoint is signed at or below this height any more. An epoch that a recovery began
+    /// has no stable checkpoint of the height below it.
+    pub(crate) fn settled_height(&self) -> Height {
+        self.checkpoints.stable_height().max(self.committee.anchor)
     }
 
     pub(crate) fn is_head_last(&self, head: &Head) -> bool {

@@ -56,6 +56,10 @@
 //!   the one at the height that the admins named at least a watermark before. Nothing stands on it in
 //!   its epoch. Once its checkpoint is stable and synced by the ledger, the next committee goes on from
 //!   it, in view 0, with nothing of the old epoch's votes; what was signed there binds nobody any more.
+//! - P21. *Recovery.* Where more than f seats are lost for good, a statement of m admins ends the epoch at
+//!   a height in place of a checkpoint. Only who accepted that very one goes on under the committee that
+//!   it names, in view 0, from that height, and signs nothing in the epoch before any more, from the
+//!   moment of accepting.
 //!
 //! **Beyond votes**
 //! - P14. *Checkpoints.* After executing h a validator signs (height, block, state) at every C-th

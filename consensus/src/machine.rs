@@ -214,7 +214,7 @@ impl Machine {
             installed: self.installed.view,
             base: self.rules.base_to_vote(self.installed.base),
             head: (self.head.height, self.head.digest),
-            stable: self.checkpoints.stable_height(),
+            stable: self.settled_height(),
             executed: self.executed,
         }
     }

@@ -2,7 +2,10 @@
 //! transactions are no errors; they have receipts.
 
 use std::path::PathBuf;
-use twinfold_types::{Digest, Epoch, Height, genesis::GenesisError, vote::Checkpoint};
+use twinfold_types::{
+    Digest, Epoch, Height, PublicKey, genesis::GenesisError, recovery::RecoveryError,
+    vote::Checkpoint,
+};
 
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
@@ -44,6 +47,17 @@ pub enum LedgerError {
         "epoch {epoch} follows version {found} of the rules, this program knows {known}: start a newer program on this folder"
     )]
     Protocol { epoch: Epoch, found: u32, known: u32 },
+    #[error(
+        "the recovery {digest} that was accepted for height {height} does not fit what this node executed: \
+         {reason}; it goes no further. Compare with the other operators, and accept another statement"
+    )]
+    Recovery { height: Height, digest: Digest, reason: String },
+    #[error(
+        "a quorum of the committee that the recovery {digest} replaced has ordered a block above height \
+         {height}, which the recovery keeps as the last: validators that were said to be lost are back. \
+         This node follows the recovery and stops; keep its data, and settle it among the operators"
+    )]
+    BeyondRecovery { height: Height, digest: Digest },
     #[error("the checkpoint of height {height} is beyond the newest executed height {head}")]
     NotExecuted { height: Height, head: Height },
     #[error("{0} is not known to this node")]
@@ -52,4 +66,39 @@ pub enum LedgerError {
     Pruned { what: String, first: Height },
     #[error("{0} is not yet under a stable checkpoint: try again when one is reached")]
     NotCertified(String),
+}
+
+/// Why a recovery cannot be made or accepted here.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverError {
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error("the statement is not acceptable: {0}")]
+    Statement(#[from] RecoveryError),
+    #[error(
+        "{validator} is no validator in the state of height {height}: only members whom the admins admitted \
+         as validators and who declared themselves can take a seat"
+    )]
+    NoValidator { validator: PublicKey, height: Height },
+    #[error("{validator} is jailed for an offence or expelled: it cannot take a seat")]
+    Barred { validator: PublicKey },
+    #[error(
+        "{left} seats of the running committee stay and {quorum} are a quorum: it can go on by itself. Start \
+         those validators; let the admins expel the others"
+    )]
+    QuorumLeft { left: usize, quorum: usize },
+    #[error("epoch {epoch} is not above the running epoch {running}")]
+    Epoch { epoch: Epoch, running: Epoch },
+    #[error(
+        "this node has executed height {head}, and the statement keeps only what is up to {kept}: what is \
+         committed must not be thrown away. Make the statement from this node's folder"
+    )]
+    Ahead { head: Height, kept: Height },
+    #[error("at height {height} this node's {what} is {ours}, the statement's {theirs}")]
+    Differs { height: Height, what: &'static str, ours: String, theirs: String },
+    #[error(
+        "another statement is accepted here, {digest}, for epoch {epoch}. If that one is given up by all, make \
+         the new one for a later epoch (`recover propose --epoch {}`)", epoch.next()
+    )]
+    Other { digest: Digest, epoch: Epoch },
 }

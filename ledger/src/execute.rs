@@ -1,5 +1,6 @@
 //! One deterministic transition: a block on a state gives receipts and writes.
-//! Payloads are never read here. First comes what the block's time brings about
+//! Payloads are never read here. First comes a recovery, where the block is the first after one,
+//! then what the block's time brings about
 //! (deadlines, lapses, stake that is free), then the transactions in order; each succeeds
 //! with all its writes or leaves none; last the epoch's end, where the block is one. What is
 //! no transaction's stands on the block's own receipt.
@@ -9,7 +10,7 @@ use crate::{
     error::LedgerError,
     replay, round, stake,
     state::{State, StateRead, Writes},
-    term::Term,
+    term::{Recovered, Term},
 };
 use twinfold_types::{
     Code, Committee, Digest, Event, Height, Receipt, SignedTx, TimeMs, TxId,
@@ -32,13 +33,16 @@ pub struct Env<'a> {
     pub time: TimeMs,
     /// Of every signature that an action carries.
     pub verifier: &'a dyn Verifier,
+    /// The recovery that the block begins with, if any.
+    pub recovered: Option<&'a Recovered>,
 }
 
 impl<'a> Env<'a> {
     pub fn new(chain: &'a Digest, term: &'a Term, height: Height, time: TimeMs) -> Self {
-        let Term { committee, before, parent } = term;
-        let (before, verifier) = (before.as_ref(), &StrictEd25519);
-        Self { chain, committee, before, parent, height, time, verifier }
+        let Term { committee, before, parent, recovered } = term;
+        let (before, recovered) = (before.as_ref(), recovered.as_ref());
+        let verifier = &StrictEd25519;
+        Self { chain, committee, before, parent, height, time, verifier, recovered }
     }
 
     /// The committees whose word on payloads and folding counts: an update that was stored
@@ -126,6 +130,7 @@ pub fn execute_block(
     txs: &[SignedTx],
 ) -> Result<Transition, LedgerError> {
     let mut exec = Exec::new(base, env);
+    stake::epoch::begin_if_recovered(&mut exec)?;
     round::run_deadlines(&mut exec)?;
     action::proposal::lapse(&mut exec)?;
     stake::begin_block(&mut exec)?;

@@ -25,7 +25,7 @@ use std::{
 use twinfold_types::{
     Block, Digest, Height, codec,
     genesis::Genesis,
-    handover::{Handover, Trail},
+    handover::{EpochEnd, Handover, Trail},
     limits,
     subtree::{Part, Row, Subtree},
     vote::CheckpointCertificate,
@@ -78,8 +78,8 @@ impl AuditRead for Edge {
 
 /// The folder of a ledger in the making.
 pub struct Joining {
-    rocks: Rocks,
-    genesis: Genesis,
+    pub(crate) rocks: Rocks,
+    pub(crate) genesis: Genesis,
     target: PathBuf,
 }
 
@@ -178,7 +178,13 @@ impl Joining {
         let certificate = &anchor.certificate;
         for Handover { committee, end } in &anchor.trail.ended {
             batch.put(Column::Committees, store::epoch_key(committee.epoch), committee);
-            batch.put(Column::EpochEnds, store::epoch_key(committee.epoch), end);
+            match end {
+                EpochEnd::Checkpoint(end) => {
+                    batch.put(Column::EpochEnds, store::epoch_key(committee.epoch), end);
+                }
+                // Followed, so accepted: it is here already.
+                EpochEnd::Recovery(_) => {}
+            }
         }
         // Where the height ends an epoch, the next one's committee stands in the state already.
         let running = term::running(&Look(self.rocks.view()))?;
@@ -196,7 +202,8 @@ impl Joining {
     fn clear(&self) -> Result<(), LedgerError> {
         let mut batch = Batch::default();
         for column in Column::ALL {
-            if !matches!(column, Column::Meta | Column::Blocks | Column::Joining) {
+            let kept = [Column::Meta, Column::Blocks, Column::Recoveries, Column::Joining];
+            if !kept.contains(&column) {
                 batch.delete_all(column);
             }
         }

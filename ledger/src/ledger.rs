@@ -8,11 +8,11 @@ use crate::{
     look::Look,
     open,
     reader::Reader,
-    replay,
+    recovery, replay,
     rocks::{Order, Rocks, View},
     state::{StateRead, Writes},
     store::{self, Batch, Column, TxPlace},
-    term::Term,
+    term::{Recovered, Term},
     tree,
 };
 use serde::{Deserialize, Serialize};
@@ -54,6 +54,8 @@ pub struct Executed {
     pub block: Digest,
     /// The height that the admins made the running epoch's last.
     pub ends_at: Option<Height>,
+    /// Who goes on from here by a recovery that the operator accepted.
+    pub recovered: Option<Committee>,
 }
 
 /// What the writer and all readers share.
@@ -136,7 +138,7 @@ impl Ledger {
         let head = shared.published().head;
         let look = Look(shared.rocks.view());
         let (view, term) = (&look.0, Term::load(&look, &head)?);
-        check_link(&head, &shared.chain, &term.committee, block)?;
+        check_link(&head, &shared.chain, &term, block)?;
         term.check_protocol()?;
         let env = Env::new(&shared.chain, &term, block.header.height, block.header.time);
         let Transition { receipts, writes, elected, ends_at } =
@@ -152,14 +154,19 @@ impl Ledger {
         if let Some(elected) = &elected {
             batch.put(Column::Committees, store::epoch_key(elected.epoch), elected);
         }
+        if term.recovered.is_some() {
+            batch.put(Column::Committees, store::epoch_key(term.committee.epoch), &term.committee);
+        }
         shared.rocks.write(batch)?;
+        let recovered = recovery::checked_at(&Look(shared.rocks.view()), &new_head)?;
+        let recovered = recovered.map(|recovery| recovery.statement.committee);
         shared.publish(|published| {
             published.head = new_head;
-            if let Some(elected) = elected {
-                published.committee = Arc::new(elected);
+            if let Some(next) = recovered.as_ref().or(elected.as_ref()) {
+                published.committee = Arc::new(next.clone());
             }
         });
-        Ok(Executed { checkpoint, receipts, block: new_head.digest, ends_at })
+        Ok(Executed { checkpoint, receipts, block: new_head.digest, ends_at, recovered })
     }
 
     /// Takes a stable checkpoint, whose certificate the caller has verified. An older one than
@@ -218,13 +225,13 @@ pub(crate) fn checkpoint_of(head: &Head, epoch: Epoch, elected: Option<&Committe
     }
 }
 
-fn check_link(
-    head: &Head,
-    chain: &Digest,
-    committee: &Committee,
-    block: &Block,
-) -> Result<(), LedgerError> {
-    let header = &block.header;
+fn check_link(head: &Head, chain: &Digest, term: &Term, block: &Block) -> Result<(), LedgerError> {
+    let (header, committee) = (&block.header, &term.committee);
+    if let Some(Recovered { statement, .. }) = &term.recovered
+        && header.epoch < committee.epoch
+    {
+        return Err(LedgerError::BeyondRecovery { height: head.height, digest: *statement });
+    }
     let reason = if header.height != head.height.next() {
         "it has another height".to_string()
     } else if header.chain != *chain {

@@ -21,6 +21,7 @@ mod merge;
 mod open;
 mod proof;
 mod reader;
+mod recovery;
 mod replay;
 mod retention;
 mod rocks;
@@ -42,9 +43,10 @@ pub mod pure {
     };
 }
 
-pub use error::LedgerError;
+pub use error::{LedgerError, RecoverError};
 pub use joining::{Anchor, Joining, is_in_window};
 pub use ledger::{Executed, Head, Ledger};
 pub use reader::{FoldBasis, Reader, TaskWithClusters};
+pub use recovery::{Draft, Examined};
 pub use retention::{Dropped, Retention};
 pub use stakes::{Delegation, Leaving};

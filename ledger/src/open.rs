@@ -7,7 +7,7 @@ use crate::{
     genesis,
     ledger::{Head, Published, checkpoint, checkpoint_of, put_state},
     look::Look,
-    proof,
+    proof, recovery,
     rocks::{Order, Rocks, View},
     store::{self, Batch, Column, LAYOUT_VERSION},
     term, tree,
@@ -25,7 +25,7 @@ pub fn open(
         rocks.write(first_batch(&rocks.view(), genesis, chain)?)?;
     }
     let published = load(&Look(rocks.view()))?;
-    check_head(&rocks.view(), &published, chain)?;
+    check_head(&Look(rocks.view()), &published.head, chain)?;
     Ok((rocks, published))
 }
 
@@ -87,8 +87,9 @@ pub fn load(look: &Look<'_>) -> Result<Published, LedgerError> {
     let stable = view.get(Column::Meta, store::META_STABLE)?;
     let first = view.get(Column::Meta, store::META_FIRST)?;
     let damaged = |why| view.damaged(why);
+    let head = store::decode(&head, "head", damaged)?;
     Ok(Published {
-        head: store::decode(&head, "head", damaged)?,
+        head,
         stable: stable
             .map(|bytes| store::decode(&bytes, "stable checkpoint", damaged))
             .transpose()?,
@@ -96,14 +97,14 @@ pub fn load(look: &Look<'_>) -> Result<Published, LedgerError> {
             .map(|bytes| store::decode(&bytes, "first height", damaged))
             .transpose()?
             .unwrap_or(Height(1)),
-        committee: Arc::new(term::running(look)?),
+        committee: Arc::new(recovery::following(look, &head)?),
     })
 }
 
 /// The head's parts must belong together before anything is built on them.
-fn check_head(view: &View<'_>, newest: &Published, chain: &Digest) -> Result<(), LedgerError> {
-    let Published { head, committee, .. } = newest;
-    let (epoch, elected) = (term::epoch_of(committee, head), term::elected_at(committee, head));
+fn check_head(look: &Look<'_>, head: &Head, chain: &Digest) -> Result<(), LedgerError> {
+    let (view, running) = (&look.0, term::running(look)?);
+    let (epoch, elected) = (term::epoch_of(&running, head), term::elected_at(&running, head));
     let consistent = checkpoint(view, head.height)? == Some(checkpoint_of(head, epoch, elected))
         && tree::root(view, head.height.0)? == head.state_root
         && audit::root(view, head.audit_size)? == head.audit_root

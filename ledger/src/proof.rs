@@ -4,6 +4,7 @@ use crate::{
     audit::{self, AuditRead},
     error::LedgerError,
     look::Look,
+    recovery,
     rocks::View,
     stakes,
     store::{self, Column, TxPlace},
@@ -12,7 +13,7 @@ use crate::{
 use twinfold_types::{
     Digest, Epoch, Height, Receipt, SignedTx, TxId,
     genesis::FORMAT_VERSION,
-    handover::{Handover, Trail},
+    handover::{EpochEnd, Handover, Trail},
     model::{ModelId, ModelRecord, ModelSource},
     proof::{AuditProof, Bundle, StateProof},
     round::{Entry, Round, RoundKey},
@@ -134,11 +135,24 @@ impl Prover<'_> {
 
 /// The hand-overs from the first committee to that of an epoch.
 pub fn trail(look: &Look<'_>, epoch: Epoch) -> Result<Trail, LedgerError> {
-    let handover = |epoch| match stakes::epoch_end(look, epoch)? {
-        Some((committee, end)) => Ok(Handover { committee, end }),
-        None => Err(LedgerError::NotCertified(format!("the end of epoch {epoch}"))),
-    };
-    let ended = (0..epoch.0).map(Epoch).map(handover).collect::<Result<_, LedgerError>>()?;
+    let (mut ended, mut at) = (Vec::new(), Epoch(0));
+    while at < epoch {
+        let recovery = recovery::that_ended(look, at)?;
+        let recovery = recovery.filter(|it| it.statement.committee.epoch <= epoch);
+        let (committee, end, next) = match (recovery, stakes::epoch_end(look, at)?) {
+            (Some(recovery), _) => {
+                let next = recovery.statement.committee.epoch;
+                let end = EpochEnd::Recovery(Box::new(recovery));
+                (stakes::expect_committee(look, at)?, end, next)
+            }
+            (None, Some((committee, end))) => (committee, EpochEnd::Checkpoint(end), at.next()),
+            (None, None) => {
+                return Err(LedgerError::NotCertified(format!("the end of epoch {at}")));
+            }
+        };
+        ended.push(Handover { committee, end });
+        at = next;
+    }
     Ok(Trail { ended, committee: stakes::expect_committee(look, epoch)? })
 }
 

@@ -5,6 +5,7 @@ use crate::{
     look::Look,
     open, proof,
     reader::Reader,
+    recovery,
     rocks::Order,
     stake::participation,
     store::{self, Column},
@@ -67,6 +68,9 @@ impl Reader {
         let look = self.look();
         let newest = open::load(&look)?;
         let running = &newest.committee;
+        if recovery::at(&look, newest.head.height)?.is_some() {
+            return Ok(running.as_ref().clone());
+        }
         let Some(before) =
             term::elected_at(running, &newest.head).map(|_| term::epoch_of(running, &newest.head))
         else {
@@ -148,7 +152,10 @@ impl Reader {
 }
 
 pub(crate) fn committee(look: &Look<'_>, epoch: Epoch) -> Result<Option<Committee>> {
-    look.value(Column::Committees, &store::epoch_key(epoch), "committee")
+    match recovery::committee_of(look, epoch)? {
+        Some(committee) => Ok(Some(committee)),
+        None => look.value(Column::Committees, &store::epoch_key(epoch), "committee"),
+    }
 }
 
 pub(crate) fn expect_committee(look: &Look<'_>, epoch: Epoch) -> Result<Committee> {

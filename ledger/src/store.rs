@@ -10,7 +10,7 @@ use twinfold_types::{
 };
 
 /// Version of this layout; a folder of another one is refused by name.
-pub const LAYOUT_VERSION: u32 = 5;
+pub const LAYOUT_VERSION: u32 = 6;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Column {
@@ -48,12 +48,14 @@ pub enum Column {
     Committees,
     /// Epoch → the stable checkpoint of its last height.
     EpochEnds,
+    /// Height → the recovery, accepted by the operator, that goes on from it.
+    Recoveries,
     /// Nibbles → the part of the state below them: only while a ledger is in the making.
     Joining,
 }
 
 impl Column {
-    pub const ALL: [Column; 18] = [
+    pub const ALL: [Column; 19] = [
         Column::Meta,
         Column::Blocks,
         Column::Certificates,
@@ -71,6 +73,7 @@ impl Column {
         Column::ModelDigests,
         Column::Committees,
         Column::EpochEnds,
+        Column::Recoveries,
         Column::Joining,
     ];
 
@@ -93,6 +96,7 @@ impl Column {
             Column::ModelDigests => "model_digests",
             Column::Committees => "committees",
             Column::EpochEnds => "epoch_ends",
+            Column::Recoveries => "recoveries",
             Column::Joining => "joining",
         }
     }

@@ -5,29 +5,46 @@ use crate::{
     error::LedgerError,
     ledger::{Head, checkpoint},
     look::Look,
+    recovery,
+    rocks::Order,
 };
-use twinfold_types::{Committee, Epoch, limits, quorum::PastEpoch, state_key, vote::Checkpoint};
+use twinfold_types::{
+    Committee, Digest, Epoch, limits,
+    quorum::PastEpoch,
+    state_key::{self, Prefix},
+    vote::Checkpoint,
+};
 
 pub struct Term {
     pub committee: Committee,
     pub before: Option<Committee>,
     pub parent: Checkpoint,
+    pub recovered: Option<Recovered>,
+}
+
+/// The recovery that the next block begins with.
+pub struct Recovered {
+    pub statement: Digest,
+    /// Of the epoch before the one that it ends.
+    pub older: Option<Committee>,
 }
 
 impl Term {
     /// Of the block that follows the head.
     pub fn load(look: &Look<'_>, head: &Head) -> Result<Self, LedgerError> {
-        let committee = running(look)?;
+        let running = running(look)?;
         let missing = || look.0.damaged(format!("checkpoint of height {} is missing", head.height));
         let parent = checkpoint(&look.0, head.height)?.ok_or_else(missing)?;
-        let before = match committee.epoch.0.checked_sub(1) {
-            Some(epoch) => {
-                let past: PastEpoch = look.expect(&state_key::past_epoch(Epoch(epoch)))?;
-                Some(past.committee)
+        let before = newest_past(look)?;
+        Ok(match recovery::checked_at(look, head)? {
+            Some(recovery) => {
+                let statement = recovery.digest();
+                let recovered = Some(Recovered { statement, older: before });
+                let committee = recovery.statement.committee;
+                Self { committee, before: Some(running), parent, recovered }
             }
-            None => None,
-        };
-        Ok(Self { committee, before, parent })
+            None => Self { committee: running, before, parent, recovered: None },
+        })
     }
 
     /// Refuses to go on under rules that this program does not know.
@@ -40,7 +57,13 @@ impl Term {
     }
 }
 
-/// The committee of the epoch that the next height belongs to.
+/// The committee of the newest epoch that has ended.
+fn newest_past(look: &Look<'_>) -> Result<Option<Committee>, LedgerError> {
+    let past = look.scan::<PastEpoch>(&Prefix::PastEpoch.scan(), None, Order::Backward, 1)?;
+    Ok(past.into_iter().next().map(|(_, past)| past.committee))
+}
+
+/// The committee of the epoch that runs, as the state says.
 pub fn running(look: &Look<'_>) -> Result<Committee, LedgerError> {
     look.expect(&state_key::epoch())
 }

@@ -2,34 +2,40 @@
 
 use twinfold_ledger::{LedgerError, Reader};
 use twinfold_types::{
-    Block, Digest, Epoch, Height, codec, limits,
-    message::{CommittedBlocks, ConsensusMessage},
+    Block, Digest, Epoch, Height, codec,
+    handover::EpochEnd,
+    limits,
+    message::{CommittedBlocks, ConsensusMessage, PeerMessage},
 };
 
 /// Committed blocks from a height on, up to one whose own certificate is stored; the first kept
 /// where that one is not.
-pub fn committed(reader: &Reader, from: Height) -> Result<Option<ConsensusMessage>, LedgerError> {
+pub fn committed(reader: &Reader, from: Height) -> Result<Option<PeerMessage>, LedgerError> {
     let first = reader.first_block();
     if from < first {
-        return Ok(Some(ConsensusMessage::KeptFrom { first }));
+        return Ok(Some(PeerMessage::Consensus(ConsensusMessage::KeptFrom { first })));
     }
     let blocks = committed_from(reader, from)?;
-    Ok(blocks.map(|blocks| ConsensusMessage::Committed(Box::new(blocks))))
+    let message = |blocks| PeerMessage::Consensus(ConsensusMessage::Committed(Box::new(blocks)));
+    Ok(blocks.map(message))
 }
 
 pub fn block(
     reader: &Reader,
     height: Height,
     digest: &Digest,
-) -> Result<Option<ConsensusMessage>, LedgerError> {
+) -> Result<Option<PeerMessage>, LedgerError> {
     let block = reader.block(height)?.filter(|block| block.digest() == *digest);
-    Ok(block.map(|block| ConsensusMessage::Block(Box::new(block))))
+    Ok(block.map(|block| PeerMessage::Consensus(ConsensusMessage::Block(Box::new(block)))))
 }
 
-/// The checkpoint that hands over to the next epoch.
-pub fn epoch_end(reader: &Reader, epoch: Epoch) -> Result<Option<ConsensusMessage>, LedgerError> {
-    let end = reader.epoch_end(epoch)?;
-    Ok(end.map(|(_, certificate)| ConsensusMessage::Stable(Box::new(certificate))))
+/// The checkpoint that hands over to the next epoch, or the recovery that does.
+pub fn epoch_end(reader: &Reader, epoch: Epoch) -> Result<Option<PeerMessage>, LedgerError> {
+    let end = reader.end_of(epoch)?;
+    Ok(end.map(|end| match end {
+        EpochEnd::Checkpoint(end) => PeerMessage::Consensus(ConsensusMessage::Stable(end.into())),
+        EpochEnd::Recovery(recovery) => PeerMessage::Recovered(recovery),
+    }))
 }
 
 /// The longest run of blocks from a height on that fits an answer and ends at a

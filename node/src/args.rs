@@ -4,7 +4,7 @@ use crate::stake_rules::{StakeRules, VALIDATOR_STAKE_DEFAULT};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use twinfold_types::{
-    Stake,
+    Digest, Stake,
     text::{parse_duration, parse_stake},
 };
 
@@ -33,8 +33,58 @@ pub enum Command {
     /// Make, extend, show or check the genesis file that all operators share.
     #[command(subcommand)]
     Genesis(GenesisCommand),
+    /// Restart a chain that lost more than f validators for good, by the word of its admins.
+    /// Works on the folder of a node that is stopped.
+    #[command(subcommand)]
+    Recover(RecoverCommand),
     /// Print the version.
     Version,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum RecoverCommand {
+    /// Make the statement that the admins sign, from what this node holds.
+    Propose(RecoverPropose),
+    /// Accept a signed statement for this node: it goes on from the kept height with the named
+    /// committee, and signs nothing under the old one any more.
+    Accept(RecoverAccept),
+}
+
+#[derive(Debug, Args)]
+pub struct RecoverPropose {
+    /// Configuration file of the stopped node.
+    #[arg(long, env = "TWINFOLD_NODE_CONFIG")]
+    pub config: PathBuf,
+    /// A validator that sits in the new committee, by name or public key; once for each, in the
+    /// order of seats.
+    #[arg(long = "seat", value_name = "NAME|KEY", required = true)]
+    pub seats: Vec<String>,
+    /// File to write.
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Number of the new epoch [default: the next free one]. A later one replaces a statement
+    /// that was accepted and never acted upon.
+    #[arg(long, value_name = "N")]
+    pub epoch: Option<u64>,
+    /// Allow fewer than four seats: such a committee bears no fault.
+    #[arg(long)]
+    pub allow_unsafe_size: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct RecoverAccept {
+    /// Configuration file of the stopped node.
+    #[arg(long, env = "TWINFOLD_NODE_CONFIG")]
+    pub config: PathBuf,
+    /// The statement that enough admins signed.
+    #[arg(long, value_name = "FILE")]
+    pub statement: PathBuf,
+    /// Accept it without asking: the digest was compared before.
+    #[arg(long)]
+    pub yes: bool,
+    /// Accept a committee of fewer than four seats.
+    #[arg(long)]
+    pub allow_unsafe_size: bool,
 }
 
 #[derive(Debug, Args)]
@@ -129,6 +179,9 @@ pub struct Checkpoint {
     /// Genesis file that the checkpoint is held against.
     #[arg(long, env = "TWINFOLD_GENESIS")]
     pub genesis: PathBuf,
+    /// A recovery that you accept, by the digest of its statement; repeated, or with commas.
+    #[arg(long, value_name = "DIGEST", env = "TWINFOLD_ACCEPT_RECOVERY", value_delimiter = ',')]
+    pub accept_recovery: Vec<Digest>,
     /// Certificate of the node's API or of its issuer (PEM), where it is none that the world knows.
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,

@@ -49,6 +49,8 @@ pub enum FromExecutor {
     },
     /// The end of an epoch is synced: its successor's committee may go on.
     NextEpoch(Arc<Committee>),
+    /// The height that an accepted recovery keeps is synced: its committee may go on.
+    Recovered(Arc<Committee>),
 }
 
 impl From<FromExecutor> for Input {
@@ -58,6 +60,7 @@ impl From<FromExecutor> for Input {
                 Input::Event(Event::Executed { checkpoint, ends_at })
             }
             FromExecutor::NextEpoch(committee) => Input::NextEpoch(committee),
+            FromExecutor::Recovered(committee) => Input::Recovered(committee),
         }
     }
 }
@@ -67,6 +70,7 @@ impl From<FromExecutor> for Input {
 pub enum Input {
     Event(Event),
     NextEpoch(Arc<Committee>),
+    Recovered(Arc<Committee>),
 }
 
 /// Work for the executor, in order.
@@ -227,13 +231,22 @@ impl Driver {
             Input::NextEpoch(committee) => {
                 let signer = self.keys.signer(&committee);
                 let effects = self.machine.open_epoch(now, (*committee).clone(), signer);
-                tracing::info!(
-                    epoch = %committee.epoch, seat = ?self.machine.seat(), seats = committee.size(),
-                    "a new epoch"
-                );
+                self.tell_epoch(&committee, "a new epoch");
+                effects
+            }
+            Input::Recovered(committee) => {
+                let signer = self.keys.signer(&committee);
+                let effects = self.machine.open_recovered(now, (*committee).clone(), signer);
+                self.tell_epoch(&committee, "a new epoch, by the recovery that was accepted");
                 effects
             }
         }
+    }
+
+    fn tell_epoch(&self, committee: &Committee, what: &str) {
+        tracing::info!(
+            epoch = %committee.epoch, seat = ?self.machine.seat(), seats = committee.size(), "{what}"
+        );
     }
 
     /// Tells the core when there starts or ceases to be something to order, and
@@ -360,9 +373,9 @@ impl Driver {
         self.executor.send(work).await.map_err(|_| DriverError::Executor)
     }
 
-    fn answer(&self, to: &PublicKey, found: Result<Option<ConsensusMessage>, LedgerError>) {
+    fn answer(&self, to: &PublicKey, found: Result<Option<PeerMessage>, LedgerError>) {
         match found {
-            Ok(Some(message)) => self.links.send(to, &PeerMessage::Consensus(message)),
+            Ok(Some(message)) => self.links.send(to, &message),
             Ok(None) => {}
             Err(error) => tracing::error!(%error, "cannot read what a peer asks for"),
         }

@@ -79,8 +79,9 @@ impl Executor {
         };
         self.ledger.set_stable(&certificate)?;
         self.stable.send_replace(certificate.checkpoint.height);
-        if certificate.checkpoint.next_committee.is_some() {
-            self.tell(FromExecutor::NextEpoch(self.reader.committee()));
+        let next = self.reader.committee();
+        if certificate.checkpoint.next_committee == Some(next.digest()) {
+            self.tell(FromExecutor::NextEpoch(next));
         }
         // Also under load, when there is never a moment without work.
         match &mut self.pruning {
@@ -101,8 +102,11 @@ impl Executor {
             }
         }
         self.heads.send_replace(height);
-        let Executed { checkpoint, ends_at, .. } = executed;
+        let Executed { checkpoint, ends_at, recovered, .. } = executed;
         self.tell(FromExecutor::Executed { checkpoint, ends_at });
+        if let Some(committee) = recovered {
+            self.tell(FromExecutor::Recovered(Arc::new(committee)));
+        }
     }
 
     fn tell(&self, what: FromExecutor) {

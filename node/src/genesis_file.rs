@@ -254,7 +254,7 @@ mod tests {
         let path = dir.path().join("genesis.json");
         std::fs::write(&path, r#"{"format": 1, "chain": "old"}"#).unwrap();
         let error = format!("{:#}", read(&path).unwrap_err());
-        assert!(error.contains("format 1") && error.contains("reads format 2"), "{error}");
+        assert!(error.contains("format 1") && error.contains("reads format 3"), "{error}");
         assert!(error.contains("genesis new"), "{error}");
     }
 }

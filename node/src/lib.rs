@@ -33,6 +33,7 @@ pub mod parts;
 pub mod pool;
 pub mod proposals;
 pub mod pruning;
+pub mod recover;
 pub mod rotation;
 pub mod router;
 pub mod seat_keys;

@@ -2,7 +2,7 @@ use clap::Parser;
 use std::process::ExitCode;
 use twinfold_node::{
     args::{Cli, Command},
-    checkpoint, declare, doctor, genesis_file, init, start,
+    checkpoint, declare, doctor, genesis_file, init, recover, start,
 };
 
 fn main() -> ExitCode {
@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         Command::Declare(args) => declare::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Checkpoint(args) => checkpoint::run(&args),
+        Command::Recover(command) => recover::run(&command),
         Command::Version => {
             println!("twinfold-node {}", env!("CARGO_PKG_VERSION"));
             Ok(())

@@ -7,6 +7,7 @@ use crate::{
     network::{Links, Peers},
     pool::{Pool, PoolError, Source},
     proposals::Proposals,
+    recover::heard::Heard,
     seat_keys::SeatKeys,
     verified::Verified,
 };
@@ -85,6 +86,7 @@ pub struct Node {
     pub accuser: mpsc::Sender<Evidence>,
     /// Why the node no longer takes part, if so.
     pub halted: Mutex<Option<String>>,
+    pub heard: Heard,
     pub metrics: Arc<crate::metrics::Metrics>,
 }
 

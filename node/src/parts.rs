@@ -16,6 +16,7 @@ use crate::{
     pool::{Pool, Source},
     proposals::Proposals,
     pruning::Pruning,
+    recover::heard::Heard,
     rotation,
     router::{Router, admit_transactions, repeat_transactions},
     seat_keys::SeatKeys,
@@ -26,7 +27,7 @@ use parking_lot::Mutex;
 use std::{collections::VecDeque, sync::Arc};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
-use twinfold_consensus::{Diagnosis, Event, HaltReason, Machine, Recovered};
+use twinfold_consensus::{Diagnosis, Event, HaltReason, Machine, Record, Recovered};
 use twinfold_ledger::{Ledger, LedgerError};
 use twinfold_types::{
     Evidence, Height, PublicKey, SignedTx, genesis::Genesis, key::Signer,
@@ -109,6 +110,9 @@ async fn ended(
             let reason = LedgerError::Diverged { height, ours, theirs }.to_string();
             return Ok(Some(Halted { reason, certified }));
         }
+        Ok(Err(error @ (LedgerError::Recovery { .. } | LedgerError::BeyondRecovery { .. }))) => {
+            return Ok(Some(Halted { reason: error.to_string(), certified: None }));
+        }
         Ok(Err(error)) => return Err(error).wrap_err("the ledger cannot go on"),
         Err(_) => return Err(eyre!("the executor thread ended badly")),
     }
@@ -143,11 +147,13 @@ pub async fn open(
     let seat_keys = Arc::new(SeatKeys::open(&config.keys.dir, key.clone())?);
     let ledger = Ledger::open(&config.data.join("ledger"), &genesis)?;
     let reader = ledger.reader();
+    reader.check_recovery()?;
+    let recovery = reader.recovery_ahead()?;
     let committee = reader.voting_committee()?;
     let seat = committee.seat_of(&own);
     // An observer signs nothing, so it may begin a new one at any height.
     let new = seat.is_none() || reader.head().height.0 == 0;
-    let (journal, records) = Journal::open(&config.data.join("journal"), chain, new)?;
+    let (journal, mut records) = Journal::open::<Record>(&config.data.join("journal"), chain, new)?;
     let blobs = Arc::new(BlobStore::open(&config.data.join("blobs"))?);
     let models = Arc::new(ModelStore::open(&config.data.join("models"))?);
 
@@ -207,7 +213,11 @@ pub async fn open(
     let verified = door.verifier.clone();
 
     let signer = seat_keys.signer(&committee);
-    let machine = Machine::new(
+    if recovery.is_some() {
+        // Of a recovery that was given up for the one accepted now.
+        records.retain(|record| record.epoch() <= committee.epoch);
+    }
+    let mut machine = Machine::new(
         twinfold_consensus::Config { chain, genesis_time: genesis.time, committee, own },
         signer,
         verified.clone(),
@@ -228,6 +238,13 @@ pub async fn open(
             "this node's seat signs with a key that is not in {}: it follows and does not vote; put the \
              file back, or wait: another key is declared for the next epoch",
             config.keys.dir.display()
+        );
+    }
+    if let Some(recovery) = recovery {
+        machine = machine.following_only();
+        tracing::warn!(
+            height = %recovery.statement.kept.height, statement = %recovery.digest(),
+            "a recovery is accepted: this node fetches what it keeps, and signs nothing until it is there"
         );
     }
     // What this node says of the state it recovered; the core signs it again if needed.
@@ -260,6 +277,7 @@ pub async fn open(
         events: event_sender.clone(),
         accuser: accuser_sender.clone(),
         halted: Mutex::new(None),
+        heard: Heard::default(),
         metrics: Arc::new(Metrics::default()),
     });
     let driver = Driver {

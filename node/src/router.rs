@@ -2,7 +2,7 @@
 //! fold results to the folder. Transactions are checked on a task of their own, so
 //! that a vote never waits for somebody's signatures.
 
-use crate::{network::Inbound, node::Node, pool::Source};
+use crate::{network::Inbound, node::Node, pool::Source, recover::heard};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 use twinfold_consensus::Event;
@@ -60,6 +60,10 @@ impl Router {
                     }
                     PeerMessage::Proposal(proposal) => {
                         self.assembler.try_send((from, *proposal)).ok();
+                        continue;
+                    }
+                    PeerMessage::Recovered(recovery) => {
+                        heard::note(&self.node, *recovery);
                         continue;
                     }
                     PeerMessage::GetProposal(digest) => {

@@ -200,6 +200,7 @@ impl Network {
         Ok(Client::new(ClientOptions {
             nodes: self.urls(),
             ca: None,
+            accepted: Default::default(),
             genesis: Some(self.genesis.clone()),
             patience: Duration::from_secs(20),
         })?)

@@ -120,6 +120,7 @@ impl Running {
         Ok(Client::new(ClientOptions {
             nodes,
             ca: None,
+            accepted: Default::default(),
             genesis: Some(self.network.genesis().to_path_buf()),
             patience: Duration::from_secs(30),
         })?)

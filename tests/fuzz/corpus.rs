@@ -239,7 +239,7 @@ fn bundle() -> Bundle {
     let mut bundle = reader.prove_tx(&tx.id()).expect("it is certified");
     let keys = [state_key::params(), state_key::task(&TaskId(samples::digest(5)))];
     bundle.states = reader.prove_state(&keys).expect("present and absent are both proved");
-    bundle.verify(&genesis).expect("a true proof");
+    bundle.verify(&genesis, &Default::default()).expect("a true proof");
     bundle
 }
 

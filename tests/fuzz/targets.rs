@@ -165,7 +165,7 @@ pub fn genesis(bytes: &[u8]) -> bool {
 
 pub fn bundle(bytes: &[u8]) -> bool {
     let Some(bundle) = canonical::<Bundle>(bytes, limits::DECODE_BYTES_MAX) else { return false };
-    let _ = bundle.verify(&samples::genesis());
+    let _ = bundle.verify(&samples::genesis(), &Default::default());
     // Damage hides behind the first fault: each part is verified by itself too.
     let checkpoint = &bundle.checkpoint.checkpoint;
     for (_, audit) in &bundle.transactions {

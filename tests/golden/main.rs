@@ -133,6 +133,7 @@ fn encodings_of_stake_and_epochs_stay_as_they_are() {
     book.note("participation", &stake_samples::participation());
     book.note("committee", &stake_samples::committee());
     book.note("trail", &stake_samples::trail());
+    book.note("recovery", &samples::recovery());
     hold_against("stake.txt", &book);
 }
 
@@ -156,6 +157,7 @@ fn digests_and_statements_stay_as_they_are() {
     digest("model of one block", model::model_digest(b"steps"));
     digest("model of three blocks", model::model_digest(&vec![7; 150_000]));
     digest("tensors", model::tensors_digest(&samples::tensors()));
+    digest("recovery", samples::recovery().digest());
     digest("model record", samples::model_records()[0].1.id().0);
     let mut statement =
         |name: &str, statement: key::Statement| book.line(name, hex::encode(statement.bytes()));
@@ -171,6 +173,7 @@ fn digests_and_statements_stay_as_they_are() {
     let new_key = key_statement(&chain, &samples::key(2), &samples::key(3));
     statement("signed consensus key", new_key);
     statement("signed trusted checkpoint", samples::checkpoint_statement().statement(&chain));
+    statement("signed recovery", samples::recovery().statement.signed());
     hold_against("digests.txt", &book);
 }
 
@@ -207,6 +210,7 @@ fn every_purpose_gives_another_statement() {
         Purpose::Upload,
         Purpose::ConsensusKey,
         Purpose::TrustedCheckpoint,
+        Purpose::Recovery,
     ];
     let statements: std::collections::BTreeSet<_> = purposes
         .iter()

@@ -1,9 +1,9 @@
 //! One value of every stored, sent or signed type, made from fixed numbers.
 
 use twinfold_types::{
-    AvailabilityCertificate, BlobId, Block, ClusterId, Code, Digest, Epoch, Event, Header, Height,
-    PublicKey, Receipt, RoundNumber, SeatIndex, SecretKey, Signature, SignedTx, Stake, TaskId,
-    TimeMs, TxId, View,
+    AvailabilityCertificate, BlobId, Block, ClusterId, Code, Committee, Digest, Epoch, Event,
+    Header, Height, PublicKey, Receipt, RoundNumber, SeatIndex, SecretKey, Signature, SignedTx,
+    Stake, TaskId, TimeMs, TxId, View,
     blob::{
         Coding, Encoded, Encoder, FragmentList, StorageReceipt, StorageReceiptBody, UploadBody,
     },
@@ -16,6 +16,7 @@ use twinfold_types::{
         self, CommittedBlocks, ConsensusMessage, Hello, PeerMessage, ProposedTx, Signed, Status,
     },
     model::{Level, ModelId, ModelRecord, ModelSource, TensorPolicy, TensorSpec},
+    recovery::{Recovery, RecoveryStatement},
     round::{
         Entry, FoldJob, FoldRefusal, FoldResult, Metrics, Outcome, Round, RoundKey, RoundState,
         SignedFoldResult, VoidReason,
@@ -333,6 +334,22 @@ pub fn messages() -> Vec<(&'static str, ConsensusMessage)> {
     ]
 }
 
+pub fn recovery() -> Recovery {
+    let committee = Committee { epoch: Epoch(4), ..genesis().committee() };
+    let statement = RecoveryStatement {
+        format: FORMAT_VERSION,
+        chain: digest(1),
+        kept: checkpoint(),
+        ended: digest(8),
+        committee,
+        admins: vec![key(1), key(4)],
+        threshold: 2,
+        time: TimeMs(98_000),
+    };
+    let signatures = vec![(key(1), signature(3)), (key(4), signature(4))];
+    Recovery { statement, signatures }
+}
+
 pub fn peer_messages() -> Vec<(&'static str, PeerMessage)> {
     let fold =
         SignedFoldResult { result: fold_result(), seat: SeatIndex(1), signature: signature(1) };
@@ -345,6 +362,7 @@ pub fn peer_messages() -> Vec<(&'static str, PeerMessage)> {
         ("proposal", PeerMessage::Proposal(Box::new(proposal))),
         ("get proposal", PeerMessage::GetProposal(digest(3))),
         ("forward", PeerMessage::Forward(vec![tx()])),
+        ("recovered", PeerMessage::Recovered(Box::new(recovery()))),
     ]
 }
 

@@ -1,13 +1,13 @@
 //! The samples of stake, epochs and evidence.
 
 use super::samples::{
-    checkpoint_certificate, checkpoint_vote, digest, fold_result, genesis, key, round_key,
-    signature, view_change, vote,
+    checkpoint_certificate, checkpoint_vote, digest, fold_result, genesis, key, recovery,
+    round_key, signature, view_change, vote,
 };
 use twinfold_types::{
     Committee, Epoch, Event, Evidence, Height, SeatIndex, Stake, TaskId, TimeMs,
     evidence::Offence,
-    handover::{Handover, Trail},
+    handover::{EpochEnd, Handover, Trail},
     member::AdminAction,
     round::{FoldJob, SignedFoldResult},
     stake::{
@@ -104,8 +104,10 @@ pub fn committee() -> Committee {
 }
 
 pub fn trail() -> Trail {
-    let handover = Handover { committee: committee(), end: checkpoint_certificate() };
-    Trail { ended: vec![handover], committee: committee() }
+    let end = EpochEnd::Checkpoint(checkpoint_certificate());
+    let handover = Handover { committee: committee(), end };
+    let recovered = Handover { committee: committee(), end: EpochEnd::Recovery(recovery().into()) };
+    Trail { ended: vec![handover, recovered], committee: committee() }
 }
 
 pub fn stake_events() -> Vec<(&'static str, Event)> {
@@ -128,6 +130,7 @@ pub fn stake_events() -> Vec<(&'static str, Event)> {
         ("rules", Event::ProtocolSet { version: 2 }),
         ("epoch ending", Event::EpochEnding { at: Height(900) }),
         ("epoch ended", Event::EpochEnded { epoch, joined: vec![validator], left: vec![member] }),
+        ("recovered", Event::Recovered { epoch, statement: digest(7) }),
     ]
 }
 

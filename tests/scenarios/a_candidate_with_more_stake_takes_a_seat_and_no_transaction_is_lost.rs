@@ -190,6 +190,7 @@ impl Load {
         let options = ClientOptions {
             nodes: lab.network.urls(),
             ca: None,
+            accepted: Default::default(),
             genesis: Some(lab.network.genesis().to_path_buf()),
             patience: PATIENCE,
         };

@@ -2,7 +2,6 @@
 //! everyone can compute it. Nobody in the simulator forges; one seed in a hundred
 //! runs with real Ed25519.
 
-use crate::setup::OBSERVER;
 use std::sync::Arc;
 use twinfold_types::{
     Digest, PublicKey, SecretKey, Signature,
@@ -42,12 +41,6 @@ impl Verifier for HashVerifier {
 pub fn signer(index: usize, real: bool) -> Arc<dyn Signer> {
     let seed = [index as u8 + 1; 32];
     if real { Arc::new(SecretKey::from_seed(&seed)) } else { Arc::new(HashKey(PublicKey(seed))) }
-}
-
-/// Whoever has a seat signs for it here: some lies are true signatures of everybody.
-pub fn signer_of(key: &PublicKey, real: bool) -> Arc<dyn Signer> {
-    let mut all = (0..=OBSERVER).map(|index| signer(index, real));
-    all.find(|signer| signer.public_key() == *key).expect("every seat's key is one of these")
 }
 
 pub fn verifier(real: bool) -> Arc<dyn Verifier> {

@@ -124,6 +124,7 @@ impl Ledger {
             height,
             time,
             verifier: &*self.verifier,
+            recovered: None,
         })
     }
 

@@ -31,11 +31,12 @@
 use crate::{
     BlobId, ClusterId, Committee, Digest, Epoch, Event, Height, PublicKey, Receipt, RoundNumber,
     SeatIndex, Stake, TaskId, TimeMs, TxId, View,
+    handover::EpochEnd,
     model::{ModelId, ModelRecord},
     round::{Entry, Metrics, Round},
     stake::Jail,
     task::{TaskSpec, TaskStatus},
-    vote::{Checkpoint, CheckpointCertificate},
+    vote::Checkpoint,
 };
 use serde::{Deserialize, Serialize};
 
@@ -225,9 +226,9 @@ view! {
         joined: Vec<PublicKey>,
         /// Members who held a seat in the epoch before and hold none in it.
         left: Vec<PublicKey>,
-        /// What its last height came to, signed by its committee: it names the next one. None
-        /// while the epoch runs.
-        end: Option<CheckpointCertificate>,
+        /// What its last height came to, signed by its committee, or the admins' recovery: it names
+        /// the next one. None while the epoch runs.
+        end: Option<EpochEnd>,
     }
     /// What a member owns.
     StakeView {

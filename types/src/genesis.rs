@@ -13,7 +13,7 @@ use crate::{
 use serde::{Deserialize, Serialize};
 
 /// Format version of genesis and of everything under it.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 
 /// A validator of the first committee.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -58,6 +58,7 @@ pub enum Tag {
     LeaderOrder,
     Checkpoint,
     FoldResult,
+    Recovery,
 }
 
 impl Tag {
@@ -82,6 +83,7 @@ impl Tag {
             Tag::LeaderOrder => "twinfold 1 leader order",
             Tag::Checkpoint => "twinfold 1 checkpoint",
             Tag::FoldResult => "twinfold 1 fold result",
+            Tag::Recovery => "twinfold 1 recovery",
         }
     }
 }

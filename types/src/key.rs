@@ -34,6 +34,7 @@ pub enum Purpose {
     Upload,
     ConsensusKey,
     TrustedCheckpoint,
+    Recovery,
 }
 
 /// The digest that a signer signs. Only [`statement`] makes one.

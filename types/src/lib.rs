@@ -22,6 +22,7 @@ pub mod model;
 pub mod proof;
 pub mod quorum;
 pub mod receipt;
+pub mod recovery;
 pub mod round;
 pub mod signed;
 pub mod stake;

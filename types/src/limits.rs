@@ -41,6 +41,8 @@ pub const JOIN_ANSWER_BYTES_MAX: usize = SYNC_BYTES_MAX + 2 * BLOCK_BYTES_MAX;
 /// A checkpoint file for joining, or an anchor on the wire: a committee and a certificate for
 /// each epoch that has ended, up to 20 kB each, and the edge of an audit log of any size.
 pub const CHECKPOINT_FILE_BYTES_MAX: usize = 16 << 20;
+/// A recovery's file: a committee of the largest size, and every member an admin who signed.
+pub const RECOVERY_FILE_BYTES_MAX: usize = 4 << 20;
 
 /// Seats in a committee: certificates are lists of signatures.
 pub const SEATS_MAX: usize = 100;

@@ -4,6 +4,7 @@ use crate::{
     Block, Digest, Epoch, Header, Height, SignedTx, TxId, View,
     codec::{self, CodecError},
     limits,
+    recovery::Recovery,
     round::SignedFoldResult,
     vote::{
         Certificate, CheckpointCertificate, CheckpointVote, NewView, ViewChange, ViewChangeHeader,
@@ -110,6 +111,8 @@ pub enum PeerMessage {
     GetProposal(Digest),
     /// Transactions for the leader's next block: nobody else was sent them.
     Forward(Vec<SignedTx>),
+    /// To a node in an epoch that the admins ended: how the chain went on without it.
+    Recovered(Box<Recovery>),
 }
 
 /// A block proposed by the leader.

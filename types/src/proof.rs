@@ -12,6 +12,7 @@ use crate::{
     handover::{Trail, TrailError},
     key::StrictEd25519,
     merkle,
+    recovery::Accepted,
     state_key::StateKey,
     vote::{CertificateError, CheckpointCertificate},
 };
@@ -115,8 +116,9 @@ impl AuditProof {
 }
 
 impl Bundle {
-    /// Checks every part against the genesis file and nothing else.
-    pub fn verify(&self, genesis: &Genesis) -> Result<(), ProofError> {
+    /// Checks every part against the genesis file and nothing else but the recoveries that the
+    /// caller accepted.
+    pub fn verify(&self, genesis: &Genesis, accepted: &Accepted) -> Result<(), ProofError> {
         if self.format != crate::genesis::FORMAT_VERSION {
             return Err(ProofError::Format(self.format));
         }
@@ -125,7 +127,7 @@ impl Bundle {
             return Err(ProofError::WrongChain { bundle: self.chain, genesis: chain });
         }
         let first = genesis.committee().digest();
-        let committee = self.trail.follow(&chain, &first, &StrictEd25519)?;
+        let committee = self.trail.follow(&chain, &first, accepted, &StrictEd25519)?;
         self.verify_under(&chain, committee)
     }
 

@@ -2,7 +2,7 @@
 //! the entries of the audit log. Codes are numbers; texts live here only.
 
 use crate::{
-    ClusterId, Epoch, Height, PublicKey, Stake, TaskId, TimeMs, TxId,
+    ClusterId, Digest, Epoch, Height, PublicKey, Stake, TaskId, TimeMs, TxId,
     evidence::Offence,
     model::{Level, ModelId},
     round::{RoundKey, VoidReason},
@@ -254,6 +254,12 @@ pub enum Event {
         epoch: Epoch,
         joined: Vec<PublicKey>,
         left: Vec<PublicKey>,
+    },
+    /// The admins ended the epoch before, and this one goes on from the height below.
+    Recovered {
+        epoch: Epoch,
+        /// Digest of what they signed.
+        statement: Digest,
     },
 }
 

@@ -10,6 +10,7 @@ use crate::{
     genesis::FORMAT_VERSION,
     handover::{Trail, TrailError},
     key::Verifier,
+    recovery::Accepted,
     stated::AdminSignature,
     vote::{CertificateError, CheckpointCertificate},
 };
@@ -74,6 +75,7 @@ impl TrustedCheckpoint {
         &self,
         genesis: &Digest,
         first: &Committee,
+        accepted: &Accepted,
         verifier: &dyn Verifier,
     ) -> Result<(), TrustError> {
         if self.format != FORMAT_VERSION {
@@ -86,7 +88,7 @@ impl TrustedCheckpoint {
         if found != named {
             return Err(TrustError::OtherBlock { found, named });
         }
-        let committee = self.trail.follow(genesis, &first.digest(), verifier)?;
+        let committee = self.trail.follow(genesis, &first.digest(), accepted, verifier)?;
         Ok(self.certificate.verify(genesis, committee, verifier)?)
     }
 
@@ -149,7 +151,7 @@ pub(crate) mod tests {
     }
 
     fn verify(trusted: &TrustedCheckpoint) -> Result<(), TrustError> {
-        trusted.verify(&CHAIN, &committee(), &StrictEd25519)
+        trusted.verify(&CHAIN, &committee(), &Accepted::new(), &StrictEd25519)
     }
 
     #[test]

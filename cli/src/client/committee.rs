@@ -1,6 +1,6 @@
 //! The committee of the running epoch, followed from genesis: each epoch's last checkpoint,
-//! signed by its own committee, names the next one. Nodes bring the links, and none of them
-//! is believed. What was followed once is the start of the next look.
+//! signed by its own committee, names the next one; past a recovery it goes only where it was told
+//! to accept that. Nodes bring the links, and none of them is believed. What was followed once is the start of the next look.
 
 use super::{Client, ClientError, http::Request};
 use std::time::{Duration, Instant};
@@ -67,7 +67,7 @@ impl Client {
                 serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
             let more = views.len() == limit;
             let trail = trail(views).ok_or("no epoch at all")?;
-            let last = trail.follow(chain, &trusted, &StrictEd25519);
+            let last = trail.follow(chain, &trusted, self.accepted(), &StrictEd25519);
             Ok((last.map_err(|error| error.to_string())?.clone(), more))
         })
     }
@@ -100,6 +100,7 @@ mod tests {
     };
     use twinfold_types::{
         Height, SeatIndex, SecretKey,
+        handover::EpochEnd,
         key::Signer,
         quorum::Seat,
         vote::{Checkpoint, CheckpointCertificate},
@@ -135,7 +136,8 @@ mod tests {
 
     fn answer(signers: &[u8]) -> Vec<u8> {
         let view = |committee, end| EpochView { committee, joined: vec![], left: vec![], end };
-        let first = view(genesis("one").committee(), Some(end_of_first(signers)));
+        let end = EpochEnd::Checkpoint(end_of_first(signers));
+        let first = view(genesis("one").committee(), Some(end));
         serde_json::to_vec(&[first, view(second(), None)]).unwrap()
     }
 

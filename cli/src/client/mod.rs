@@ -26,7 +26,7 @@ use std::{
     sync::{Mutex, OnceLock},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
-use twinfold_types::{Committee, Digest, TimeMs, genesis::Genesis, limits};
+use twinfold_types::{Committee, Digest, TimeMs, genesis::Genesis, limits, recovery::Accepted};
 
 const CA_BYTES_MAX: u64 = 1 << 20;
 
@@ -40,6 +40,8 @@ pub struct ClientOptions {
     pub ca: Option<PathBuf>,
     /// The genesis file to hold every node against.
     pub genesis: Option<PathBuf>,
+    /// Recoveries of the chain to follow.
+    pub accepted: Accepted,
     /// How long to go on trying while no node can be reached.
     pub patience: Duration,
 }
@@ -47,6 +49,7 @@ pub struct ClientOptions {
 pub struct Client {
     http: Http,
     pinned: Option<Genesis>,
+    accepted: Accepted,
     chain: OnceLock<Chain>,
     /// The newest committee that was followed from genesis.
     committee: Mutex<Option<Committee>>,
@@ -72,11 +75,17 @@ impl Client {
             None => None,
         };
         let http = Http::new(options.nodes, ca.as_deref(), options.patience)?;
-        Ok(Self { http, pinned, chain: OnceLock::new(), committee: Mutex::default() })
+        let (accepted, chain) = (options.accepted, OnceLock::new());
+        Ok(Self { http, pinned, accepted, chain, committee: Mutex::default() })
     }
 
     pub fn nodes(&self) -> &[String] {
         self.http.nodes()
+    }
+
+    /// The recoveries that whoever uses this client accepts.
+    pub fn accepted(&self) -> &Accepted {
+        &self.accepted
     }
 
     /// Bytes of all requests with a body so far, headers included.

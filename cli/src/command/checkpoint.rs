@@ -60,41 +60,53 @@ pub fn run(context: &Context, command: CheckpointCommand) -> Result<()> {
         CheckpointCommand::State { output } => {
             let mut trusted = context.client()?.checkpoint()?;
             trusted.statements.clear();
-            verified("the node's checkpoint", &trusted, &genesis)?;
+            verified(context, "the node's checkpoint", &trusted, &genesis)?;
             sign(context, &mut trusted, &genesis)?;
             write(&output, &trusted)?;
             show(context, &trusted, &genesis)
         }
         CheckpointCommand::Sign { file } => {
-            let mut trusted = read(&file, &genesis)?;
+            let mut trusted = read(context, &file, &genesis)?;
             hold_against_node(&context.client()?, &trusted)?;
             sign(context, &mut trusted, &genesis)?;
             write(&file, &trusted)?;
             show(context, &trusted, &genesis)
         }
         CheckpointCommand::Combine { files, output } => {
-            let trusted = combine(&files, &genesis)?;
+            let trusted = combine(context, &files, &genesis)?;
             write(&output, &trusted)?;
             show(context, &trusted, &genesis)
         }
-        CheckpointCommand::Show { file } => show(context, &read(&file, &genesis)?, &genesis),
+        CheckpointCommand::Show { file } => {
+            show(context, &read(context, &file, &genesis)?, &genesis)
+        }
     }
 }
 
 /// A file, its quorum and every signature in it verified.
-fn read(path: &Path, genesis: &Genesis) -> Result<TrustedCheckpoint> {
+fn read(context: &Context, path: &Path, genesis: &Genesis) -> Result<TrustedCheckpoint> {
     let limit = limits::CHECKPOINT_FILE_BYTES_MAX as u64;
     let bytes = files::read(path, limit).map_err(CliError::file(path))?;
     let what = path.display().to_string();
     let trusted: TrustedCheckpoint = serde_json::from_slice(&bytes).map_err(|error| {
         VerifyError::mismatch(&what, "a checkpoint written by `twinfold checkpoint state`", error)
     })?;
-    verified(&what, &trusted, genesis)?;
+    verified(context, &what, &trusted, genesis)?;
     Ok(trusted)
 }
 
-fn verified(what: &str, trusted: &TrustedCheckpoint, genesis: &Genesis) -> Result<()> {
-    let checked = trusted.verify(&genesis.digest(), &genesis.committee(), &StrictEd25519);
+fn verified(
+    context: &Context,
+    what: &str,
+    trusted: &TrustedCheckpoint,
+    genesis: &Genesis,
+) -> Result<()> {
+    let checked = trusted.verify(
+        &genesis.digest(),
+        &genesis.committee(),
+        &context.accepted(),
+        &StrictEd25519,
+    );
     checked
         .map_err(|error| VerifyError::Checkpoint { what: what.into(), error: error.to_string() })?;
     stated_by(what, trusted, genesis).map(drop)
@@ -131,10 +143,10 @@ fn sign(context: &Context, trusted: &mut TrustedCheckpoint, genesis: &Genesis) -
 }
 
 /// All signatures, one of each admin. The files must be of one checkpoint.
-fn combine(files: &[PathBuf], genesis: &Genesis) -> Result<TrustedCheckpoint> {
+fn combine(context: &Context, files: &[PathBuf], genesis: &Genesis) -> Result<TrustedCheckpoint> {
     let mut all: Option<TrustedCheckpoint> = None;
     for path in files {
-        let next = read(path, genesis)?;
+        let next = read(context, path, genesis)?;
         let Some(first) = &mut all else {
             all = Some(next);
             continue;

@@ -8,7 +8,9 @@ use crate::{
 };
 use clap::Args;
 use std::collections::BTreeMap;
-use twinfold_types::{Epoch, Height, PublicKey, TimeMs, api::EpochView, quorum::Seat};
+use twinfold_types::{
+    Epoch, Height, PublicKey, TimeMs, api::EpochView, handover::EpochEnd, quorum::Seat,
+};
 
 /// Epochs in a list.
 const EPOCHS: u64 = 20;
@@ -87,13 +89,17 @@ fn first_height(view: &EpochView) -> Height {
 }
 
 fn last_height(view: &EpochView) -> Option<Height> {
-    view.end.as_ref().map(|end| end.checkpoint.height)
+    view.end.as_ref().map(EpochEnd::height)
 }
 
 /// When it ended or will: the first block of this time or later is its last.
 fn ends(view: &EpochView) -> String {
     match (view.end.as_ref(), view.committee.ends) {
-        (Some(end), _) => format!("ended with height {}", end.checkpoint.height),
+        (Some(EpochEnd::Recovery(recovery)), _) => {
+            let (height, digest) = (recovery.statement.kept.height, recovery.digest());
+            format!("ended with height {height} by recovery {digest}")
+        }
+        (Some(end), _) => format!("ended with height {}", end.height()),
         (None, TimeMs(u64::MAX)) => "runs, without an end".into(),
         (None, at) => format!("runs until its first block at or after {}", time(at)),
     }
@@ -161,7 +167,7 @@ mod tests {
         let certificate =
             |height| CheckpointCertificate { checkpoint: checkpoint(height), signatures: vec![] };
         let (joined, left) = (vec![PublicKey([4; 32])], vec![PublicKey([9; 32])]);
-        EpochView { committee, joined, left, end: ended.map(certificate) }
+        EpochView { committee, joined, left, end: ended.map(certificate).map(EpochEnd::Checkpoint) }
     }
 
     #[test]

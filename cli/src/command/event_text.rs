@@ -111,6 +111,9 @@ pub fn describe(event: &Event) -> String {
             format!("version {version} of the rules from the next epoch on")
         }
         Event::EpochEnding { at } => format!("the admins end the epoch after height {at}"),
+        Event::Recovered { epoch, statement } => {
+            format!("epoch {epoch} began by the admins' recovery {statement}")
+        }
         Event::EpochEnded { epoch, joined, left } => {
             format!("epoch {epoch} ended; joined: {}; left: {}", keys(joined), keys(left))
         }

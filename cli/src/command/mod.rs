@@ -13,6 +13,7 @@ pub mod member;
 pub mod model;
 pub mod proof;
 pub mod proposal;
+pub mod recovery;
 pub mod stake;
 pub mod task;
 pub mod train;
@@ -32,6 +33,7 @@ use twinfold_types::{
     Action, Code, PublicKey, SecretKey,
     api::{Level, TxStatus},
     genesis::Genesis,
+    recovery::Accepted,
     stake::StakeAction,
 };
 use zeroize::Zeroizing;
@@ -64,6 +66,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Model(command) => model::run(&context, command),
         Command::Proof(command) => proof::run(&context, command),
         Command::Checkpoint(command) => checkpoint::run(&context, command),
+        Command::Recovery(command) => recovery::run(&context, command),
         Command::Events(args) => events::run(&context, args),
         Command::Completions { shell } => {
             let mut script = vec![];
@@ -92,8 +95,14 @@ impl Context {
             nodes: self.global.node.clone(),
             ca: self.global.ca.clone(),
             genesis: self.global.genesis.clone(),
+            accepted: self.accepted(),
             patience,
         })?)
+    }
+
+    /// The recoveries that whoever runs this accepts.
+    pub fn accepted(&self) -> Accepted {
+        self.global.accept_recovery.iter().copied().collect()
     }
 
     pub fn keystore(&self) -> Keystore {

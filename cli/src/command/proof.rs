@@ -84,7 +84,7 @@ fn get(context: &Context, id: Digest, output: &Path) -> Result<()> {
     // A proof that does not hold is not worth writing.
     let genesis = &client.chain()?.genesis;
     bundle
-        .verify(genesis)
+        .verify(genesis, client.accepted())
         .map_err(|error| VerifyError::Proof { what: format!("proof of {id}"), error })?;
     let bytes = codec::encode(&bundle);
     files::write(output, &bytes, Access::Everyone).map_err(CliError::file(output))?;
@@ -118,7 +118,9 @@ fn verify(context: &Context, file: &Path) -> Result<()> {
     let bundle: Bundle = codec::decode(&bytes, limits::MESSAGE_BYTES_MAX).map_err(|error| {
         VerifyError::mismatch(what(), "a proof written by `twinfold proof get`", error)
     })?;
-    bundle.verify(&genesis).map_err(|error| VerifyError::Proof { what: what(), error })?;
+    bundle
+        .verify(&genesis, &context.accepted())
+        .map_err(|error| VerifyError::Proof { what: what(), error })?;
     let report = report(&bundle);
     context.output.show(&report, || format!("proved\n{}", human(&report)))
 }

@@ -58,7 +58,7 @@ impl<'a> Evidence<'a> {
                 Err(error) => return Err(error.into()),
             }
         };
-        match bundle.verify(self.genesis) {
+        match bundle.verify(self.genesis, self.client.accepted()) {
             Ok(()) => Ok(bundle),
             Err(error) => Err(VerifyError::Proof { what: what.into(), error }),
         }

@@ -2,6 +2,7 @@
 
 mod epochs;
 mod net;
+mod recovery;
 mod silence;
 
 use net::{START, TestNet, checkpoint, everything, secret};

@@ -42,6 +42,8 @@ pub struct TestNet {
     pub epoch_ms: u64,
     /// Where the admins end the first epoch.
     pub ends_at: Option<Height>,
+    /// Who goes on by a recovery, and the nodes that accepted it.
+    pub recovery: Option<(Committee, Vec<usize>)>,
     /// Version of the rules from the second epoch on.
     pub protocol: u32,
     /// Messages that left a node, loop-backs not counted.
@@ -55,7 +57,7 @@ pub fn secret(index: usize) -> SecretKey {
     SecretKey::from_seed(&[index as u8 + 1; 32])
 }
 
-fn seat(index: usize) -> Seat {
+pub fn seat(index: usize) -> Seat {
     Seat::of(secret(index).public_key(), &format!("organisation {index}"))
 }
 
@@ -83,6 +85,7 @@ impl TestNet {
             committee,
             epoch_ms: u64::MAX,
             ends_at: None,
+            recovery: None,
             protocol: PROTOCOL_VERSION,
             sent: 0,
             passes: everything,
@@ -115,7 +118,7 @@ impl TestNet {
         let config = Config {
             chain: self.chain,
             genesis_time: START,
-            committee: self.voting_committee(chain, stable.as_ref()),
+            committee: self.voting_committee(index, chain, stable.as_ref()),
             own: self.key(index),
         };
         let head = chain.last().map_or(
@@ -128,7 +131,19 @@ impl TestNet {
         );
         let certificate = chain.last().map(|(_, certificate)| certificate.clone());
         let recovered = Recovered { head, certificate, stable, records };
-        Machine::new(config, Arc::new(secret(index)), Arc::new(StrictEd25519), recovered)
+        let signer = Arc::new(secret(index));
+        let machine = Machine::new(config, signer, Arc::new(StrictEd25519), recovered)?;
+        let ahead = |committee: &Committee| committee.anchor > head.height;
+        Ok(match self.accepted(index).is_some_and(ahead) {
+            true => machine.following_only(),
+            false => machine,
+        })
+    }
+
+    /// The committee of the recovery, where this node accepted it.
+    fn accepted(&self, index: usize) -> Option<&Committee> {
+        let (committee, accepted) = self.recovery.as_ref()?;
+        accepted.contains(&index).then_some(committee)
     }
 
     /// The committee that follows an epoch's last block: the observer takes seat 0 in odd epochs.
@@ -145,6 +160,11 @@ impl TestNet {
         let (mut running, mut next) = (self.committee.clone(), None);
         for (block, _) in chain {
             running = next.take().unwrap_or(running);
+            if let Some((recovered, _)) = &self.recovery
+                && recovered.epoch == block.header.epoch
+            {
+                running = recovered.clone();
+            }
             let last = running.is_last(&block.header) || self.ends_at == Some(block.header.height);
             next = last.then(|| self.committee_after(running.epoch, block));
         }
@@ -153,9 +173,14 @@ impl TestNet {
 
     fn voting_committee(
         &self,
+        index: usize,
         chain: &[(Block, Certificate)],
         stable: Option<&CheckpointCertificate>,
     ) -> Committee {
+        let height = chain.last().map_or(Height(0), |(block, _)| block.header.height);
+        if let Some(recovered) = self.accepted(index).filter(|it| it.anchor == height) {
+            return recovered.clone();
+        }
         let (running, next) = self.committees(chain);
         let handed_over =
             |next: &Committee| stable.is_some_and(|stable| stable.checkpoint.height == next.anchor);
@@ -165,12 +190,17 @@ impl TestNet {
     /// Takes a node into the next epoch once its ledger may.
     fn open_epoch(&mut self, index: usize) {
         let node = &self.nodes[index];
-        let committee = self.voting_committee(&node.chain, node.stable.as_ref());
+        let committee = self.voting_committee(index, &node.chain, node.stable.as_ref());
         if committee.epoch == node.machine.epoch().next()
             && node.machine.executed() == committee.anchor
         {
-            let signer = Arc::new(secret(index));
-            let effects = self.nodes[index].machine.open_epoch(self.now, committee, signer);
+            let (now, signer) = (self.now, Arc::new(secret(index)));
+            let recovered = self.accepted(index) == Some(&committee);
+            let machine = &mut self.nodes[index].machine;
+            let effects = match recovered {
+                true => machine.open_recovered(now, committee, signer),
+                false => machine.open_epoch(now, committee, signer),
+            };
             effects.into_iter().for_each(|effect| self.perform(index, effect));
         }
     }

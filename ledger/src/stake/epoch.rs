@@ -29,6 +29,22 @@ pub fn close_if_last(exec: &mut Exec<'_>) -> Result<Option<Committee>, LedgerErr
     close(exec).map(Some)
 }
 
+/// Closes the epoch before by the word of the admins, where this block is the first after a
+/// recovery: nobody is judged or paid for an epoch that lost its quorum.
+pub fn begin_if_recovered(exec: &mut Exec<'_>) -> Result<(), LedgerError> {
+    let env = exec.env;
+    let (Some(recovered), Some(ended)) = (env.recovered, env.before) else { return Ok(()) };
+    exec.env.committee = ended;
+    exec.env.before = recovered.older.as_ref();
+    let accused_until = accused_until(exec)?;
+    start_clocks(exec, accused_until)?;
+    pass_on(exec, env.committee, accused_until)?;
+    exec.env = env;
+    let (epoch, statement) = (env.committee.epoch, recovered.statement);
+    exec.event(Event::Recovered { epoch, statement });
+    Ok(())
+}
+
 fn close(exec: &mut Exec<'_>) -> Result<Committee, LedgerError> {
     let counts = participation::counts(exec)?;
     jail_silent(exec, &counts)?;

@@ -157,17 +157,17 @@ fn a_bundle_leads_from_genesis_to_the_committee_that_signed_it() {
     chain.certify();
     let bundle = chain.reader.prove_tx(&tx).unwrap();
     assert_eq!((bundle.trail.ended.len(), bundle.checkpoint.checkpoint.epoch), (3, Epoch(3)));
-    bundle.verify(&chain.genesis).unwrap();
+    bundle.verify(&chain.genesis, &NONE).unwrap();
     let mut forged = bundle.clone();
     forged.trail.committee.seats[0].organisation = "another".into();
-    assert!(matches!(forged.verify(&chain.genesis), Err(ProofError::Trail(_))));
+    assert!(matches!(forged.verify(&chain.genesis, &NONE), Err(ProofError::Trail(_))));
     let mut short = bundle.clone();
     short.trail.ended.pop();
-    assert!(matches!(short.verify(&chain.genesis), Err(ProofError::Trail(_))));
+    assert!(matches!(short.verify(&chain.genesis, &NONE), Err(ProofError::Trail(_))));
     let mut old = bundle;
     old.trail.committee = old.trail.ended.remove(0).committee;
     old.trail.ended.clear();
-    assert!(matches!(old.verify(&chain.genesis), Err(ProofError::Checkpoint(_))));
+    assert!(matches!(old.verify(&chain.genesis, &NONE), Err(ProofError::Checkpoint(_))));
 }
 
 #[test]

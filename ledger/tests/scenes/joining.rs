@@ -30,7 +30,7 @@ fn chain() -> Chain {
 }
 
 /// Everything under a part, as a peer would hand it over.
-fn copy_parts(reader: &Reader, joining: &Joining, height: Height, nibbles: Vec<u8>) -> usize {
+pub fn copy_parts(reader: &Reader, joining: &Joining, height: Height, nibbles: Vec<u8>) -> usize {
     let part = reader.subtree(height, &nibbles).unwrap().unwrap();
     joining.keep_parts(vec![(nibbles.clone(), codec::encode(&part))]).unwrap();
     let Subtree::Parts(parts) = part else { return 1 };
@@ -39,7 +39,7 @@ fn copy_parts(reader: &Reader, joining: &Joining, height: Height, nibbles: Vec<u
     held.map(|part| copy_parts(reader, joining, height, below(part))).sum()
 }
 
-fn copy_blocks(reader: &Reader, joining: &Joining, last: Height) -> usize {
+pub fn copy_blocks(reader: &Reader, joining: &Joining, last: Height) -> usize {
     let newest = reader.block(last).unwrap().unwrap();
     let block = |height| reader.block(Height(height)).unwrap().unwrap();
     let mut blocks: Vec<Block> = vec![];
@@ -96,7 +96,7 @@ fn it_stands_where_the_first_stood_and_goes_on_like_it() {
     chain.certify();
     joined.set_stable(&chain.reader.stable().unwrap()).unwrap();
     let newest = chain.last.as_ref().unwrap().receipts[1].tx.unwrap();
-    reader.prove_tx(&newest).unwrap().verify(&chain.genesis).unwrap();
+    reader.prove_tx(&newest).unwrap().verify(&chain.genesis, &NONE).unwrap();
     // What was before is not there, and said to be.
     let error = reader.prove_tx(&old.id()).unwrap_err();
     assert!(matches!(error, LedgerError::Pruned { .. }), "{error}");

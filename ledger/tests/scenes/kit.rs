@@ -15,6 +15,7 @@ use twinfold_types::{
     member::{AdminAction, Member, Role},
     model::{TensorPolicy, TensorSpec},
     quorum::Committee,
+    recovery::Accepted,
     round::{FoldJob, FoldResult, Metrics, Outcome, RoundKey},
     stake::StakeParams,
     task::{
@@ -24,6 +25,8 @@ use twinfold_types::{
     vote::{Certificate, CheckpointCertificate, VoteBody, VoteKind},
 };
 
+/// No recovery is accepted.
+pub const NONE: Accepted = Accepted::new();
 pub const START: u64 = 1_000_000;
 pub const DEADLINE_MS: u64 = 10_000;
 

@@ -14,6 +14,7 @@ mod kit_stake;
 mod members;
 mod models;
 mod proofs;
+mod recovery;
 mod retention;
 mod rounds;
 mod slashing;

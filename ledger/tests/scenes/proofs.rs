@@ -36,7 +36,7 @@ fn a_models_bundle_proves_its_record_its_round_and_who_took_part() {
     let (model, updates) = folded(&mut chain);
     chain.certify();
     let bundle = chain.reader.prove_model(&model).unwrap();
-    bundle.verify(&genesis()).unwrap();
+    bundle.verify(&genesis(), &NONE).unwrap();
     let record: ModelRecord = value(&bundle, &state_key::model(&model));
     assert_eq!(record.id(), model);
     let key = round_key(record.task.unwrap(), 0, 0);
@@ -49,7 +49,7 @@ fn a_models_bundle_proves_its_record_its_round_and_who_took_part() {
     }
     // It travels in the canonical encoding.
     let bytes = codec::encode(&bundle);
-    codec::decode::<Bundle>(&bytes, 1 << 20).unwrap().verify(&genesis()).unwrap();
+    codec::decode::<Bundle>(&bytes, 1 << 20).unwrap().verify(&genesis(), &NONE).unwrap();
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn the_first_model_is_proved_with_the_transaction_that_brought_it() {
     chain.certify();
     let global = chain.reader.task(&task).unwrap().unwrap().global;
     let bundle = chain.reader.prove_model(&global).unwrap();
-    bundle.verify(&genesis()).unwrap();
+    bundle.verify(&genesis(), &NONE).unwrap();
     assert_eq!(bundle.transactions[0].0.id().0, task.0);
 }
 
@@ -72,9 +72,9 @@ fn a_proof_stays_good_while_the_chain_goes_on() {
         chain.ok(ADMIN, Action::Propose(AdminAction::SetThreshold(1)));
     }
     for tx in &updates {
-        chain.reader.prove_tx(tx).unwrap().verify(&genesis()).unwrap();
+        chain.reader.prove_tx(tx).unwrap().verify(&genesis(), &NONE).unwrap();
     }
-    chain.reader.prove_model(&model).unwrap().verify(&genesis()).unwrap();
+    chain.reader.prove_model(&model).unwrap().verify(&genesis(), &NONE).unwrap();
 }
 
 #[test]
@@ -115,13 +115,13 @@ fn a_bundle_of_another_chain_or_with_a_changed_receipt_is_refused() {
     let bundle = chain.reader.prove_tx(&updates[0]).unwrap();
     let mut other = genesis();
     other.chain = "another".into();
-    assert!(matches!(bundle.verify(&other), Err(ProofError::WrongChain { .. })));
+    assert!(matches!(bundle.verify(&other, &NONE), Err(ProofError::WrongChain { .. })));
     let mut changed = bundle.clone();
     changed.transactions[0].1.receipt.index += 1;
-    assert!(matches!(changed.verify(&genesis()), Err(ProofError::Audit { .. })));
+    assert!(matches!(changed.verify(&genesis(), &NONE), Err(ProofError::Audit { .. })));
     let mut swapped = bundle;
     swapped.transactions[0].1.receipt.tx = Some(updates[1]);
-    assert_eq!(swapped.verify(&genesis()), Err(ProofError::WrongReceipt));
+    assert_eq!(swapped.verify(&genesis(), &NONE), Err(ProofError::WrongReceipt));
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn proofs_work_at_every_stable_height_with_and_without_changes_and_after_pruning
         }
     }
     let bundle = chain.reader.prove_tx(&id).unwrap();
-    bundle.verify(&genesis()).unwrap();
+    bundle.verify(&genesis(), &NONE).unwrap();
     assert!(!bundle.trail.ended.is_empty(), "each lapse was an epoch's end as well");
 }
 

@@ -80,7 +80,7 @@ fn old_blocks_go_and_what_is_proved_stays_proved() {
 }
 
 fn verify(genesis: &Genesis, bundle: twinfold_types::proof::Bundle) {
-    bundle.verify(genesis).unwrap();
+    bundle.verify(genesis, &NONE).unwrap();
 }
 
 #[test]

@@ -6,6 +6,7 @@ use twinfold_ledger::{LedgerError, Reader};
 use twinfold_types::{
     Committee, Epoch, PublicKey, SeatIndex, Stake,
     api::{DelegationView, EpochView, StakeView, UnbondingView, ValidatorView},
+    handover::EpochEnd,
     member::{Member, Role},
     quorum::Seat,
     stake::{Candidate, Participation},
@@ -125,16 +126,20 @@ fn own_stake(
 
 /// Epochs from one on, oldest first; the running one is the last there is.
 pub fn epochs(reader: &Reader, from: Epoch, rows: usize) -> Result<Vec<EpochView>> {
-    let newest = reader.committee().epoch;
     let mut before = match from.0.checked_sub(1) {
         Some(before) => reader.past_committee(Epoch(before))?,
         None => None,
     };
-    let mut views = Vec::new();
-    for number in (from.0..=newest.0).take(rows) {
-        let epoch = Epoch(number);
-        let Some(committee) = reader.past_committee(epoch)? else { break };
-        let end = reader.epoch_end(epoch)?.map(|(_, end)| end);
+    let (mut views, mut epoch) = (Vec::new(), from);
+    while views.len() < rows
+        && let Some(committee) = reader.past_committee(epoch)?
+    {
+        let end = reader.end_of(epoch)?;
+        // A recovery may leave out the number of an epoch that never had a block.
+        epoch = match &end {
+            Some(EpochEnd::Recovery(recovery)) => recovery.statement.committee.epoch,
+            _ => epoch.next(),
+        };
         let (joined, left) = match &before {
             Some(before) => (missing(&committee, before), missing(before, &committee)),
             None => (vec![], vec![]),

@@ -30,6 +30,7 @@ use twinfold_types::{
     genesis::Genesis,
     key::{Signer, StrictEd25519},
     limits,
+    recovery::Accepted,
     trust::TrustedCheckpoint,
 };
 
@@ -58,15 +59,17 @@ pub async fn run(config: &Config, keys: &NodeKeys, genesis: &Genesis) -> color_e
         "[join] is for nodes without a seat: a validator that begins without its journal has \
          forgotten its votes"
     );
-    let trusted = trusted(join, genesis)?;
     std::fs::create_dir_all(&config.data)
         .wrap_err_with(|| format!("cannot make {}", config.data.display()))?;
     let Some(joining) = Joining::open(&partial, &ledger, genesis)? else { return Ok(()) };
+    let accepted = joining.accepted()?;
+    let trusted = trusted(join, genesis, &accepted)?;
     let (stop, progress) = (CancellationToken::new(), Arc::new(Progress::default()));
     let waiting = api::Waiting::new(genesis, keys.consensus.public_key(), progress.clone());
     let server = api::start_waiting(waiting, &config.http, stop.clone()).await?;
     let plane = start_plane(config, keys, genesis).await?;
-    let sources = Arc::new(Sources::new(&plane.0, plane.1, genesis, progress.clone()));
+    let sources = Sources::new(&plane.0, plane.1, genesis, accepted, progress.clone());
+    let sources = Arc::new(sources);
     let telling = tokio::spawn(tell(progress.clone()));
     let joined = fetch(&sources, Arc::new(joining), &trusted, genesis).await;
     telling.abort();
@@ -78,11 +81,16 @@ pub async fn run(config: &Config, keys: &NodeKeys, genesis: &Genesis) -> color_e
 }
 
 /// The checkpoint that the operator trusts, as far as it can be checked alone.
-fn trusted(join: &Join, genesis: &Genesis) -> color_eyre::Result<TrustedCheckpoint> {
+fn trusted(
+    join: &Join,
+    genesis: &Genesis,
+    accepted: &Accepted,
+) -> color_eyre::Result<TrustedCheckpoint> {
     let path = &join.checkpoint;
     let trusted = read_checkpoint(path)?;
     let named = || format!("the checkpoint {}", path.display());
-    trusted.verify(&genesis.digest(), &genesis.committee(), &StrictEd25519).wrap_err_with(named)?;
+    let (chain, first) = (genesis.digest(), genesis.committee());
+    trusted.verify(&chain, &first, accepted, &StrictEd25519).wrap_err_with(named)?;
     // Whoever has left by then has been paid out.
     let limit = if join.allow_old { u64::MAX } else { genesis.params.stake.unbonding_ms };
     trusted

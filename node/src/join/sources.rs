@@ -18,7 +18,12 @@ use std::{
 use tokio::sync::watch;
 use twinfold_ledger::Anchor;
 use twinfold_types::{
-    Committee, PublicKey, codec, genesis::Genesis, handover::Trail, key::StrictEd25519, limits,
+    Committee, PublicKey, codec,
+    genesis::Genesis,
+    handover::{Trail, TrailError},
+    key::StrictEd25519,
+    limits,
+    recovery::Accepted,
     trust::TrustedCheckpoint,
 };
 
@@ -29,6 +34,8 @@ pub struct Sources {
     validators: BTreeSet<PublicKey>,
     avoided: Mutex<BTreeSet<PeerId>>,
     asked: AtomicUsize,
+    /// Recoveries that this node's operator accepted.
+    accepted: Accepted,
     pub progress: Arc<Progress>,
 }
 
@@ -37,7 +44,13 @@ pub struct Sources {
 pub struct Unserved;
 
 impl Sources {
-    pub fn new(plane: &Plane, peers: Peers, genesis: &Genesis, progress: Arc<Progress>) -> Self {
+    pub fn new(
+        plane: &Plane,
+        peers: Peers,
+        genesis: &Genesis,
+        accepted: Accepted,
+        progress: Arc<Progress>,
+    ) -> Self {
         Self {
             caller: Caller::new(plane, genesis.digest()),
             peers,
@@ -45,6 +58,7 @@ impl Sources {
             validators: genesis.validators.iter().map(|validator| validator.key).collect(),
             avoided: Mutex::default(),
             asked: AtomicUsize::new(0),
+            accepted,
             progress,
         }
     }
@@ -125,8 +139,16 @@ impl Sources {
         let limit = limits::CHECKPOINT_FILE_BYTES_MAX;
         let check = |bytes: &[u8]| {
             let anchor: Anchor = codec::decode(bytes, limit).map_err(|error| error.to_string())?;
-            let committee = anchor.trail.follow(&chain, &first, &StrictEd25519);
-            let committee = committee.map_err(|error| format!("hand-overs: {error}"))?;
+            let committee = anchor.trail.follow(&chain, &first, &self.accepted, &StrictEd25519);
+            let committee = match committee {
+                Ok(committee) => committee,
+                // Not false: it is for this node's operator to accept.
+                Err(error @ TrailError::NotAccepted { .. }) => {
+                    tracing::error!(%error, "cannot join from what this peer has");
+                    return Ok(None);
+                }
+                Err(error) => return Err(format!("hand-overs: {error}")),
+            };
             let certified = anchor.certificate.verify(&chain, committee, &StrictEd25519);
             certified.map_err(|error| format!("a checkpoint: {error}"))?;
             if !passes_through(&anchor.trail, &trusted.trail.committee) {

@@ -156,6 +156,7 @@ impl Lab {
         Client::new(ClientOptions {
             nodes: vec![url.into()],
             ca: None,
+            accepted: Default::default(),
             genesis: Some(self.network.genesis().to_path_buf()),
             patience: Duration::from_secs(20),
         })

@@ -1,7 +1,7 @@
 //! Certificates that no quorum of this committee signed for what they say.
 
 use super::{Liar, leader::sign_new_view, own_seat};
-use crate::{dice::Dice, keys, node::Node};
+use crate::{dice::Dice, node::Node};
 use twinfold_types::{
     Block, Committee, Digest, Epoch, Header, Height, SeatIndex, Signature,
     block::body_digest,
@@ -36,7 +36,7 @@ fn signatures(
         _ => {
             let next = Committee { epoch: committee.epoch.next(), ..committee.clone() };
             let statement = statement(&next.digest());
-            let signer = |seat: &Seat| keys::signer_of(&seat.key, liar.real_signatures);
+            let signer = |seat: &Seat| crate::setup::signer_of(&seat.key, liar.real_signatures);
             let all = seats.zip(&committee.seats);
             all.map(|(seat, held)| (seat, signer(held).sign(&statement))).collect()
         }

@@ -7,7 +7,8 @@ use crate::{
 };
 use askama::Template;
 use twinfold_types::{
-    Committee, Epoch, Height, PublicKey, TimeMs, api::EpochView, vote::CheckpointCertificate,
+    Committee, Epoch, Height, PublicKey, TimeMs, api::EpochView, handover::EpochEnd,
+    vote::CheckpointCertificate,
 };
 
 #[derive(Template)]
@@ -51,8 +52,12 @@ fn row(view: &EpochView, names: &Names<'_>, ends_at: Option<Height>) -> EpochRow
         number: view.committee.epoch,
         first: view.committee.anchor.next(),
         end: match &view.end {
-            Some(CheckpointCertificate { checkpoint, signatures }) => {
+            Some(EpochEnd::Checkpoint(CheckpointCertificate { checkpoint, signatures })) => {
                 format!("height {}, signed by {} seats", checkpoint.height, signatures.len())
+            }
+            Some(EpochEnd::Recovery(recovery)) => {
+                let (height, admins) = (recovery.statement.kept.height, recovery.signatures.len());
+                format!("height {height}, by a recovery that {admins} admins signed")
             }
             None => ending(&view.committee, ends_at),
         },
