@@ -257,7 +257,7 @@ impl Machine {
         let highest = self.highest.as_ref().map(|certificate| certificate.body.digest);
         let claimed = highest.map(|digest| self.bodies.ancestry(digest, executed));
         let claimed = claimed.into_iter().flatten().collect();
-        let dropped = self.bodies.keep(&needed, &claimed);
+        let dropped = self.bodies.keep(&needed, &claimed, head.height);
         if !dropped.is_empty() {
             self.effects.push(Effect::Returned(dropped));
         }

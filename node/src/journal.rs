@@ -39,6 +39,8 @@ pub struct Journal {
     chain: Digest,
     marker: Marker,
     length: u64,
+    /// Its length when it was last replaced.
+    compacted: u64,
     /// Synced batches since the start.
     pub syncs: Arc<AtomicU64>,
 }
@@ -89,7 +91,7 @@ impl Journal {
             file.set_len(end as u64).and_then(|()| file.sync_all()).map_err(io)?;
         }
         let (path, length, syncs) = (path.into(), end as u64, Arc::default());
-        Ok((Self { path, file, chain, marker, length, syncs }, records))
+        Ok((Self { path, file, chain, marker, length, compacted: 0, syncs }, records))
     }
 
     /// Appends a batch and syncs it. When this returns an error, nothing that
@@ -116,7 +118,8 @@ impl Journal {
     }
 
     pub fn wants_compaction(&self) -> bool {
-        self.length > COMPACT_BYTES
+        // What still matters may be much: then it is not written again for little more.
+        self.length > COMPACT_BYTES.max(2 * self.compacted)
     }
 
     /// Replaces the whole journal, atomically.
@@ -129,6 +132,7 @@ impl Journal {
         write_whole(&self.path, &bytes).map_err(io)?;
         self.file = OpenOptions::new().append(true).open(&self.path).map_err(io)?;
         self.length = bytes.len() as u64;
+        self.compacted = self.length;
         Ok(())
     }
 }

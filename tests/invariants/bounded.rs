@@ -4,7 +4,9 @@
 use twinfold_consensus_planted::Holdings;
 use twinfold_types::{
     Height,
-    limits::{CHECKPOINT_INTERVAL_HEIGHTS, PIPELINE_HEIGHTS, WATERMARK_HEIGHTS},
+    limits::{
+        CHECKPOINT_INTERVAL_HEIGHTS, PIPELINE_HEIGHTS, PREPARED_BODIES_MAX, WATERMARK_HEIGHTS,
+    },
     vote::{Vote, VoteBody},
 };
 
@@ -28,7 +30,7 @@ pub fn holds(node: usize, seats: usize, behind: u64, held: &Holdings) -> Result<
     let limits = [
         ("heights with votes", held.slots, heights),
         ("votes", held.votes, 2 * seats * heights),
-        ("bodies", held.bodies, heights + 2 * PIPELINE_HEIGHTS),
+        ("bodies", held.bodies, heights + 2 * PIPELINE_HEIGHTS + PREPARED_BODIES_MAX as u64),
         ("bodies to fetch", held.wanted, heights),
         ("early votes", held.early_votes, 16 * seats),
         ("early proposals", held.early_proposals, seats),

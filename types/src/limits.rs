@@ -55,6 +55,9 @@ pub const WATERMARK_HEIGHTS: u64 = 64;
 pub const PIPELINE_HEIGHTS: u64 = 4;
 /// A checkpoint is signed at least every so many heights.
 pub const CHECKPOINT_INTERVAL_HEIGHTS: u64 = 16;
+/// Bodies that a validator prepared and that the chain has left, above its head: a certificate that
+/// another holds of one of them may still make it a base, and then its signers are asked for it.
+pub const PREPARED_BODIES_MAX: usize = 32;
 /// The newest height is signed when nothing was in flight for so long: where heights follow one
 /// another sooner, a checkpoint for each would cost as much as half of its agreement.
 pub const CHECKPOINT_QUIET_MS: u64 = 50;

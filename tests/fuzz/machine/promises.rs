@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use twinfold_consensus::{Effect, Machine, Record};
 use twinfold_types::{
     Digest, Height, View,
-    limits::WATERMARK_HEIGHTS,
+    limits::{PREPARED_BODIES_MAX, WATERMARK_HEIGHTS},
     message::ConsensusMessage,
     vote::{Vote, VoteKind},
 };
@@ -71,7 +71,10 @@ impl Promises {
         let heights = 3 * window + behind;
         assert!(held.slots <= heights, "{held:?}");
         assert!(held.votes <= 2 * SEATS * heights, "{held:?}");
-        assert!(held.bodies <= heights + 8 && held.wanted <= heights, "{held:?}");
+        assert!(
+            held.bodies <= heights + 8 + PREPARED_BODIES_MAX && held.wanted <= heights,
+            "{held:?}"
+        );
         assert!(held.early_votes <= 16 * SEATS && held.early_proposals <= SEATS, "{held:?}");
         assert!(held.view_changes <= SEATS, "{held:?}");
         assert!(held.checkpoint_votes <= 3 * window * SEATS, "{held:?}");
