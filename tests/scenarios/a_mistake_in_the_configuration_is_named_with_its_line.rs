@@ -3,6 +3,7 @@
 
 use crate::lab::Lab;
 use std::{fs, os::unix::fs::PermissionsExt};
+use twinfold_types::genesis::FORMAT_VERSION;
 
 #[test]
 fn a_mistake_in_the_configuration_is_named_with_its_line() {
@@ -39,7 +40,9 @@ fn a_genesis_file_that_is_none(lab: &Lab) {
     let whole = fs::read_to_string(&path).unwrap();
     fs::write(&path, &whole[..whole.len() / 2]).unwrap();
     lab.refuses_to_start(&dir).refused(1, &["genesis.json", "line"]);
-    fs::write(&path, whole.replacen("\"format\": 2", "\"format\": 99", 1)).unwrap();
+    let format = format!("\"format\": {FORMAT_VERSION}");
+    assert!(whole.contains(&format));
+    fs::write(&path, whole.replacen(&format, "\"format\": 99", 1)).unwrap();
     lab.refuses_to_start(&dir).refused(1, &["format 99"]);
     fs::write(&path, whole).unwrap();
 }

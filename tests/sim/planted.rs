@@ -59,7 +59,7 @@ fn a_block_above_an_epochs_last_is_seen() {
 
 #[test]
 fn a_certificate_of_the_epoch_before_that_counts_is_seen() {
-    in_machine(Planted::NeighbourEpoch, 40, &["one base"]);
+    in_machine(Planted::NeighbourEpoch, 400, &["one base"]);
 }
 
 #[test]
