@@ -98,11 +98,11 @@ impl Lab {
         }
         network.start_all()?;
         network.wait_ready(READY)?;
-        let names: Vec<_> = network.nodes().iter().map(|node| node.name.clone()).collect();
-        let ids = self.processes.ids().into_iter().filter(|(name, _)| names.contains(name));
-        let node_ids = ids.map(|(_, id)| id).collect();
         let (folder, processes) = (network.folder().clone(), self.processes.clone());
-        Ok(Running { network, admins, trainers, folder, processes, node_ids })
+        let mut running =
+            Running { network, admins, trainers, folder, processes, node_ids: vec![] };
+        running.note_ids();
+        Ok(running)
     }
 }
 
@@ -124,6 +124,33 @@ impl Running {
             genesis: Some(self.network.genesis().to_path_buf()),
             patience: Duration::from_secs(30),
         })?)
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn node_ids(&self) -> &[u32] {
+        &self.node_ids
+    }
+
+    /// Kills one validator; its CPU time is not counted any more.
+    pub fn kill(&mut self, index: usize) -> Result<()> {
+        self.network.kill(index)?;
+        self.note_ids();
+        Ok(())
+    }
+
+    pub fn start(&mut self, index: usize) -> Result<()> {
+        self.network.start(index)?;
+        self.note_ids();
+        Ok(self.network.wait_ready(READY)?)
+    }
+
+    fn note_ids(&mut self) {
+        let names: Vec<_> = self.network.nodes().iter().map(|node| node.name.clone()).collect();
+        let ids = self.processes.ids().into_iter().filter(|(name, _)| names.contains(name));
+        self.node_ids = ids.map(|(_, id)| id).collect();
     }
 
     pub fn admin(&self) -> Result<&SecretKey> {

@@ -5,6 +5,7 @@
 //! minute; a peer or a physical limit is measured in the same run where there is
 //! one. Nothing here judges: a figure asked for would stand in `reach`.
 
+mod blob;
 mod calibration;
 mod commit;
 mod cpu;
@@ -29,6 +30,7 @@ Usage: tests/bench NAME [--json] [--only TEXT] [--dir DIR] [--blocks N]
   fold          the exact mean, beside memory and Flower's FedAvg
   commit        small transactions: rate at saturation, latency at low load
   order         ordering alone: opaque and signed transactions, payloads, overload, idleness
+  blob          payloads in fragments: a gibibyte in and out, one validator down; many sizes
   join          a new node comes to a chain of 100,000 blocks
   scale         agreement in virtual time: time to commit over the number of nodes, and what
                 a commit costs a committee against everyone; with --dir the curves are drawn
@@ -68,6 +70,7 @@ fn main() -> Result<()> {
         "round" => Box::new(round::run),
         "fold" => Box::new(fold::run),
         "commit" => Box::new(commit::run),
+        "blob" => Box::new(blob::run),
         "join" => Box::new(move |report, lab| join::run(report, lab, blocks)),
         "order" => Box::new(order::run_all),
         other => bail!("there is no bench {other:?}\n\n{USAGE}"),
