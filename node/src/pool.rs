@@ -27,7 +27,7 @@ struct Inner {
     per_member: HashMap<PublicKey, usize>,
     /// Of clients of this node.
     clients: usize,
-    /// When blocks were committed lately, and how many transactions each carried.
+    /// When blocks were committed lately, and how many of this node's clients each carried.
     commits: VecDeque<(Instant, usize)>,
     /// Milliseconds from admission here to commit, newest last.
     latencies: VecDeque<f64>,
@@ -68,10 +68,10 @@ pub enum PoolError {
     #[error("the pool is full ({txs} transactions, {bytes} bytes): try again in a moment")]
     Full { txs: usize, bytes: usize },
     #[error(
-        "{waiting} clients' transactions wait here already, and {per_second} were committed in the last \
-         second: try again in a moment"
+        "{waiting} clients' transactions wait here already, and {lately} were committed in the last two \
+         seconds: try again in a moment"
     )]
-    Behind { waiting: usize, per_second: usize },
+    Behind { waiting: usize, lately: usize },
     #[error("member {member} has {waiting} transactions waiting: wait for some to commit")]
     MemberFull { member: PublicKey, waiting: usize },
 }
@@ -85,13 +85,14 @@ const PASSED_OVER_AGE: Duration = Duration::from_millis(limits::VIEW_TIMEOUT_MS_
 /// How many latencies the percentiles are over.
 const LATENCIES_KEPT: usize = 2_000;
 
-/// Clients' transactions taken whatever was committed lately. Above that only as many as a second
-/// commits: more would only wait longer, and what waits is gone soon after a rush is over.
-const CLIENTS_TXS_MIN: usize = 1_000;
-const RECENT: Duration = Duration::from_secs(1);
+/// Clients' transactions taken whatever was committed lately. Above that only as many as were
+/// committed of this node's clients in two seconds: more would only wait longer, and what waits at
+/// all nodes together is gone so soon after a rush is over.
+const CLIENTS_TXS_MIN: usize = 500;
+const RECENT: Duration = Duration::from_secs(2);
 
-/// Doublings of the time between two repetitions.
-const REPEATS_MAX: u32 = 6;
+/// Doublings of the time between two repetitions: what was lost in a rush comes again soon after it.
+const REPEATS_MAX: u32 = 2;
 
 /// Between two looks for what is too late, in block time.
 const PRUNE_INTERVAL_MS: u64 = 1_000;
@@ -262,15 +263,17 @@ impl Pool {
     /// Takes out what a committed block carries. The leader is known for blocks of this epoch.
     pub fn remove_committed(&self, block: &Block, leader: Option<SeatIndex>) {
         let (mut inner, now) = (self.inner.lock(), Instant::now());
+        let mut of_clients = 0;
         for tx in &block.txs {
             let id = tx.id();
             let entry = inner.remove(&id);
             inner.remember(id);
             if let Some(entry) = entry.filter(|entry| entry.from == Source::Client) {
                 inner.latencies.push_back((now - entry.since).as_secs_f64() * 1e3);
+                of_clients += 1;
             }
         }
-        inner.commits.push_back((now, block.txs.len()));
+        inner.commits.push_back((now, of_clients));
         while inner.commits.front().is_some_and(|(at, _)| now - *at > RECENT) {
             inner.commits.pop_front();
         }
@@ -307,10 +310,10 @@ impl Pool {
 impl Inner {
     fn check_progress(&self) -> Result<(), PoolError> {
         let lately = self.commits.iter().filter(|(at, _)| at.elapsed() <= RECENT);
-        let per_second: usize = lately.map(|(_, txs)| txs).sum();
+        let lately: usize = lately.map(|(_, txs)| txs).sum();
         let waiting = self.clients;
-        match waiting >= per_second.max(CLIENTS_TXS_MIN) {
-            true => Err(PoolError::Behind { waiting, per_second }),
+        match waiting >= lately.max(CLIENTS_TXS_MIN) {
+            true => Err(PoolError::Behind { waiting, lately }),
             false => Ok(()),
         }
     }
@@ -489,7 +492,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_bring_no_more_than_a_second_commits_or_a_thousand() {
+    fn clients_bring_no_more_than_two_seconds_commit_of_theirs_or_five_hundred() {
         let pool = Pool::default();
         let next = tx(u64::MAX, 10);
         for nonce in 0..CLIENTS_TXS_MIN as u64 {
@@ -501,8 +504,16 @@ mod tests {
         assert_eq!(pool.check_room(&next, Source::ToldAll), Ok(()), "its own node took it");
         let others = (10_000..10_000 + CLIENTS_TXS_MIN as u64 + 1).map(|nonce| tx(nonce, 10));
         pool.remove_committed(&block(others.collect()), Some(SeatIndex(0)));
-        assert_eq!(pool.check_room(&next, Source::Client), Ok(()), "so many go in a second");
-        pool.remove_committed(&block(vec![tx(0, 10)]), Some(SeatIndex(0)));
+        let refusal = pool.check_room(&next, Source::Client);
+        assert!(refusal.is_err(), "these were of other nodes' clients");
+        let own: Vec<_> = (0..CLIENTS_TXS_MIN as u64).map(|nonce| tx(nonce, 10)).collect();
+        pool.remove_committed(&block(own), Some(SeatIndex(0)));
+        for nonce in 20_000..20_000 + CLIENTS_TXS_MIN as u64 {
+            pool.add(tx(nonce, 10), Source::Client).unwrap();
+        }
+        assert!(pool.check_room(&next, Source::Client).is_err(), "so many went in two seconds");
+        pool.remove_committed(&block(vec![tx(20_000, 10)]), Some(SeatIndex(0)));
+        assert_eq!(pool.check_room(&next, Source::Client), Ok(()));
         assert_eq!(pool.inner.lock().clients, CLIENTS_TXS_MIN - 1);
     }
 

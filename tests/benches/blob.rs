@@ -53,31 +53,42 @@ fn alone(report: &mut Report, dir: &Path) -> Result<()> {
         work()?;
         Ok(cpu::of_this_process()? - before)
     };
-    line("BLAKE3", timed(&mut || {
-        let mut hasher = blake3::Hasher::new();
-        (0..pieces).for_each(|_| drop(hasher.update(&piece)));
-        black_box(hasher.finalize());
-        Ok(())
-    })?)?;
-    line("cut into 4 fragments and hashed", timed(&mut || {
-        let mut encoder = Encoder::new(Coding::fragments(VALIDATORS)?);
-        for _ in 0..pieces {
-            let mut rest = &piece[..];
-            while encoder.push(&mut rest)?.is_some() {}
-        }
-        black_box(encoder.finish().id);
-        Ok(())
-    })?)?;
-    line("four copies written and synced", timed(&mut || {
-        for copy in 0..COPIES {
-            let path = dir.join(format!("copy-{copy}"));
-            let mut file = File::create(&path)?;
-            (0..pieces).try_for_each(|_| file.write_all(&piece))?;
-            file.sync_all()?;
-            std::fs::remove_file(path)?;
-        }
-        Ok(())
-    })?)
+    line(
+        "BLAKE3",
+        timed(&mut || {
+            let mut hasher = blake3::Hasher::new();
+            for _ in 0..pieces {
+                hasher.update(&piece);
+            }
+            black_box(hasher.finalize());
+            Ok(())
+        })?,
+    )?;
+    line(
+        "cut into 4 fragments and hashed",
+        timed(&mut || {
+            let mut encoder = Encoder::new(Coding::fragments(VALIDATORS)?);
+            for _ in 0..pieces {
+                let mut rest = &piece[..];
+                while encoder.push(&mut rest)?.is_some() {}
+            }
+            black_box(encoder.finish().id);
+            Ok(())
+        })?,
+    )?;
+    line(
+        "four copies written and synced",
+        timed(&mut || {
+            for copy in 0..COPIES {
+                let path = dir.join(format!("copy-{copy}"));
+                let mut file = File::create(&path)?;
+                (0..pieces).try_for_each(|_| file.write_all(&piece))?;
+                file.sync_all()?;
+                std::fs::remove_file(path)?;
+            }
+            Ok(())
+        })?,
+    )
 }
 
 /// One payload of a gibibyte.
@@ -85,7 +96,9 @@ fn large(report: &mut Report, lab: &mut Lab) -> Result<()> {
     let mut running = lab.network(&setup())?;
     let file = payload(&running, LARGE_BYTES, 0)?;
     let idle = peak_memory(&running)?;
-    for (cut, work) in [(Cut::Fragments, "1 GiB in fragments"), (Cut::Whole, "1 GiB in whole copies")] {
+    for (cut, work) in
+        [(Cut::Fragments, "1 GiB in fragments"), (Cut::Whole, "1 GiB in whole copies")]
+    {
         report.note(&format!("{work} …"));
         let (blob, put) = put(&running, &file, cut)?;
         let line = |metric: &str, value: f64, unit| Line::new("blob", work, metric, value, unit);
@@ -169,7 +182,7 @@ fn put(running: &Running, file: &Path, cut: Cut) -> Result<(BlobId, Put)> {
     let certificate = client.put_file(running.admin()?, file, cut)?;
     let seconds = started.elapsed().as_secs_f64();
     let cpu_s = running.nodes_cpu()? - cpu;
-    let sent = relayed()? - before + client.sent_bytes();
+    let sent = relayed()? - before + client.bytes_sent();
     Ok((certificate.blob, Put { seconds, cpu_s, sent }))
 }
 
