@@ -148,21 +148,15 @@ impl Client {
             let (got, ended) = self.get_from(id, there, &mut file, &part, told)?;
             there += got;
             fruitless = if got == 0 { fruitless + 1 } else { 0 };
-            if let Err(reason) = ended
-                && fruitless == ATTEMPTS
-            {
-                return Err(ClientError::settings("payload", reason));
+            if there < id.length && fruitless == ATTEMPTS {
+                return Err(unexpected(id, ended));
             }
         }
         file.sync_all().map_err(|error| local(&part, &error))?;
         if identify(&part, layout.coding())? != *id {
             std::fs::remove_file(&part).map_err(|error| local(&part, &error))?;
-            return Err(ClientError::Unexpected {
-                node: "a node".into(),
-                request: format!("GET /v1/blobs/{}", id.digest()),
-                expected: "a payload".into(),
-                reason: "what came is not what its identity says; it was removed".into(),
-            });
+            let reason = "what came is not what its identity says; it was removed";
+            return Err(unexpected(id, reason.into()));
         }
         std::fs::rename(&part, path).map_err(|error| local(path, &error))
     }
@@ -175,23 +169,38 @@ impl Client {
         file: &mut File,
         path: &Path,
         told: &dyn Fn(u64),
-    ) -> Result<(u64, Result<(), String>), ClientError> {
+    ) -> Result<(u64, String), ClientError> {
         let mut request = Request::get(format!("/v1/blobs/{}", id.digest()), "a payload");
         request.timeout = transfer_time(id.length);
         request.headers = vec![("range", format!("bytes={from}-"))];
-        let mut body = self.http.open_body(&request, id.length - from)?;
+        let (mut body, is_part) = self.http.open_body(&request, id.length)?;
+        if !is_part && from > 0 {
+            return Ok((0, "all of it came where the rest was asked for".into()));
+        }
         let (mut got, mut piece) = (0, vec![0; PIECE_BYTES]);
         loop {
             match body.read(&mut piece) {
-                Ok(0) => return Ok((got, Ok(()))),
+                Ok(0) => return Ok((got, "nothing more came".into())),
+                Ok(read) if read as u64 > id.length - from - got => {
+                    return Ok((got, "more came than was asked for".into()));
+                }
                 Ok(read) => {
                     file.write_all(&piece[..read]).map_err(|error| local(path, &error))?;
                     got += read as u64;
                     told(from + got);
                 }
-                Err(error) => return Ok((got, Err(format!("the download broke off: {error}")))),
+                Err(error) => return Ok((got, format!("the download broke off: {error}"))),
             }
         }
+    }
+}
+
+fn unexpected(id: &BlobId, reason: String) -> ClientError {
+    ClientError::Unexpected {
+        node: "a node".into(),
+        request: format!("GET /v1/blobs/{}", id.digest()),
+        expected: "the payload".into(),
+        reason,
     }
 }
 

@@ -253,20 +253,22 @@ impl Http {
         }
     }
 
-    /// The body of the first node that has it, to be read bit by bit, at most so many bytes.
+    /// The body of the first node that has it, to be read bit by bit, at most so many bytes, and
+    /// whether it is the part that was asked for (else it is the whole).
     pub fn open_body(
         &self,
         request: &Request<'_>,
         limit: u64,
-    ) -> Result<ureq::BodyReader<'static>, ClientError> {
+    ) -> Result<(ureq::BodyReader<'static>, bool), ClientError> {
         let first = self.preferred.load(Ordering::Relaxed);
         let (mut attempts, mut last) = (vec![], None);
         for step in 0..self.nodes.len() {
             let node = &self.nodes[(first + step) % self.nodes.len()];
             let failed = match self.send(node, request) {
                 Ok(mut answer) => match answer.status().as_u16() {
-                    200 | 206 => {
-                        return Ok(answer.into_body().into_with_config().limit(limit).reader());
+                    status @ (200 | 206) => {
+                        let body = answer.into_body().into_with_config().limit(limit).reader();
+                        return Ok((body, status == 206));
                     }
                     status => refusal(node, request, status, &mut answer),
                 },
