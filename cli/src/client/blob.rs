@@ -27,7 +27,15 @@ pub enum Cut {
     Whole,
 }
 
+/// Up to here whole copies cost no more than fragments, and one validator alone gives them back.
+const SMALL_BYTES: u64 = 64 << 10;
+
 impl Cut {
+    /// What suits a payload of this length.
+    pub fn of(length: u64) -> Self {
+        if length <= SMALL_BYTES { Self::Whole } else { Self::Fragments }
+    }
+
     fn coding(self, seats: usize) -> Result<Coding, ClientError> {
         let coding = match self {
             Self::Fragments => Coding::fragments(seats),

@@ -3,7 +3,7 @@
 use super::Context;
 use crate::{
     client::Cut,
-    error::Result,
+    error::{CliError, Result},
     render::{pairs, table},
 };
 use clap::Subcommand;
@@ -12,7 +12,8 @@ use twinfold_types::{AvailabilityCertificate, Digest, api::HoldersView};
 
 #[derive(Debug, Subcommand)]
 pub enum BlobCommand {
-    /// Store a file with the committee, cut into fragments of which n − 2f give it back
+    /// Store a file with the committee, cut into fragments of which n − 2f give it back; up to 64
+    /// KiB as whole copies
     Put {
         file: PathBuf,
         /// A copy for each validator instead
@@ -32,7 +33,8 @@ pub enum BlobCommand {
 pub fn run(context: &Context, command: BlobCommand) -> Result<()> {
     match command {
         BlobCommand::Put { file, whole } => {
-            let cut = if whole { Cut::Whole } else { Cut::Fragments };
+            let length = std::fs::metadata(&file).map_err(CliError::file(&file))?.len();
+            let cut = if whole { Cut::Whole } else { Cut::of(length) };
             let key = context.signing_key()?;
             let client = context.client()?;
             let progress = context.output.progress("cutting and storing");
