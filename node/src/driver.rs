@@ -227,7 +227,12 @@ impl Driver {
     fn step(&mut self, input: Input) -> Vec<Effect> {
         let now = clock::now();
         match input {
-            Input::Event(event) => self.machine.step(now, event),
+            Input::Event(event) => {
+                // The core asks for the next tick, if it needs one: an old time would wake the
+                // loop a thousand times a second for nothing.
+                self.timer = self.timer.filter(|_| !matches!(event, Event::Tick));
+                self.machine.step(now, event)
+            }
             Input::NextEpoch(committee) => {
                 let signer = self.keys.signer(&committee);
                 let effects = self.machine.open_epoch(now, (*committee).clone(), signer);

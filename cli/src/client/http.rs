@@ -267,6 +267,9 @@ impl Http {
             let failed = match self.send(node, request) {
                 Ok(mut answer) => match answer.status().as_u16() {
                     status @ (200 | 206) => {
+                        // The next download begins with another node: this one may break off or lie.
+                        self.preferred
+                            .store((first + step + 1) % self.nodes.len(), Ordering::Relaxed);
                         let body = answer.into_body().into_with_config().limit(limit).reader();
                         return Ok((body, status == 206));
                     }
@@ -276,8 +279,6 @@ impl Http {
                     Failure::Next(Attempt { node: node.clone(), reason: describe(&error) }, None)
                 }
             };
-            // The next download begins with another node.
-            self.preferred.store((first + step + 1) % self.nodes.len(), Ordering::Relaxed);
             match failed {
                 Failure::Final(error) => return Err(*error),
                 Failure::Next(attempt, error) => {

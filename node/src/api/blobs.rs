@@ -203,7 +203,7 @@ pub async fn download(
     let length = gather.id.length;
     let part = range::requested(&headers, length)?;
     let bytes = part.clone().unwrap_or(0..length);
-    let content = transfer::from_gather(gather, bytes, permit);
+    let content = transfer::from_gather(gather, bytes, permit)?;
     Ok(range::answer(content, part, length))
 }
 
@@ -220,7 +220,8 @@ pub async fn holders(
 ) -> Result<Json<HoldersView>, Refusal> {
     let digest: BlobDigest = parse("payload", &digest)?;
     let gather = api.node.exchange.gather(&digest).await?;
-    let holders = gather.holders().iter().map(|holder| HolderView {
+    let found = gather.holders();
+    let holders = found.iter().map(|holder| HolderView {
         member: match &holder.place {
             Place::Here(_) => api.node.own,
             Place::There(peer) => peer.member,

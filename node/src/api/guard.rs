@@ -23,7 +23,7 @@ pub const WAIT_MAX: Duration = Duration::from_secs(60);
 const READ_LIMIT: Duration = Duration::from_secs(30);
 /// The largest payload at the slowest speed that is put up with, and some minutes.
 const TRANSFER_LIMIT: Duration =
-    Duration::from_secs(limits::BLOB_BYTES_MAX / BYTES_PER_SECOND_MIN + 300);
+    Duration::from_secs(limits::CODED_BLOB_BYTES_MAX / BYTES_PER_SECOND_MIN + 300);
 const DISCARDED_BYTES_MAX: u64 = 8 << 20;
 const DISCARD_WAIT: Duration = Duration::from_secs(5);
 const UNMATCHED: &str = "other";

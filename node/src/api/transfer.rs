@@ -2,7 +2,7 @@
 //! stops reading, so that slow readers cannot keep others away.
 
 use super::Refusal;
-use crate::blobs::{exchange::check_content, gather::Gather};
+use crate::blobs::{BlobError, gather::Gather};
 use axum::{
     body::Body,
     http::header,
@@ -46,28 +46,13 @@ pub fn from_gather(
     gather: Arc<Gather>,
     bytes: Range<u64>,
     permit: OwnedSemaphorePermit,
-) -> Response {
+) -> Result<Response, BlobError> {
     let length = bytes.end - bytes.start;
-    let whole = bytes == (0..gather.id.length);
-    let state = (gather.content(bytes).boxed(), blake3::Hasher::new(), None::<Bytes>);
-    let id = gather.id;
-    let pieces =
-        futures::stream::try_unfold(state, move |(mut parts, mut hasher, held)| async move {
-            // One part is held back, so that the last does not go before the verdict.
-            let next = parts.try_next().await.map_err(io::Error::other)?;
-            let Some(next) = next else {
-                if whole && held.is_some() {
-                    check_content(&id, hasher.finalize()).map_err(io::Error::other)?;
-                }
-                return Ok(held.map(|last| (last, (parts, hasher, None))));
-            };
-            if whole {
-                hasher.update(&next);
-            }
-            Ok(Some((held.unwrap_or_default(), (parts, hasher, Some(next)))))
-        });
-    let pieces = pieces.try_filter(|piece| std::future::ready(!piece.is_empty()));
-    respond(pieces, length, permit, PIECE_WAIT)
+    let content = match bytes == (0..gather.id.length) {
+        true => gather.checked_content()?.boxed(),
+        false => gather.content(bytes).boxed(),
+    };
+    Ok(respond(content.map_err(io::Error::other), length, permit, PIECE_WAIT))
 }
 
 fn respond(

@@ -1,6 +1,11 @@
 //! Who may store what, and the receipts for it.
 
-use super::{BlobError, exchange::Inner, push::place, wire::UploadProof};
+use super::{
+    BlobError,
+    exchange::Inner,
+    push::place,
+    wire::{UploadProof, transfer_time},
+};
 use crate::network::Peer;
 use twinfold_types::{
     BlobId, SeatIndex, Signature,
@@ -37,9 +42,11 @@ impl Inner {
         if !blob.is_supported() || usize::from(blob.n) != self.reader.committee().size() {
             return refuse("the payload must be cut for as many seats as the committee has");
         }
-        if proof.time_ms.abs_diff(now_ms) > UPLOAD_AGE_MS_MAX {
+        // Signed before the content was on its way.
+        let age_ms_max = UPLOAD_AGE_MS_MAX + transfer_time(blob.length).as_millis() as u64;
+        if proof.time_ms.abs_diff(now_ms) > age_ms_max {
             return refuse(
-                "the upload's signature is over 10 minutes old: check the clock and sign again",
+                "the upload's signature is over 10 minutes older than the transfer may take: check the clock and sign again",
             );
         }
         let body = UploadBody { blob: blob.digest(), time_ms: proof.time_ms };
@@ -76,10 +83,14 @@ impl Inner {
         }
     }
 
-    /// This seat's receipt for a payload that is stored and synced here.
-    pub(super) fn own_receipt(&self, blob: &BlobId) -> Option<StorageReceipt> {
+    /// This seat's receipt for a fragment that is stored and synced here: none where another epoch
+    /// has begun meanwhile and the seat holds another one.
+    pub(super) fn own_receipt(&self, blob: &BlobId, fragment: u16) -> Option<StorageReceipt> {
         let committee = self.reader.committee();
         let (seat, key) = self.keys.of_seat(&committee)?;
+        if place(blob, seat) != fragment || usize::from(blob.n) != committee.size() {
+            return None;
+        }
         let body = StorageReceiptBody { epoch: committee.epoch, blob: blob.digest(), seat };
         let signature = key.sign(&body.statement(&self.chain, &committee.digest()));
         Some(StorageReceipt { seat, signature })

@@ -99,6 +99,10 @@ impl Body {
         Ok(bytes)
     }
 
+    pub fn sync(&self) -> std::io::Result<()> {
+        self.file.sync_all()
+    }
+
     pub fn groups(&self) -> u64 {
         GroupHashes::groups(self.hashes.groups.length())
     }

@@ -7,6 +7,7 @@ use super::{
     BlobError,
     exchange::Inner,
     fragment::{Body, Hashes},
+    rebuild::verdict,
     wire::{Answer, Request, unexpected},
 };
 use crate::network::{NetworkError, Peer};
@@ -17,7 +18,7 @@ use std::{collections::BTreeSet, ops::Range, sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 use twinfold_types::{
     BlobDigest, BlobId,
-    blob::{Decoder, Layout},
+    blob::{Decoder, FragmentList, Layout, Reencoding},
 };
 
 /// Runs fetched ahead of the one that is decoded.
@@ -32,9 +33,17 @@ pub struct Gather {
     inner: Arc<Inner>,
     pub id: BlobId,
     layout: Layout,
-    holders: Vec<Holder>,
+    /// In order of their answers, what lies here first. Any number may be claimed twice.
+    holders: Mutex<Vec<Arc<Holder>>>,
+    /// Those that have not answered yet.
+    asked: tokio::sync::Mutex<Asked>,
     /// Holders that failed.
     left_out: Mutex<BTreeSet<usize>>,
+}
+
+struct Asked {
+    answers: JoinSet<Option<(BlobId, Holder)>>,
+    until: tokio::time::Instant,
 }
 
 pub struct Holder {
@@ -54,39 +63,57 @@ type Pieces = (Range<u64>, Vec<(u16, Vec<u8>)>);
 impl Gather {
     /// Asks who holds what, until enough do.
     pub(super) async fn open(inner: Arc<Inner>, digest: &BlobDigest) -> Result<Self, BlobError> {
-        let mut holders: Vec<(BlobId, Holder)> = inner.here(digest).await?.into_iter().collect();
-        let mut asked = JoinSet::new();
-        for peer in inner.validators() {
+        let mut answers = JoinSet::new();
+        for peer in inner.members() {
             let (inner, digest) = (inner.clone(), *digest);
-            asked.spawn(async move { inner.held_by(peer, &digest).await });
+            answers.spawn(async move { inner.held_by(peer, &digest).await });
         }
-        let mut until = tokio::time::Instant::now() + HOLDERS_WAIT;
-        let mut enough = false;
-        while let Ok(Some(answer)) = tokio::time::timeout_at(until, asked.join_next()).await {
-            holders.extend(answer.ok().flatten());
-            if !enough && is_enough(&holders) {
-                enough = true;
-                until = tokio::time::Instant::now() + MORE_HOLDERS_WAIT;
-            }
-        }
-        let id = holders.first().map(|(id, _)| *id).ok_or(BlobError::NotFound(*digest))?;
+        let until = tokio::time::Instant::now() + HOLDERS_WAIT;
+        let mut asked = Asked { answers, until };
+        let first = match inner.here(digest).await? {
+            Some(here) => here,
+            None => asked.next().await.ok_or(BlobError::NotFound(*digest))?,
+        };
+        let (id, first) = first;
         let layout = id.layout().map_err(|error| BlobError::Mismatch(error.to_string()))?;
-        let mut holders: Vec<Holder> = holders.into_iter().map(|(_, holder)| holder).collect();
-        if !is_whole(&id) {
-            // Data first: it needs no decoding. What lies here comes before all.
-            holders
-                .sort_by_key(|holder| (matches!(holder.place, Place::There(_)), holder.fragment));
-            holders.dedup_by_key(|holder| holder.fragment);
+        let (holders, asked) = (Mutex::new(vec![Arc::new(first)]), tokio::sync::Mutex::new(asked));
+        let gather = Self { inner, id, layout, holders, asked, left_out: Mutex::default() };
+        while gather.fragments() < usize::from(id.k) && gather.hear_more().await {}
+        // Others may be as near.
+        tokio::time::timeout(MORE_HOLDERS_WAIT, async { while gather.hear_more().await {} })
+            .await
+            .ok();
+        Ok(gather)
+    }
+
+    /// Takes another holder's answer; false when nobody is left to answer.
+    async fn hear_more(&self) -> bool {
+        match self.asked.lock().await.next().await {
+            Some((_, holder)) => {
+                self.holders.lock().push(Arc::new(holder));
+                true
+            }
+            None => false,
         }
-        Ok(Self { inner, id, layout, holders, left_out: Mutex::default() })
+    }
+
+    /// Different ones that are claimed to be held.
+    fn fragments(&self) -> usize {
+        let holders = self.holders.lock();
+        holders.iter().map(|holder| holder.fragment).collect::<BTreeSet<_>>().len()
     }
 
     pub fn layout(&self) -> Layout {
         self.layout
     }
 
-    pub fn holders(&self) -> &[Holder] {
-        &self.holders
+    pub fn holders(&self) -> Vec<Arc<Holder>> {
+        self.holders.lock().clone()
+    }
+
+    /// The list that all holders' hashes are under.
+    pub fn fragment_list(&self) -> Option<FragmentList> {
+        self.holders.lock().first().map(|holder| holder.hashes.fragments.clone())
     }
 
     /// The runs that cover all stripes, or some.
@@ -137,47 +164,89 @@ impl Gather {
         })
     }
 
+    /// All content, coded again on the way: its last part comes only with the verdict that the
+    /// encoder was honest, so that every reader of any fragments is told the same.
+    pub fn checked_content(
+        self: &Arc<Self>,
+    ) -> Result<impl Stream<Item = Result<Bytes, BlobError>> + Send + use<>, BlobError> {
+        let digest = self.id.digest();
+        let list = self.fragment_list().ok_or(BlobError::NotFound(digest))?;
+        let again = Reencoding::new(self.id, list);
+        let again = again.map_err(|error| BlobError::Mismatch(error.to_string()))?;
+        let state = (self.content(0..self.id.length).boxed(), Some(again), None::<Bytes>);
+        let checked =
+            futures::stream::try_unfold(state, move |(mut parts, again, held)| async move {
+                let Some(mut again) = again else { return Ok(None) };
+                let Some(next) = parts.try_next().await? else {
+                    verdict(digest, again)?;
+                    return Ok(held.map(|last| (last, (parts, None, None))));
+                };
+                let part = next.clone();
+                let code = tokio::task::spawn_blocking(move || again.push(&part).map(|()| again));
+                let again = code.await.map_err(|_| BlobError::Stopped)?;
+                let again = again.map_err(|error| BlobError::Mismatch(error.to_string()))?;
+                Ok(Some((held.unwrap_or_default(), (parts, Some(again), Some(next)))))
+            });
+        Ok(checked.try_filter(|part| std::future::ready(!part.is_empty())))
+    }
+
     /// k fragments' pieces of a run, whoever fails.
     async fn run(&self, run: Range<u64>) -> Result<Pieces, BlobError> {
         let needed = usize::from(self.id.k);
         let mut pieces: Vec<(u16, Vec<u8>)> = Vec::with_capacity(needed);
         let mut tried = BTreeSet::new();
         while pieces.len() < needed {
-            let next = self.choose(&run, &tried, needed - pieces.len());
+            let next = self.choose(&run, &tried, &pieces);
             if next.is_empty() {
+                if self.hear_more().await {
+                    continue;
+                }
                 let digest = self.id.digest();
                 return Err(BlobError::TooFewFragments { digest, got: pieces.len(), needed });
             }
-            tried.extend(next.iter().copied());
-            let fetched = next.iter().map(|index| self.piece(*index, &run));
+            tried.extend(next.iter().map(|(index, _)| *index));
+            let fetched = next.iter().map(|(index, holder)| self.piece(*index, holder, &run));
             let fetched = join_all(fetched).await;
             let good = next
                 .iter()
                 .zip(fetched)
-                .filter_map(|(index, piece)| Some((self.holders[*index].fragment, piece?)));
+                .filter_map(|((_, holder), piece)| Some((holder.fragment, piece?)));
             pieces.extend(good);
         }
         Ok((run, pieces))
     }
 
-    /// The next holders to ask, as many as are needed. Of whole copies another one for each run,
-    /// so that all of them send.
-    fn choose(&self, run: &Range<u64>, tried: &BTreeSet<usize>, needed: usize) -> Vec<usize> {
+    /// The next holders to ask, of different fragments, as many as are needed: what lies here
+    /// first, then data, which needs no decoding. Of whole copies another one for each run, so
+    /// that all of them send.
+    fn choose(
+        &self,
+        run: &Range<u64>,
+        tried: &BTreeSet<usize>,
+        pieces: &[(u16, Vec<u8>)],
+    ) -> Vec<(usize, Arc<Holder>)> {
         let left_out = self.left_out.lock();
-        let usable = |index: &usize| !left_out.contains(index) && !tried.contains(index);
-        let mut usable: Vec<usize> = (0..self.holders.len()).filter(usable).collect();
-        let local = self.holders.first().is_some_and(|first| matches!(first.place, Place::Here(_)));
+        let holders = self.holders.lock();
+        let mut usable: Vec<(usize, Arc<Holder>)> = holders.iter().cloned().enumerate().collect();
+        usable.retain(|(index, holder)| {
+            let has = pieces.iter().any(|(fragment, _)| *fragment == holder.fragment);
+            !left_out.contains(index) && !tried.contains(index) && !has
+        });
+        usable
+            .sort_by_key(|(_, holder)| (matches!(holder.place, Place::There(_)), holder.fragment));
+        let local = usable.first().is_some_and(|(_, it)| matches!(it.place, Place::Here(_)));
         if is_whole(&self.id) && !local && !usable.is_empty() {
             let turn = (run.start / self.layout.coding().run_stripes()) as usize % usable.len();
             usable.rotate_left(turn);
         }
-        usable.truncate(needed);
+        let mut chosen = BTreeSet::new();
+        usable.retain(|(_, holder)| chosen.insert(holder.fragment));
+        usable.truncate(usize::from(self.id.k) - pieces.len());
         usable
     }
 
     /// One holder's piece of a run. Who fails is left out from now on.
-    async fn piece(&self, index: usize, run: &Range<u64>) -> Option<Vec<u8>> {
-        let holder = &self.holders[index];
+    async fn piece(&self, index: usize, holder: &Holder, run: &Range<u64>) -> Option<Vec<u8>> {
         let piece = match &holder.place {
             Place::Here(body) => {
                 let (body, run) = (body.clone(), run.clone());
@@ -222,9 +291,17 @@ fn is_whole(id: &BlobId) -> bool {
     id.k == 1
 }
 
-fn is_enough(holders: &[(BlobId, Holder)]) -> bool {
-    let fragments: BTreeSet<u16> = holders.iter().map(|(_, holder)| holder.fragment).collect();
-    holders.first().is_some_and(|(id, _)| fragments.len() >= usize::from(id.k))
+impl Asked {
+    async fn next(&mut self) -> Option<(BlobId, Holder)> {
+        while let Ok(Some(answer)) =
+            tokio::time::timeout_at(self.until, self.answers.join_next()).await
+        {
+            if let Some(held) = answer.ok().flatten() {
+                return Some(held);
+            }
+        }
+        None
+    }
 }
 
 fn decoded(

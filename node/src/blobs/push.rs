@@ -50,6 +50,10 @@ impl Inner {
         proof: &UploadProof,
     ) -> Result<AvailabilityCertificate, BlobError> {
         let (blob, committee) = (staged.id, self.reader.committee());
+        if usize::from(blob.n) != committee.size() {
+            let reason = "another epoch began meanwhile: cut the payload for its committee";
+            return Err(BlobError::NotPermitted(reason.into()));
+        }
         let own = self.keys.of_seat(&committee).map(|(seat, _)| place(&blob, seat));
         let (inner, key) = (self.clone(), proof.key);
         let staged = tokio::task::spawn_blocking(move || {
@@ -57,7 +61,8 @@ impl Inner {
         });
         let mut staged =
             staged.await.map_err(|error| BlobError::NotPermitted(error.to_string()))??;
-        let mut receipts: Vec<StorageReceipt> = self.own_receipt(&blob).into_iter().collect();
+        let mut receipts: Vec<StorageReceipt> =
+            own.and_then(|fragment| self.own_receipt(&blob, fragment)).into_iter().collect();
         let mut pushes = JoinSet::new();
         for peer in self.validators() {
             let Some(seat) = committee.seat_of(&peer.member) else { continue };

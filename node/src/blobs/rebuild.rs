@@ -10,8 +10,9 @@ use super::{
 };
 use futures::TryStreamExt;
 use std::{ops::Range, path::Path, sync::Arc};
-use twinfold_types::blob::{
-    Decoder, FragmentList, GroupHasher, Misencoded, Reencoding, ReencodingError,
+use twinfold_types::{
+    BlobDigest,
+    blob::{Decoder, FragmentList, GroupHasher, Misencoded, Reencoding, ReencodingError},
 };
 
 /// A fragment that is being made.
@@ -25,15 +26,24 @@ struct Rebuild {
     piece: Vec<u8>,
 }
 
+/// Whether the encoder was honest, once all content has been coded again.
+pub fn verdict(digest: BlobDigest, again: Reencoding) -> Result<(), BlobError> {
+    again.finish().map_err(|error| match error {
+        ReencodingError::Misencoded(lie) => {
+            BlobError::Misencoded { digest, reason: lie.to_string() }
+        }
+        other => BlobError::Mismatch(other.to_string()),
+    })
+}
+
 /// Fetches what is needed, makes the fragment, and keeps it.
 pub async fn rebuild(
     gather: Arc<Gather>,
     blobs: Arc<BlobStore>,
     header: Header,
 ) -> Result<(), BlobError> {
-    let fragments = gather.holders().first().map(|holder| holder.hashes.fragments.clone());
     let digest = gather.id.digest();
-    let fragments = fragments.ok_or(BlobError::NotFound(digest))?;
+    let fragments = gather.fragment_list().ok_or(BlobError::NotFound(digest))?;
     let again = Reencoding::new(gather.id, fragments.clone());
     let mut work = Rebuild {
         decoder: Decoder::new(gather.layout()),
@@ -70,16 +80,12 @@ impl Rebuild {
 
     fn keep(self, blobs: &BlobStore) -> Result<(), BlobError> {
         let digest = self.header.blob.digest();
-        let misencoded =
-            |lie: Misencoded| BlobError::Misencoded { digest, reason: lie.to_string() };
-        self.again.finish().map_err(|error| match error {
-            ReencodingError::Misencoded(lie) => misencoded(lie),
-            other => BlobError::Mismatch(other.to_string()),
-        })?;
+        verdict(digest, self.again)?;
         let groups = self.groups.finish();
         let fragment = self.header.fragment;
         if self.fragments.hash(fragment) != Some(&groups.root()) {
-            return Err(misencoded(Misencoded::Fragment { fragment }));
+            let reason = Misencoded::Fragment { fragment }.to_string();
+            return Err(BlobError::Misencoded { digest, reason });
         }
         let hashes = Hashes { fragments: self.fragments, groups };
         blobs.keep_named(self.draft, &self.header, &hashes)

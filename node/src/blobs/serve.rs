@@ -76,7 +76,9 @@ async fn answer(
             send_whole(inner, stream, groups, "not stored here").await?;
         }
         Request::FetchModel { digest } => {
-            let content = inner.models.read(&digest)?;
+            let models = inner.models.clone();
+            let read = tokio::task::spawn_blocking(move || models.read(&digest)).await;
+            let content = read.map_err(|_| BlobError::Stopped)??;
             send_whole(inner, stream, content, "not stored here").await?;
         }
         Request::FetchState { height, nibbles } => {

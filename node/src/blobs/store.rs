@@ -6,6 +6,7 @@ use super::{
     BlobError,
     fragment::{Draft, Hashes, Header, Stored, header},
 };
+use crate::journal::sync_parent;
 use parking_lot::Mutex;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -87,7 +88,7 @@ impl BlobStore {
     /// Makes an uploaded fragment durable under its payload's identity. Idempotent.
     pub fn keep(&self, draft: Draft, header: &Header, hashes: &Hashes) -> Result<(), BlobError> {
         self.check_quota(&header.uploader, &header.blob)?;
-        self.place(draft, header, hashes)
+        self.place(draft, header, hashes, false)
     }
 
     /// Makes a fragment durable whose payload the ledger names already: no quota holds it up.
@@ -97,39 +98,82 @@ impl BlobStore {
         header: &Header,
         hashes: &Hashes,
     ) -> Result<(), BlobError> {
-        self.accounts.lock().name_early(header.blob.digest());
-        self.place(draft, header, hashes)
+        self.place(draft, header, hashes, true)
     }
 
-    fn place(&self, mut draft: Draft, header: &Header, hashes: &Hashes) -> Result<(), BlobError> {
+    /// What was verified takes the place of what may lie there, in one step.
+    fn place(
+        &self,
+        mut draft: Draft,
+        header: &Header,
+        hashes: &Hashes,
+        named: bool,
+    ) -> Result<(), BlobError> {
         let digest = header.blob.digest();
         draft.seal(header, hashes).map_err(|error| io(&self.dir, error))?;
-        // Under the lock: the same fragment may come twice at once.
+        // Under the lock: the same fragment may come twice at once, or be named meanwhile.
         let mut accounts = self.accounts.lock();
-        match self.stored(&digest) {
-            Some(stored) if stored.header.fragment == header.fragment => return Ok(()),
-            Some(_) => self.put_aside(&digest)?,
-            None => {}
-        }
-        let named = accounts.named_early.remove(&digest);
-        let path = self.path(if named { "named" } else { "pending" }, &digest);
+        let named = accounts.named_early.remove(&digest) | named;
+        let existing = self.existing(&digest);
+        let folder = if named { "named" } else { "pending" };
+        let path = existing.clone().unwrap_or_else(|| self.path(folder, &digest));
         draft.place(&path).map_err(|error| io(&path, error))?;
-        if !named {
+        if existing.is_none() && !named {
             accounts.add(header.uploader, Stored::bytes_of(&header.blob));
+        }
+        drop(accounts);
+        if named {
+            self.mark_named(&digest);
         }
         Ok(())
     }
 
     /// The fragment that is here. A damaged one is put aside, to be had anew.
     pub fn stored(&self, digest: &BlobDigest) -> Option<Stored> {
-        let path = self.existing(digest)?;
-        match Stored::open(&path, digest) {
-            Ok(stored) => Some(stored),
+        match self.open_stored(digest) {
+            Ok(stored) => stored,
             Err(error) => {
                 self.note_damage(digest, &error);
                 None
             }
         }
+    }
+
+    fn open_stored(&self, digest: &BlobDigest) -> std::io::Result<Option<Stored>> {
+        // Between the look and the opening it may have been named, and moved.
+        for _ in 0..2 {
+            let Some(path) = self.existing(digest) else { return Ok(None) };
+            match Stored::open(&path, digest) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                opened => return opened.map(Some),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether a fragment is here and synced, every byte of it: a receipt says so once more.
+    pub fn holds(&self, digest: &BlobDigest, fragment: u16) -> bool {
+        match self.check(digest) {
+            Ok(Some(found)) => found == fragment,
+            Ok(None) => false,
+            Err(error) => {
+                self.note_damage(digest, &error);
+                false
+            }
+        }
+    }
+
+    /// Reads and syncs all of a fragment: which one it is.
+    fn check(&self, digest: &BlobDigest) -> std::io::Result<Option<u16>> {
+        let Some(stored) = self.open_stored(digest)? else { return Ok(None) };
+        for group in 0..stored.body.groups() {
+            stored.body.read(group..group + 1)?;
+        }
+        stored.body.sync()?;
+        if let Some(path) = self.existing(digest) {
+            sync_parent(&path)?;
+        }
+        Ok(Some(stored.header.fragment))
     }
 
     /// The content, if a whole copy is here undamaged.
@@ -144,8 +188,14 @@ impl BlobStore {
         }
     }
 
-    /// What the disk gave back is not what was stored: it is had anew from the others.
+    /// What the disk gave back is not what was stored: it is had anew from the others. What only
+    /// could not be read this time stays, and so does a good one that has taken its place.
     pub fn note_damage(&self, digest: &BlobDigest, error: &std::io::Error) {
+        let still_damaged = || self.check(digest).is_err_and(|error| is_damage(&error));
+        if !is_damage(error) || !still_damaged() {
+            tracing::warn!(%digest, %error, "a stored fragment could not be read");
+            return;
+        }
         tracing::error!(%digest, %error, "a stored fragment is damaged");
         if let Err(error) = self.put_aside(digest) {
             tracing::error!(%digest, %error, "cannot put a damaged fragment aside");
@@ -154,7 +204,13 @@ impl BlobStore {
 
     /// Out of the way, until the next start removes it.
     fn put_aside(&self, digest: &BlobDigest) -> Result<(), BlobError> {
+        let mut accounts = self.accounts.lock();
         let Some(path) = self.existing(digest) else { return Ok(()) };
+        if path == self.path("pending", digest)
+            && let Ok(header) = File::open(&path).and_then(|mut file| header(&mut file))
+        {
+            accounts.subtract(&header.uploader, Stored::bytes_of(&header.blob));
+        }
         let aside = self.dir.join("incoming").join(format!("aside-{digest}"));
         std::fs::rename(&path, aside).map_err(|error| io(&path, error))
     }
@@ -205,6 +261,10 @@ impl Accounts {
             self.named_early.insert(digest);
         }
     }
+}
+
+fn is_damage(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof)
 }
 
 pub fn io(path: &Path, error: std::io::Error) -> BlobError {

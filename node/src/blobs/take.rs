@@ -24,6 +24,8 @@ use twinfold_types::{
 /// Broken transfers that wait, and for how long.
 const WAITING_MAX: usize = 64;
 const WAITING_FOR: Duration = Duration::from_secs(10 * 60);
+/// Less is sent again.
+const WORTH_BYTES: u64 = 1 << 20;
 /// What is read and thrown away after a refusal, so that the stream serves again.
 const DRAINED_BYTES_MAX: u64 = 1 << 20;
 
@@ -33,6 +35,9 @@ pub struct Broken(Mutex<BTreeMap<(BlobDigest, u16), (Instant, Draft)>>);
 
 impl Broken {
     fn wait(&self, key: (BlobDigest, u16), draft: Draft) {
+        if draft.length() < WORTH_BYTES {
+            return;
+        }
         let mut waiting = self.0.lock();
         waiting.retain(|_, (since, _)| since.elapsed() < WAITING_FOR);
         if waiting.len() < WAITING_MAX {
@@ -95,10 +100,19 @@ async fn wants(inner: &Inner, announced: &Announced<'_>) -> Result<bool, BlobErr
     let Announced { blob, fragment, proof, .. } = announced;
     inner.check_proof(blob, proof, crate::clock::now().0)?;
     inner.check_place(blob, *fragment)?;
-    let (blobs, digest) = (inner.blobs.clone(), blob.digest());
-    let stored = tokio::task::spawn_blocking(move || blobs.stored(&digest)).await;
-    let stored = stored.map_err(|error| BlobError::NotPermitted(error.to_string()))?;
-    let wanted = stored.is_none_or(|stored| stored.header.fragment != *fragment);
+    let (blobs, digest, fragment) = (inner.blobs.clone(), blob.digest(), *fragment);
+    let look = move || {
+        let other = blobs.stored(&digest).map(|stored| stored.header.fragment);
+        (blobs.holds(&digest, fragment), other.filter(|other| *other != fragment))
+    };
+    let looked = tokio::task::spawn_blocking(look).await;
+    let (holds, other) = looked.map_err(|_| BlobError::Stopped)?;
+    if let Some(other) = other {
+        // It may be counted on: only this node itself takes another in its place.
+        let reason = format!("fragment {other} of this payload is held here");
+        return Err(BlobError::NotPermitted(reason));
+    }
+    let wanted = !holds;
     if wanted {
         inner.blobs.check_quota(&proof.key, blob)?;
     }
@@ -184,9 +198,9 @@ async fn answer(
     stream: &mut libp2p::Stream,
     announced: &Announced<'_>,
 ) -> Result<(), BlobError> {
-    let answer = match inner.own_receipt(&announced.blob) {
+    let answer = match inner.own_receipt(&announced.blob, announced.fragment) {
         Some(StorageReceipt { seat, signature }) => Answer::Stored { seat, signature },
-        None => Answer::Refused("this node holds no seat".into()),
+        None => Answer::Refused("this node does not hold that seat any more".into()),
     };
     Ok(send(stream, &answer).await?)
 }
