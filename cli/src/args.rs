@@ -184,6 +184,15 @@ mod tests {
             "recovery show r.json --genesis g.json",
             "recovery sign r.json --digest 00 --key admin",
             "events --after 1-0-0 --follow",
+            "key encryption new",
+            "key encryption new edge --rotate",
+            "key encryption publish --key edge",
+            "key encryption destroy-old --yes",
+            "blob put f --seal-for ben,nora --whole",
+            "blob grant 00 --to ben",
+            "blob revoke 00 --from ben,nora",
+            "blob purge 00",
+            "blob get 00 -o f --raw",
             "completions zsh",
         ];
         for line in lines {

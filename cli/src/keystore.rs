@@ -2,6 +2,10 @@
 //! encrypted under a passphrase unless asked otherwise. The file format is that
 //! of [`twinfold_types::keyfile`], shared with the node.
 
+mod encryption;
+
+pub use encryption::OwnCopy;
+
 use crate::files::{self, Access};
 use std::{
     io::IsTerminal,
@@ -9,6 +13,7 @@ use std::{
 };
 use twinfold_types::{
     SecretKey,
+    key::EncryptionKey,
     keyfile::{KeyFile, KeyFileError},
 };
 use zeroize::Zeroizing;
@@ -45,6 +50,22 @@ pub enum KeystoreError {
     EmptyPassphrase,
     #[error("cannot read the passphrase: {0}")]
     Prompt(String),
+    #[error(
+        "key {0:?} has no encryption key: make one with `twinfold key encryption new {0}`, and register it with `twinfold key encryption publish {0}`"
+    )]
+    NoEncryption(String),
+    #[error(
+        "key {0:?} has an encryption key already; draw another one beside it with `twinfold key encryption new {0} --rotate`"
+    )]
+    EncryptionExists(String),
+    #[error(
+        "key {0:?} has its maximum of encryption keys; destroy the old ones with `twinfold key encryption destroy-old {0} --yes`"
+    )]
+    EncryptionMany(String),
+    #[error(
+        "key {name:?} has no secret for the encryption key {public}: it was destroyed, or is in another folder (--dir); the payload's owner can grant it for the newest"
+    )]
+    OtherEncryption { name: String, public: EncryptionKey },
     #[error("{path} can be read by others (mode {mode:o}); run `chmod 600 {path}`")]
     Exposed { path: PathBuf, mode: u32 },
 }

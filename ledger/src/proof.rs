@@ -11,7 +11,7 @@ use crate::{
     tree,
 };
 use twinfold_types::{
-    Digest, Epoch, Height, Receipt, SignedTx, TxId,
+    Digest, Epoch, Height, PublicKey, Receipt, SignedTx, TxId,
     genesis::FORMAT_VERSION,
     handover::{EpochEnd, Handover, Trail},
     model::{ModelId, ModelRecord, ModelSource},
@@ -70,6 +70,13 @@ impl Prover<'_> {
             _ => {}
         }
         self.bundle(transactions, states)
+    }
+
+    /// A member and its encryption key, or that there is none.
+    pub fn encryption_key(&self, member: &PublicKey) -> Result<Bundle, LedgerError> {
+        let keys = [state_key::member(member), state_key::encryption_key(member)];
+        let states = keys.iter().map(|key| self.state(key)).collect::<Result<_, _>>()?;
+        self.bundle(vec![], states)
     }
 
     fn round(

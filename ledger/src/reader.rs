@@ -19,13 +19,15 @@ use crate::{
 use serde::{Serialize, de::DeserializeOwned};
 use std::sync::{Arc, atomic::Ordering};
 use twinfold_types::{
-    Block, ClusterId, Code, Committee, Digest, Height, Receipt, SignedTx, TaskId, TimeMs, TxId,
+    BlobDigest, Block, ClusterId, Code, Committee, Digest, Height, PublicKey, Receipt, SignedTx,
+    TaskId, TimeMs, TxId,
     genesis::Genesis,
     limits,
     member::{Member, Proposal},
     model::{Level, ModelId, ModelRecord},
     proof::{Bundle, StateProof},
     round::{Entry, FoldJob, Round, RoundKey},
+    sealed::{SealedRecord, SealedWrap},
     state_key::{self, Prefix, StateKey},
     subtree::{self, Subtree},
     task::{Cluster, Task},
@@ -299,6 +301,13 @@ impl Reader {
         self.look().all(prefix)
     }
 
+    /// A sealed payload with the wraps of its readers, as of one instant.
+    pub fn sealed(&self, blob: &BlobDigest) -> Result<Option<(SealedRecord, Vec<SealedWrap>)>> {
+        let look = self.look();
+        let record: Option<SealedRecord> = look.state(&state_key::sealed(blob))?;
+        record.map(|record| Ok((record, look.all(&state_key::sealed_wraps(blob))?))).transpose()
+    }
+
     pub fn members(&self) -> Result<Vec<Member>> {
         self.look().all(&Prefix::Member.scan())
     }
@@ -320,6 +329,11 @@ impl Reader {
     /// A model's record, its round with entries, and the transactions behind them.
     pub fn prove_model(&self, id: &ModelId) -> Result<Bundle> {
         self.with_prover(|prover| prover.model(id))
+    }
+
+    /// A member and its encryption key, or that there is none.
+    pub fn prove_encryption_key(&self, member: &PublicKey) -> Result<Bundle> {
+        self.with_prover(|prover| prover.encryption_key(member))
     }
 
     pub fn prove_state(&self, keys: &[StateKey]) -> Result<Vec<StateProof>> {

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use twinfold_ledger::{Executed, Ledger, LedgerError, Reader};
 use twinfold_types::{
-    Action, BlobDigest, Block, Code, Event as LedgerEvent, Height, SignedTx, state_key,
-    vote::CheckpointCertificate,
+    Action, BlobDigest, Block, Code, Event as LedgerEvent, Height, SignedTx, sealed::SealedAction,
+    state_key, vote::CheckpointCertificate,
 };
 
 pub struct Executor {
@@ -122,6 +122,7 @@ fn named_blob(tx: &SignedTx) -> Option<BlobDigest> {
         Action::Update(update) => Some(update.payload.blob.digest()),
         Action::PublishModel(publish) => Some(publish.payload.blob.digest()),
         Action::CreateTask(spec) => Some(spec.initial.blob.digest()),
+        Action::Sealed(SealedAction::Register(sealed)) => Some(sealed.payload.blob.digest()),
         _ => None,
     }
 }

@@ -14,11 +14,20 @@ use twinfold_fl::{
 };
 use twinfold_ledger::Ledger;
 use twinfold_node::journal::Journal;
-use twinfold_tests::samples;
+use twinfold_tests::{samples, sealed_samples};
 use twinfold_types::{
     Block, Digest, Epoch, Header, Height, SeatIndex, SignedTx, TaskId, TimeMs, TxId,
-    blob::GroupHashes, block::body_digest, codec, key::Signer, keyfile::KeyFile,
-    model::TensorPolicy, proof::Bundle, state_key, tx::TxBody, vote::CheckpointCertificate,
+    blob::GroupHashes,
+    block::body_digest,
+    codec,
+    key::Signer,
+    keyfile::KeyFile,
+    model::TensorPolicy,
+    proof::Bundle,
+    sealed::{EncryptionKeyFile, StoredEncryptionKey},
+    state_key,
+    tx::TxBody,
+    vote::CheckpointCertificate,
 };
 
 type Samples = Vec<(String, Vec<u8>)>;
@@ -64,6 +73,9 @@ pub fn samples() -> Vec<(&'static str, Samples)> {
         ("genesis", vec![("genesis.json".into(), pretty(&samples::genesis()))]),
         ("bundle", vec![("bundle".into(), codec::encode(&bundle()))]),
         ("key_file", key_files()),
+        ("encryption_key_file", encryption_key_files()),
+        ("sealed_header", vec![("header".into(), sealed_samples::sealed_stream().0[..43].into())]),
+        ("sealed_stream", vec![("stream".into(), sealed_samples::sealed_stream().0)]),
         ("update", updates()),
         ("model", vec![("model".into(), canonical_bytes(&steps()))]),
         ("model_file", vec![("exported".into(), exported()), ("plain".into(), plain_file())]),
@@ -110,7 +122,8 @@ fn transactions() -> Samples {
         let body = TxBody { action, ..samples::tx().body };
         (name, body.sign(&samples::secret(1)))
     };
-    named(samples::actions().into_iter().map(signed).collect())
+    let actions = samples::actions().into_iter().chain(sealed_samples::sealed_actions());
+    named(actions.map(signed).collect())
 }
 
 fn records() -> Vec<Record> {
@@ -134,6 +147,12 @@ fn journal() -> Vec<u8> {
     journal.append(&records[..2]).expect("room for two records");
     journal.append(&records[2..4]).expect("room for two records");
     fs::read(path).expect("it was just written")
+}
+
+fn encryption_key_files() -> Samples {
+    let plain = StoredEncryptionKey::plain(&sealed_samples::encryption(5));
+    let file = EncryptionKeyFile::new("edge", plain);
+    vec![("plain.json".into(), file.to_json().into_bytes())]
 }
 
 fn key_files() -> Samples {

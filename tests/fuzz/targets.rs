@@ -10,7 +10,7 @@ use twinfold_cli::{
 use twinfold_consensus::Record;
 use twinfold_fl::{Layout, canonical_bytes, steps_from_canonical, update::UpdateView};
 use twinfold_node::journal::Journal;
-use twinfold_tests::samples;
+use twinfold_tests::{samples, sealed_samples};
 use twinfold_types::{
     SignedTx, TaskId,
     blob::{self, Coding, Decoder, FragmentList, GroupHashes},
@@ -21,6 +21,7 @@ use twinfold_types::{
     limits,
     message::{ConsensusMessage, Hello, PeerMessage},
     proof::Bundle,
+    sealed::{EncryptionKeyFile, Header, Opener},
     state_key,
     task::Mode,
 };
@@ -50,6 +51,9 @@ pub fn all() -> Vec<Target> {
         target("genesis", genesis, 3_000),
         target("bundle", bundle, 5_000),
         target("key_file", key_file, 5_000),
+        target("encryption_key_file", encryption_key_file, 5_000),
+        target("sealed_header", sealed_header, 20_000),
+        target("sealed_stream", sealed_stream, 20_000),
         target("update", update, 20_000),
         target("model", model, 2_000),
         target("model_file", model_file, 2_000),
@@ -262,4 +266,28 @@ fn scratch(name: &str, bytes: &[u8]) -> PathBuf {
         std::fs::write(&path, bytes).expect("the temporary folder takes files");
         path
     })
+}
+
+pub fn encryption_key_file(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let Ok(file) = EncryptionKeyFile::from_json(text) else { return false };
+    let _ = file.newest();
+    true
+}
+
+pub fn sealed_header(bytes: &[u8]) -> bool {
+    let header = Header::decode(bytes);
+    if let Ok(header) = &header {
+        assert_eq!(header.encode().as_slice(), bytes, "not canonical");
+    }
+    header.is_ok()
+}
+
+/// Of all streams of one segment the key opens the one that was sealed.
+pub fn sealed_stream(bytes: &[u8]) -> bool {
+    let Some((preamble, rest)) = bytes.split_first_chunk() else { return false };
+    let opener = Opener::begin(&sealed_samples::content_key(), preamble);
+    let opened = opener.and_then(|opener| opener.finish(rest));
+    assert_eq!(opened.is_ok(), bytes == sealed_samples::sealed_stream().0, "another stream opens");
+    opened.is_ok()
 }

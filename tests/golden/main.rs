@@ -3,6 +3,7 @@
 //! A change is made on purpose: `TWINFOLD_BLESS=1 ./tests/run golden`.
 
 mod samples;
+mod sealed_samples;
 mod stake_samples;
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -135,6 +136,26 @@ fn encodings_of_stake_and_epochs_stay_as_they_are() {
     book.note("trail", &stake_samples::trail());
     book.note("recovery", &samples::recovery());
     hold_against("stake.txt", &book);
+}
+
+#[test]
+fn sealed_payloads_stay_as_they_are() {
+    let mut book = Book { lines: BTreeMap::new() };
+    for (name, action) in sealed_samples::sealed_actions() {
+        book.note(&format!("action {name}"), &action);
+    }
+    for (name, event) in sealed_samples::sealed_events() {
+        book.note(&format!("event {name}"), &event);
+    }
+    for (name, key) in sealed_samples::sealed_keys() {
+        book.line(&format!("state key {name}"), hex::encode(key.bytes()));
+    }
+    book.note("sealed record", &sealed_samples::sealed_record());
+    book.note("wrap", &sealed_samples::wrap());
+    let (stream, commitment) = sealed_samples::sealed_stream();
+    book.line("sealed stream", hex::encode(stream));
+    book.line("commitment", commitment.to_string());
+    hold_against("sealed.txt", &book);
 }
 
 #[test]

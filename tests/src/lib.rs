@@ -4,3 +4,6 @@ pub mod forge;
 
 #[path = "../golden/samples.rs"]
 pub mod samples;
+
+#[path = "../golden/sealed_samples.rs"]
+pub mod sealed_samples;

@@ -23,9 +23,10 @@
 //! | `GET /v1/models/{id}` | [`ModelView`] |
 //! | `GET /v1/models/{id}/content` | canonical form, bytes |
 //! | `GET /v1/models/{id}/lineage` | [`LineageView`] |
+//! | `GET /v1/sealed/{digest}` | [`SealedView`] |
 //! | `POST /v1/blobs` (bytes; headers below) | `AvailabilityCertificate` |
 //! | `GET /v1/blobs/{digest}` | bytes |
-//! | `GET /v1/proofs/tx/{id}`, `GET /v1/proofs/model/{id}` | `Bundle`, canonical encoding |
+//! | `GET /v1/proofs/tx/{id}`, `GET /v1/proofs/model/{id}`, `GET /v1/proofs/encryption-key/{member}` | `Bundle`, canonical encoding |
 //! | `GET /v1/events?after=CURSOR` | server-sent events, [`EventView`] each |
 
 use crate::{
@@ -34,6 +35,7 @@ use crate::{
     handover::EpochEnd,
     model::{ModelId, ModelRecord},
     round::{Entry, Metrics, Round},
+    sealed::{SealedRecord, SealedWrap},
     stake::Jail,
     task::{TaskSpec, TaskStatus},
     vote::Checkpoint,
@@ -346,6 +348,11 @@ view! {
         member: PublicKey,
         /// Of whole copies all are alike.
         fragment: u16,
+    }
+    /// A sealed payload, and the content key wrapped for each of its readers.
+    SealedView {
+        record: SealedRecord,
+        wraps: Vec<SealedWrap>,
     }
     EventView {
         /// Resume after it: `HEIGHT-RECEIPT-EVENT`.

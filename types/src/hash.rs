@@ -59,6 +59,7 @@ pub enum Tag {
     Checkpoint,
     FoldResult,
     Recovery,
+    ContentKey,
 }
 
 impl Tag {
@@ -84,6 +85,7 @@ impl Tag {
             Tag::Checkpoint => "twinfold 1 checkpoint",
             Tag::FoldResult => "twinfold 1 fold result",
             Tag::Recovery => "twinfold 1 recovery",
+            Tag::ContentKey => "twinfold 1 content key",
         }
     }
 }

@@ -15,6 +15,11 @@ use std::{fmt, str::FromStr};
 #[serde(transparent)]
 pub struct PublicKey(#[serde(with = "hex_array")] pub [u8; 32]);
 
+/// A member's X25519 key, to which content keys of sealed payloads are wrapped.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct EncryptionKey(#[serde(with = "hex_array")] pub [u8; 32]);
+
 /// An Ed25519 signature.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -155,6 +160,7 @@ macro_rules! hex_text {
     };
 }
 hex_text!(PublicKey, 32);
+hex_text!(EncryptionKey, 32);
 hex_text!(Signature, 64);
 
 #[cfg(test)]

@@ -2,7 +2,11 @@
 //! ChaCha20-Poly1305, RFC 8439) or, only when asked for, plain and owner-only.
 //! Pure: salts and nonces are drawn, and files written, by the caller.
 
-use crate::{PublicKey, SecretKey, hash::hex_array, key::Signer};
+use crate::{
+    PublicKey, SecretKey,
+    hash::hex_array,
+    key::{EncryptionKey, Signer},
+};
 use argon2::{Algorithm, Argon2, Params, Version};
 use chacha20poly1305::{ChaCha20Poly1305, KeyInit, Nonce, aead::Aead};
 use serde::{Deserialize, Serialize};
@@ -48,6 +52,49 @@ impl std::fmt::Debug for Sealed {
     }
 }
 
+impl Sealed {
+    /// `salt` and `nonce` must be fresh and random.
+    pub fn encrypted(
+        seed: &[u8; 32],
+        passphrase: &str,
+        salt: [u8; 16],
+        nonce: [u8; 12],
+    ) -> Result<Self, KeyFileError> {
+        let derived = derive(passphrase, &salt, MEMORY_KIB, PASSES)?;
+        let cipher = ChaCha20Poly1305::new((&*derived).into());
+        let sealed = cipher
+            .encrypt(&Nonce::from(nonce), seed.as_slice())
+            .map_err(|_| KeyFileError::Malformed("cannot encrypt".into()))?;
+        let ciphertext = sealed
+            .try_into()
+            .map_err(|_| KeyFileError::Malformed("unexpected ciphertext length".into()))?;
+        let (memory_kib, passes) = (MEMORY_KIB, PASSES);
+        Ok(Self::Argon2idChacha20poly1305 { memory_kib, passes, salt, nonce, ciphertext })
+    }
+
+    pub fn is_encrypted(&self) -> bool {
+        !matches!(self, Self::Plain(_))
+    }
+
+    pub fn open(&self, passphrase: Option<&str>) -> Result<Zeroizing<[u8; 32]>, KeyFileError> {
+        match self {
+            Self::Plain(seed) => Ok(Zeroizing::new(*seed)),
+            Self::Argon2idChacha20poly1305 { memory_kib, passes, salt, nonce, ciphertext } => {
+                let passphrase = passphrase.ok_or(KeyFileError::PassphraseNeeded)?;
+                let derived = derive(passphrase, salt, *memory_kib, *passes)?;
+                let cipher = ChaCha20Poly1305::new((&*derived).into());
+                let plain = cipher
+                    .decrypt(&Nonce::from(*nonce), ciphertext.as_slice())
+                    .map(Zeroizing::new)
+                    .map_err(|_| KeyFileError::Passphrase)?;
+                let mut seed = Zeroizing::new([0; 32]);
+                seed.copy_from_slice(&plain);
+                Ok(seed)
+            }
+        }
+    }
+}
+
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum KeyFileError {
     #[error("not a key file: {0}")]
@@ -60,6 +107,8 @@ pub enum KeyFileError {
     PassphraseNeeded,
     #[error("the secret does not belong to the public key {0} in the file")]
     Mismatch(PublicKey),
+    #[error("the secret does not belong to the encryption key {0} in the file")]
+    OtherEncryptionKey(EncryptionKey),
     #[error("key derivation settings out of range: {memory_kib} KiB, {passes} passes")]
     Settings { memory_kib: u32, passes: u32 },
 }
@@ -77,17 +126,7 @@ impl KeyFile {
         salt: [u8; 16],
         nonce: [u8; 12],
     ) -> Result<Self, KeyFileError> {
-        let derived = derive(passphrase, &salt, MEMORY_KIB, PASSES)?;
-        let cipher = ChaCha20Poly1305::new((&*derived).into());
-        let sealed = cipher
-            .encrypt(&Nonce::from(nonce), key.seed().as_slice())
-            .map_err(|_| KeyFileError::Malformed("cannot encrypt".into()))?;
-        let ciphertext = sealed
-            .try_into()
-            .map_err(|_| KeyFileError::Malformed("unexpected ciphertext length".into()))?;
-        let (memory_kib, passes) = (MEMORY_KIB, PASSES);
-        let secret =
-            Sealed::Argon2idChacha20poly1305 { memory_kib, passes, salt, nonce, ciphertext };
+        let secret = Sealed::encrypted(&key.seed(), passphrase, salt, nonce)?;
         Ok(Self::with(name, key, secret))
     }
 
@@ -96,7 +135,7 @@ impl KeyFile {
     }
 
     pub fn is_encrypted(&self) -> bool {
-        !matches!(self.secret, Sealed::Plain(_))
+        self.secret.is_encrypted()
     }
 
     pub fn to_json(&self) -> String {
@@ -113,21 +152,7 @@ impl KeyFile {
     }
 
     pub fn open(&self, passphrase: Option<&str>) -> Result<SecretKey, KeyFileError> {
-        let seed = match &self.secret {
-            Sealed::Plain(seed) => Zeroizing::new(*seed),
-            Sealed::Argon2idChacha20poly1305 { memory_kib, passes, salt, nonce, ciphertext } => {
-                let passphrase = passphrase.ok_or(KeyFileError::PassphraseNeeded)?;
-                let derived = derive(passphrase, salt, *memory_kib, *passes)?;
-                let cipher = ChaCha20Poly1305::new((&*derived).into());
-                let plain = cipher
-                    .decrypt(&Nonce::from(*nonce), ciphertext.as_slice())
-                    .map(Zeroizing::new)
-                    .map_err(|_| KeyFileError::Passphrase)?;
-                let mut seed = Zeroizing::new([0; 32]);
-                seed.copy_from_slice(&plain);
-                seed
-            }
-        };
+        let seed = self.secret.open(passphrase)?;
         let key = SecretKey::from_seed(&seed);
         if key.public_key() != self.public {
             return Err(KeyFileError::Mismatch(self.public));

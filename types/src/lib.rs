@@ -24,6 +24,7 @@ pub mod quorum;
 pub mod receipt;
 pub mod recovery;
 pub mod round;
+pub mod sealed;
 pub mod signed;
 pub mod stake;
 pub mod state_key;

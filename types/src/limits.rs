@@ -133,6 +133,16 @@ pub const DECODE_RUN_BYTES: usize = 4 << 20;
 pub const GROUP_LIST_BYTES_MAX: u64 = CODED_BLOB_BYTES_MAX / 2 / PIECE_BYTES as u64 * 32;
 /// The canonical list of a blob's fragment hashes, one a seat.
 pub const FRAGMENT_LIST_BYTES_MAX: usize = 8 + 32 * SEATS_MAX;
+/// Plain bytes of one segment of a sealed payload: what is held before it is known to be whole.
+pub const SEGMENT_BYTES: usize = 64 << 10;
+/// Content of a sealed payload: with a tag of 16 bytes for each segment and the preamble it still
+/// is a payload of the largest size.
+pub const SEALED_CONTENT_BYTES_MAX: u64 = CODED_BLOB_BYTES_MAX - (4 << 20);
+/// Readers granted or revoked by one transaction: each wrap is 144 bytes, so a grant is 10 kB.
+pub const SEALED_WRAPS_PER_TX_MAX: usize = 64;
+/// Readers of one sealed payload: a purge takes all their rows away in one transaction, and an
+/// answer of the API lists them.
+pub const SEALED_WRAPS_MAX: u32 = 256;
 /// Payload bytes of one member that are stored and not yet folded or expired.
 pub const MEMBER_PENDING_BYTES_MAX: u64 = 8 << 30;
 /// Bytes of one piece on the payload connection.
@@ -220,6 +230,12 @@ const _: () = {
     assert!(PIECE_BYTES.is_power_of_two() && PIECE_BYTES.is_multiple_of(1_024));
     assert!(GROUP_LIST_BYTES_MAX <= DECODE_BYTES_MAX as u64);
     assert!(BLOB_BYTES_MAX <= MEMBER_PENDING_BYTES_MAX);
+    // Sixteen bytes a segment, and the preamble.
+    assert!(
+        SEALED_CONTENT_BYTES_MAX / SEGMENT_BYTES as u64 * 16 + 1_024
+            <= CODED_BLOB_BYTES_MAX - SEALED_CONTENT_BYTES_MAX
+    );
+    assert!(SEALED_WRAPS_PER_TX_MAX <= SEALED_WRAPS_MAX as usize);
     assert!(DRIFT_MS_MAX < TX_VALIDITY_MS_MAX);
     assert!(WATERMARK_HEIGHTS < BLOCKS_KEPT_MIN);
     assert!(JOIN_ANSWER_BYTES_MAX <= DECODE_BYTES_MAX);

@@ -2,7 +2,7 @@
 //! the entries of the audit log. Codes are numbers; texts live here only.
 
 use crate::{
-    ClusterId, Digest, Epoch, Height, PublicKey, Stake, TaskId, TimeMs, TxId,
+    BlobDigest, ClusterId, Digest, Epoch, Height, PublicKey, Stake, TaskId, TimeMs, TxId,
     evidence::Offence,
     model::{Level, ModelId},
     round::{RoundKey, VoidReason},
@@ -84,6 +84,14 @@ codes! {
     AttestationInvalid = 81, "the checkpoint is not one of this epoch, or a signature is wrong";
     AttestationKnown = 82, "these signatures stand on the chain already";
     ProtocolInvalid = 83, "the version of the rules is not above the running one";
+    EncryptionKeyInvalid = 100, "the encryption key is weak";
+    EncryptionKeyOther = 101, "a wrap is for a key that is not the one its member has registered";
+    SealedExists = 102, "the sealed payload is registered already";
+    SealedUnknown = 103, "no such sealed payload is registered";
+    SealedDestroyed = 104, "the sealed payload was purged";
+    SealedNotOwner = 105, "the sender does not own the sealed payload";
+    WrapsInvalid = 106, "the members named are none, too many, or not in ascending order";
+    WrapUnknown = 107, "a member named cannot read the sealed payload anyway";
 }
 
 /// A fact that execution established.
@@ -260,6 +268,26 @@ pub enum Event {
         epoch: Epoch,
         /// Digest of what they signed.
         statement: Digest,
+    },
+    EncryptionKeySet {
+        member: PublicKey,
+    },
+    SealedRegistered {
+        blob: BlobDigest,
+        owner: PublicKey,
+    },
+    SealedGranted {
+        blob: BlobDigest,
+        members: Vec<PublicKey>,
+    },
+    SealedRevoked {
+        blob: BlobDigest,
+        members: Vec<PublicKey>,
+    },
+    /// So many members could read it until now.
+    SealedDestroyed {
+        blob: BlobDigest,
+        wraps: u32,
     },
 }
 

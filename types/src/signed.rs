@@ -8,6 +8,7 @@ use crate::{
     Digest, Signature, TimeMs, TxId, codec,
     key::Verifier,
     limits,
+    sealed::SealedAction,
     tx::{Action, TxBody, TxError},
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -100,6 +101,7 @@ impl SignedTx {
             Action::Update(update) => &update.payload,
             Action::PublishModel(publish) => &publish.payload,
             Action::CreateTask(spec) => &spec.initial,
+            Action::Sealed(SealedAction::Register(sealed)) => &sealed.payload,
             _ => return 0,
         };
         // Of an identity of no known form nothing is stored.

@@ -3,7 +3,7 @@
 //! that a range scan lists in natural order. The tree hashes the whole key.
 
 use crate::{
-    ClusterId, Digest, Epoch, Height, PublicKey, RoundNumber, TaskId, TimeMs, TxId,
+    BlobDigest, ClusterId, Digest, Epoch, Height, PublicKey, RoundNumber, TaskId, TimeMs, TxId,
     evidence::Offence,
     model::ModelId,
     round::{FoldJob, RoundKey},
@@ -72,10 +72,13 @@ pub enum Prefix {
     Model = 32,
     PublishedName = 33,
     PublishedCount = 34,
+    EncryptionKey = 56,
+    Sealed = 57,
+    SealedWrap = 58,
 }
 
 impl Prefix {
-    const ALL: [Prefix; 34] = [
+    const ALL: [Prefix; 37] = [
         Prefix::Params,
         Prefix::Member,
         Prefix::MemberCount,
@@ -110,6 +113,9 @@ impl Prefix {
         Prefix::Model,
         Prefix::PublishedName,
         Prefix::PublishedCount,
+        Prefix::EncryptionKey,
+        Prefix::Sealed,
+        Prefix::SealedWrap,
     ];
 
     /// The prefix alone, for scans.
@@ -400,6 +406,26 @@ pub fn parse_punished(key: &[u8]) -> Option<(Epoch, PublicKey, Offence)> {
 /// Everyone who was slashed for something in an epoch.
 pub fn punished_in(epoch: Epoch) -> StateKey {
     StateKey::new(Prefix::Punished, &[&epoch.0.to_be_bytes()])
+}
+
+/// [`crate::key::EncryptionKey`] that a member registered last.
+pub fn encryption_key(member: &PublicKey) -> StateKey {
+    StateKey::new(Prefix::EncryptionKey, &[&member.0])
+}
+
+/// [`crate::sealed::SealedRecord`].
+pub fn sealed(blob: &BlobDigest) -> StateKey {
+    StateKey::new(Prefix::Sealed, &[&blob.0])
+}
+
+/// [`crate::sealed::SealedWrap`] of a sealed payload for one of its readers.
+pub fn sealed_wrap(blob: &BlobDigest, member: &PublicKey) -> StateKey {
+    StateKey::new(Prefix::SealedWrap, &[&blob.0, &member.0])
+}
+
+/// All wraps of a sealed payload, in the order of their members.
+pub fn sealed_wraps(blob: &BlobDigest) -> StateKey {
+    StateKey::new(Prefix::SealedWrap, &[&blob.0])
 }
 
 fn round_parts(key: &RoundKey) -> [Vec<u8>; 3] {

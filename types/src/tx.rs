@@ -6,10 +6,11 @@ use crate::{
     Signature, SignedTx, TaskId, TimeMs,
     codec::CodecError,
     hash::Tag,
-    key::{Purpose, Signer, Statement, statement},
+    key::{EncryptionKey, Purpose, Signer, Statement, statement},
     member::{AdminAction, Member},
     model::TensorSpec,
     round::{FoldResult, Metrics},
+    sealed::SealedAction,
     stake::StakeAction,
     task::TaskSpec,
     vote::CheckpointCertificate,
@@ -57,6 +58,9 @@ pub enum Action {
     Accuse(Box<Evidence>),
     /// A seat shows who signed a checkpoint of the running epoch: what participation is counted from.
     Attest(Box<CheckpointCertificate>),
+    /// A member says to which key the content keys of sealed payloads are wrapped for it.
+    SetEncryptionKey(EncryptionKey),
+    Sealed(SealedAction),
 }
 
 /// A model update: the payload is named, not carried.

@@ -8,6 +8,7 @@ mod error;
 mod events;
 mod http;
 mod read;
+mod sealed;
 mod submit;
 
 #[cfg(test)]

@@ -240,7 +240,7 @@ impl Client {
     }
 
     /// A bundle is decoded here and verified by whoever holds the genesis file.
-    fn bundle(&self, path: String) -> Result<Bundle, ClientError> {
+    pub(super) fn bundle(&self, path: String) -> Result<Bundle, ClientError> {
         let mut request = Request::get(path, "a proof");
         request.limit = limits::MESSAGE_BYTES_MAX as u64;
         self.http.fetch(&request, |_, bytes| {

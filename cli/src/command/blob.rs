@@ -1,14 +1,18 @@
 //! `twinfold blob`.
 
-use super::Context;
+use super::{Context, sealed};
 use crate::{
     client::Cut,
     error::{CliError, Result},
-    render::{pairs, table},
+    render::{pairs, table, time},
 };
 use clap::Subcommand;
+use serde::Serialize;
 use std::path::PathBuf;
-use twinfold_types::{AvailabilityCertificate, Digest, api::HoldersView};
+use twinfold_types::{
+    AvailabilityCertificate, Digest,
+    api::{HoldersView, SealedView},
+};
 
 #[derive(Debug, Subcommand)]
 pub enum BlobCommand {
@@ -19,22 +23,45 @@ pub enum BlobCommand {
         /// A copy for each validator instead
         #[arg(long)]
         whole: bool,
+        /// Seal it first, so that only these members (by name or key, with commas) can read it
+        #[arg(long, value_name = "MEMBERS", value_delimiter = ',')]
+        seal_for: Vec<String>,
     },
+    /// Let further members read what was sealed from this folder, or one with a new encryption key
+    Grant {
+        digest: Digest,
+        #[arg(long, value_name = "MEMBERS", value_delimiter = ',', required = true)]
+        to: Vec<String>,
+    },
+    /// Give a sealed payload's key to these members no longer; what they have read they know
+    Revoke {
+        digest: Digest,
+        #[arg(long, value_name = "MEMBERS", value_delimiter = ',', required = true)]
+        from: Vec<String>,
+    },
+    /// Give a sealed payload's key to nobody any more, and destroy the copy of it kept here
+    Purge { digest: Digest },
     /// A payload's identity, and who answers for which of its fragments
     Stat { digest: Digest },
-    /// Fetch a payload into a file; one that broke off goes on where it stopped
+    /// Fetch a payload into a file, unsealed; one that broke off goes on where it stopped
     Get {
         digest: Digest,
         #[arg(short, long, value_name = "FILE")]
         output: PathBuf,
+        /// Leave a sealed payload as it is stored
+        #[arg(long)]
+        raw: bool,
     },
 }
 
 pub fn run(context: &Context, command: BlobCommand) -> Result<()> {
     match command {
-        BlobCommand::Put { file, whole } => {
+        BlobCommand::Put { file, whole, seal_for } => {
             let length = std::fs::metadata(&file).map_err(CliError::file(&file))?.len();
             let cut = if whole { Cut::Whole } else { Cut::of(length) };
+            if !seal_for.is_empty() {
+                return sealed::put(context, &file, cut, &seal_for);
+            }
             let key = context.signing_key()?;
             let client = context.client()?;
             let progress = context.output.progress("cutting and storing");
@@ -42,20 +69,60 @@ pub fn run(context: &Context, command: BlobCommand) -> Result<()> {
             drop(progress);
             context.output.show(&stored, || human_stored(&stored))
         }
+        BlobCommand::Grant { digest, to } => sealed::grant(context, &digest, &to),
+        BlobCommand::Revoke { digest, from } => sealed::revoke(context, &digest, &from),
+        BlobCommand::Purge { digest } => sealed::purge(context, &digest),
         BlobCommand::Stat { digest } => {
-            let view = context.client()?.holders(&digest)?;
-            context.output.show(&view, || human_holders(&view))
-        }
-        BlobCommand::Get { digest, output } => {
             let client = context.client()?;
+            let (holders, sealed) = (client.holders(&digest)?, client.sealed(&digest)?);
+            let view = StatView { holders, sealed };
+            context.output.show(&view, || human_stat(&view))
+        }
+        BlobCommand::Get { digest, output, raw } => {
+            let client = context.client()?;
+            if !raw && let Some(view) = client.sealed(&digest)? {
+                return sealed::get(context, &view, &output);
+            }
             let id = client.holders(&digest)?.blob;
             let progress = context.output.progress("fetching");
             client.get_file(&id, &output, &|done| progress.bytes(done, id.length))?;
             drop(progress);
+            if !raw {
+                sealed::refuse_if_sealed(&output)?;
+            }
             let text = || format!("{} bytes in {}", id.length, output.display());
             context.output.show(&id, text)
         }
     }
+}
+
+#[derive(Serialize)]
+struct StatView {
+    #[serde(flatten)]
+    holders: HoldersView,
+    /// Where it is registered as sealed.
+    sealed: Option<SealedView>,
+}
+
+fn human_stat(view: &StatView) -> String {
+    match &view.sealed {
+        None => human_holders(&view.holders),
+        Some(sealed) => format!("{}\n\n{}", human_holders(&view.holders), human_sealed(sealed)),
+    }
+}
+
+fn human_sealed(view: &SealedView) -> String {
+    let record = &view.record;
+    let readers = match record.destroyed {
+        Some(at) => format!("none: purged on {}", time(at)),
+        None => view.wraps.iter().map(|wrap| wrap.member.short()).collect::<Vec<_>>().join(", "),
+    };
+    pairs(&[
+        ("sealed by", record.owner.to_string()),
+        ("on", time(record.time)),
+        ("readers", readers),
+        ("commitment", record.commitment.to_string()),
+    ])
 }
 
 fn human_stored(stored: &AvailabilityCertificate) -> String {

@@ -117,6 +117,21 @@ pub fn describe(event: &Event) -> String {
         Event::EpochEnded { epoch, joined, left } => {
             format!("epoch {epoch} ended; joined: {}; left: {}", keys(joined), keys(left))
         }
+        Event::EncryptionKeySet { member } => {
+            format!("member {} has a new encryption key", member.short())
+        }
+        Event::SealedRegistered { blob, owner } => {
+            format!("sealed payload {} registered by {}", blob.short(), owner.short())
+        }
+        Event::SealedGranted { blob, members } => {
+            format!("sealed payload {} can be read by {}", blob.short(), keys(members))
+        }
+        Event::SealedRevoked { blob, members } => {
+            format!("sealed payload {} is no longer given to {}", blob.short(), keys(members))
+        }
+        Event::SealedDestroyed { blob, wraps } => {
+            format!("sealed payload {} purged; {wraps} could read it", blob.short())
+        }
     }
 }
 

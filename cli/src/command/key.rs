@@ -1,6 +1,6 @@
 //! `twinfold key`.
 
-use super::Context;
+use super::{Context, encryption};
 use crate::{
     error::Result,
     render::{pairs, table},
@@ -21,6 +21,9 @@ pub enum KeyCommand {
     },
     /// Show a key's public half
     Show { name: Option<String> },
+    /// The key that others seal payloads to
+    #[command(subcommand)]
+    Encryption(encryption::EncryptionCommand),
     /// List all keys
     List,
     /// Print the public key, or with --secret the secret seed
@@ -56,6 +59,7 @@ pub fn run(context: &Context, command: KeyCommand) -> Result<()> {
             show(context, &file)
         }
         KeyCommand::Show { name } => show(context, &load(context, name)?),
+        KeyCommand::Encryption(command) => encryption::run(context, command),
         KeyCommand::List => list(context),
         KeyCommand::Export { name, secret: false, .. } => {
             let file = load(context, name)?;

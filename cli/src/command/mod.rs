@@ -5,6 +5,7 @@ pub mod blob;
 pub mod chain;
 pub mod checkpoint;
 pub mod create_args;
+pub mod encryption;
 pub mod epoch;
 pub mod event_text;
 pub mod events;
@@ -14,6 +15,7 @@ pub mod model;
 pub mod proof;
 pub mod proposal;
 pub mod recovery;
+pub mod sealed;
 pub mod stake;
 pub mod task;
 pub mod train;
@@ -34,6 +36,7 @@ use twinfold_types::{
     api::{Level, TxStatus},
     genesis::Genesis,
     recovery::Accepted,
+    sealed::SealedAction,
     stake::StakeAction,
 };
 use zeroize::Zeroizing;
@@ -191,5 +194,10 @@ pub fn action_name(action: &Action) -> &'static str {
         Action::Stake(StakeAction::Release) => "release",
         Action::Accuse(_) => "accuse",
         Action::Attest(_) => "attest",
+        Action::SetEncryptionKey(_) => "set encryption key",
+        Action::Sealed(SealedAction::Register(_)) => "register sealed",
+        Action::Sealed(SealedAction::Grant { .. }) => "grant sealed",
+        Action::Sealed(SealedAction::Revoke { .. }) => "revoke sealed",
+        Action::Sealed(SealedAction::Destroy(_)) => "destroy sealed",
     }
 }

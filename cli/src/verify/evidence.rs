@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use twinfold_types::{
     Action, Code, Event, PublicKey, Receipt, SignedTx, TaskId, TxId, codec,
     genesis::Genesis,
+    key::EncryptionKey,
     limits,
+    member::Member,
     model::{ModelId, ModelRecord, ModelSource},
     proof::Bundle,
     round::{Entry, Round, RoundKey, RoundState},
@@ -73,6 +75,22 @@ impl<'a> Evidence<'a> {
             return Err(VerifyError::mismatch(what, id, record.id()));
         }
         Ok(Proved { record, checkpoint: bundle.checkpoint.clone(), bundle })
+    }
+
+    /// A member, and its encryption key if it has one, under a stable checkpoint.
+    pub fn encryption_key(
+        &self,
+        member: &PublicKey,
+    ) -> Result<(Member, Option<EncryptionKey>), VerifyError> {
+        let what = format!("proof of the encryption key of member {member}");
+        let bundle = self.bundle(&what, || self.client.encryption_key_proof(member))?;
+        let found = proved(&bundle, &state_key::member(member), &what)?;
+        let key = state_key::encryption_key(member);
+        let key = match bundle.state(&key) {
+            Some(None) => None,
+            _ => Some(proved(&bundle, &key, &what)?),
+        };
+        Ok((found, key))
     }
 
     /// A transaction with its receipt, which says that it was carried out.

@@ -21,6 +21,8 @@ use std::{
 use twinfold_types::{
     ClusterId, Digest, Height, PublicKey, TaskId, TxId,
     genesis::Genesis,
+    key::EncryptionKey,
+    member::Member,
     model::{Level, ModelId, ModelSource},
     proof::ProofError,
     round::Outcome,
@@ -159,4 +161,13 @@ pub fn verify_model(
         origin: lineage.origin(),
         updates,
     })
+}
+
+/// A member, and its encryption key if it has one, under a stable checkpoint.
+pub fn prove_encryption_key(
+    client: &Client,
+    member: &PublicKey,
+    timeout: Duration,
+) -> Result<(Member, Option<EncryptionKey>), VerifyError> {
+    Evidence::new(client, &client.chain()?.genesis, timeout).encryption_key(member)
 }

@@ -80,6 +80,7 @@ fn all(exec: &Exec<'_>) -> Result<Vec<Member>, LedgerError> {
 fn forget(exec: &mut Exec<'_>, member: &Member) -> Result<(), LedgerError> {
     let count: u32 = exec.state.expect(&state_key::member_count())?;
     exec.state.delete(state_key::member(&member.key));
+    exec.state.delete(state_key::encryption_key(&member.key));
     exec.state.put(state_key::member_count(), &count.saturating_sub(1));
     if member.has(Role::Trainer) {
         let trainers = trainers(exec, &member.organisation)?;

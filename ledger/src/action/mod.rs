@@ -10,6 +10,7 @@
 //! | `Aggregate` | members who hold a seat |
 //! | `PublishModel` | admins, operators, trainers |
 //! | `Stake`, `Accuse` | every member |
+//! | `SetEncryptionKey`, `Sealed` | every member; what is sealed, its owner |
 //! | `Attest` | members who hold a seat |
 //!
 //! A key that is no member can do nothing. Checks go from cheap to dear:
@@ -19,6 +20,7 @@ pub mod aggregate;
 pub mod member;
 pub mod model;
 pub mod proposal;
+pub mod sealed;
 pub mod task;
 pub mod update;
 
@@ -50,6 +52,8 @@ pub fn apply(exec: &mut Exec<'_>, body: &TxBody, id: &TxId) -> Outcome {
         Action::Stake(action) => stake::act(exec, &sender, action),
         Action::Accuse(evidence) => stake::slashing::accuse(exec, evidence),
         Action::Attest(shown) => stake::participation::attest(exec, shown),
+        Action::SetEncryptionKey(key) => sealed::set_encryption_key(exec, &sender, key),
+        Action::Sealed(action) => sealed::act(exec, &sender, action),
     }
 }
 
@@ -65,6 +69,7 @@ fn may(exec: &Exec<'_>, sender: &Member, action: &Action) -> bool {
         }
         Action::PublishModel(_) => one_of(&[Role::Admin, Role::Operator, Role::Trainer]),
         Action::Stake(_) | Action::Accuse(_) => true,
+        Action::SetEncryptionKey(_) | Action::Sealed(_) => true,
     }
 }
 

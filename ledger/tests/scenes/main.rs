@@ -17,6 +17,7 @@ mod proofs;
 mod recovery;
 mod retention;
 mod rounds;
+mod sealed;
 mod slashing;
 mod stake;
 mod tasks;

@@ -19,6 +19,7 @@ mod range;
 mod rate;
 mod ready;
 mod refusal;
+mod sealed;
 mod server;
 mod stake;
 pub mod stake_view;
@@ -165,6 +166,8 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(blobs::upload))
         .routes(routes!(blobs::download))
         .routes(routes!(blobs::holders))
+        .routes(routes!(sealed::sealed))
+        .routes(routes!(sealed::encryption_key_proof))
         .routes(routes!(events::events))
 }
 

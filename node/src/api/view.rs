@@ -13,6 +13,7 @@ use twinfold_types::{
     codec,
     model::{ModelId, ModelRecord, ModelSource},
     round::{Entry, Metrics, Round, RoundKey, RoundState},
+    sealed::SealedAction,
     stake::StakeAction,
     task::{Cluster, Task, TaskStatus},
 };
@@ -131,6 +132,11 @@ pub fn action_name(action: &Action) -> &'static str {
         Action::Stake(StakeAction::Release) => "release",
         Action::Accuse(_) => "accuse",
         Action::Attest(_) => "attest",
+        Action::SetEncryptionKey(_) => "set_encryption_key",
+        Action::Sealed(SealedAction::Register(_)) => "register_sealed",
+        Action::Sealed(SealedAction::Grant { .. }) => "grant_sealed",
+        Action::Sealed(SealedAction::Revoke { .. }) => "revoke_sealed",
+        Action::Sealed(SealedAction::Destroy(_)) => "destroy_sealed",
     }
 }
 
