@@ -3,6 +3,7 @@
 
 use crate::{
     blobs::BlobStore,
+    completer::{self, Named},
     driver::{FromExecutor, ToExecutor},
     network::{Peers, Plane},
     pruning::Pruning,
@@ -12,8 +13,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use twinfold_ledger::{Executed, Ledger, LedgerError, Reader};
 use twinfold_types::{
-    Action, BlobDigest, Block, Code, Event as LedgerEvent, Height, SignedTx, sealed::SealedAction,
-    state_key, vote::CheckpointCertificate,
+    Block, Code, Event as LedgerEvent, Height, SignedTx, state_key, vote::CheckpointCertificate,
 };
 
 pub struct Executor {
@@ -24,6 +24,8 @@ pub struct Executor {
     pub stable: watch::Sender<Height>,
     pub membership: Membership,
     pub blobs: Arc<BlobStore>,
+    /// What this seat has to hold its part of.
+    pub named: mpsc::Sender<Named>,
     /// Newest stable checkpoint beyond the executed height.
     pub early: Option<CheckpointCertificate>,
     pub pruning: Option<Pruning>,
@@ -95,10 +97,8 @@ impl Executor {
         for receipt in &executed.receipts {
             receipt.events.iter().for_each(|event| self.membership.follow(event, &self.reader));
             let tx = (receipt.index as usize).checked_sub(1).and_then(|at| block.txs.get(at));
-            if let (Some(tx), Code::Ok) = (tx, receipt.code)
-                && let Some(blob) = named_blob(tx)
-            {
-                self.blobs.mark_named(&blob);
+            if let (Some(tx), Code::Ok) = (tx, receipt.code) {
+                self.note_named(tx);
             }
         }
         self.heads.send_replace(height);
@@ -109,21 +109,22 @@ impl Executor {
         }
     }
 
+    /// The payloads that a transaction names stay, and this seat's part of them is seen to.
+    fn note_named(&self, tx: &SignedTx) {
+        for payload in tx.body.action.payloads() {
+            self.blobs.mark_named(&payload.blob.digest());
+        }
+        for named in completer::named(tx) {
+            if self.named.try_send(named).is_err() {
+                tracing::warn!(tx = %tx.id(), "too many payloads wait: a fragment may be missing here");
+            }
+        }
+    }
+
     fn tell(&self, what: FromExecutor) {
         if self.agreement.send(what).is_err() {
             tracing::debug!("agreement has ended");
         }
-    }
-}
-
-/// The payload that a transaction names.
-fn named_blob(tx: &SignedTx) -> Option<BlobDigest> {
-    match &tx.body.action {
-        Action::Update(update) => Some(update.payload.blob.digest()),
-        Action::PublishModel(publish) => Some(publish.payload.blob.digest()),
-        Action::CreateTask(spec) => Some(spec.initial.blob.digest()),
-        Action::Sealed(SealedAction::Register(sealed)) => Some(sealed.payload.blob.digest()),
-        _ => None,
     }
 }
 

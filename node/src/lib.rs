@@ -10,6 +10,7 @@ pub mod assembler;
 pub mod blobs;
 pub mod checkpoint;
 pub mod clock;
+pub mod completer;
 pub mod config;
 pub mod declare;
 pub mod diagnosis;

@@ -4,6 +4,7 @@ use crate::{
     accuser,
     assembler::Assembler,
     blobs::{BlobStore, Exchange, ModelStore, exchange::ExchangeConfig},
+    completer::{self, Named},
     config::Config,
     driver::{Driver, DriverError, FromExecutor, ToExecutor},
     executor::{Executor, Membership},
@@ -54,6 +55,7 @@ pub struct Parts {
     proposed: mpsc::Receiver<(PublicKey, Proposal)>,
     to_spread: mpsc::Receiver<Vec<SignedTx>>,
     evidence: mpsc::Receiver<Evidence>,
+    named: mpsc::Receiver<Named>,
     rotate_epochs: u64,
 }
 
@@ -72,6 +74,7 @@ impl Parts {
         tokio::spawn(repeat_transactions(self.node.clone()));
         tokio::spawn(rotation::rotate(self.node.clone(), self.rotate_epochs));
         tokio::spawn(accuser::accuse(self.node.clone(), self.evidence));
+        tokio::spawn(completer::complete(self.node.clone(), self.named));
         tokio::spawn(spread(self.node.clone(), self.to_spread));
         tokio::spawn(Assembler::new(self.node.clone()).run(self.proposed));
         tokio::spawn(Folder::new(self.node.clone()).run(self.folds));
@@ -200,6 +203,7 @@ pub async fn open(
     let (work_sender, work) = mpsc::channel(EXECUTION_QUEUED);
     let (fold_sender, folds) = mpsc::channel(INBOUND_QUEUED);
     let (tx_sender, transactions) = mpsc::channel(INBOUND_QUEUED);
+    let (named_sender, named) = mpsc::channel(completer::WAITING_MAX);
     let (accuser_sender, evidence) = mpsc::channel(EVIDENCE_WAITING_MAX);
     let (status, agreement) = watch::channel(AgreementStatus::default());
     let (diagnosis_sender, diagnosis) = watch::channel(Diagnosis::default());
@@ -314,6 +318,7 @@ pub async fn open(
         stable: stable_sender,
         membership: Membership { peers, own: own_peer, planes },
         blobs,
+        named: named_sender,
         early: None,
         pruning: config.retention.limits().map(Pruning::new),
     };
@@ -335,6 +340,7 @@ pub async fn open(
         folds,
         transactions,
         evidence,
+        named,
         rotate_epochs: config.keys.rotate_epochs,
         proposed,
         to_spread,

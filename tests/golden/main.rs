@@ -2,6 +2,7 @@
 //! stands in `encodings.txt`, and every digest and statement one in `digests.txt`.
 //! A change is made on purpose: `TWINFOLD_BLESS=1 ./tests/run golden`.
 
+mod dataset_samples;
 mod samples;
 mod sealed_samples;
 mod stake_samples;
@@ -156,6 +157,27 @@ fn sealed_payloads_stay_as_they_are() {
     book.line("sealed stream", hex::encode(stream));
     book.line("commitment", commitment.to_string());
     hold_against("sealed.txt", &book);
+}
+
+#[test]
+fn encodings_of_data_sets_stay_as_they_are() {
+    let mut book = Book { lines: BTreeMap::new() };
+    for (name, action) in dataset_samples::actions() {
+        book.note(&format!("action {name}"), &action);
+    }
+    for (name, event) in dataset_samples::events() {
+        book.note(&format!("event {name}"), &event);
+    }
+    for (name, reference) in dataset_samples::references() {
+        book.note(&format!("blob reference {name}"), &reference);
+    }
+    for (name, key) in dataset_samples::keys() {
+        book.line(&format!("state key {name}"), hex::encode(key.bytes()));
+    }
+    book.note("data set", &dataset_samples::dataset());
+    book.note("version", &dataset_samples::version());
+    book.note("manifest", &dataset_samples::manifest());
+    hold_against("datasets.txt", &book);
 }
 
 #[test]

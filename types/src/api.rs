@@ -24,6 +24,10 @@
 //! | `GET /v1/models/{id}/content` | canonical form, bytes |
 //! | `GET /v1/models/{id}/lineage` | [`LineageView`] |
 //! | `GET /v1/sealed/{digest}` | [`SealedView`] |
+//! | `GET /v1/datasets` | [`Page`] of `Dataset`, by name |
+//! | `GET /v1/datasets/{name}` | [`DatasetView`] |
+//! | `GET /v1/datasets/{name}/versions?before=V&limit=N` | `[DatasetVersion]`, newest first |
+//! | `GET /v1/datasets/{name}/versions/{v}` | `DatasetVersion` |
 //! | `POST /v1/blobs` (bytes; headers below) | `AvailabilityCertificate` |
 //! | `GET /v1/blobs/{digest}` | bytes |
 //! | `GET /v1/proofs/tx/{id}`, `GET /v1/proofs/model/{id}`, `GET /v1/proofs/encryption-key/{member}` | `Bundle`, canonical encoding |
@@ -32,6 +36,7 @@
 use crate::{
     BlobId, ClusterId, Committee, Digest, Epoch, Event, Height, PublicKey, Receipt, RoundNumber,
     SeatIndex, Stake, TaskId, TimeMs, TxId, View,
+    dataset::Dataset,
     handover::EpochEnd,
     model::{ModelId, ModelRecord},
     round::{Entry, Metrics, Round},
@@ -335,6 +340,11 @@ view! {
         rounds: Vec<RoundView>,
         /// Whether the list ends at a first or published model (and not at the limit).
         complete: bool,
+    }
+    /// A data set, and who may append beside its owner where the rule is a list.
+    DatasetView {
+        dataset: Dataset,
+        granted: Vec<PublicKey>,
     }
     /// A payload, and who answers for its fragments.
     HoldersView {

@@ -7,6 +7,7 @@ pub mod api;
 pub mod blob;
 pub mod block;
 pub mod codec;
+pub mod dataset;
 pub mod evidence;
 pub mod genesis;
 pub mod handover;
@@ -38,6 +39,7 @@ pub mod vote;
 
 pub use blob::{AvailabilityCertificate, BlobDigest, BlobId};
 pub use block::{Block, Header};
+pub use dataset::DatasetId;
 pub use evidence::Evidence;
 pub use hash::Digest;
 pub use id::{ClusterId, Epoch, Height, RoundNumber, SeatIndex, TaskId, TimeMs, View};

@@ -148,6 +148,32 @@ pub const MEMBER_PENDING_BYTES_MAX: u64 = 8 << 30;
 /// Bytes of one piece on the payload connection.
 pub const BLOB_CHUNK_BYTES: usize = 1 << 20;
 
+/// Content of one version of a data set.
+pub const DATASET_BYTES_MAX: u64 = 16 << 30;
+/// Chunks are cut where the content says, between these lengths and so long on average: short enough
+/// that a small change costs little, long enough that 48 bytes of manifest for each are nothing.
+pub const DATASET_CHUNK_BYTES_MIN: u32 = 16 << 10;
+pub const DATASET_CHUNK_BYTES_AVERAGE: u32 = 64 << 10;
+pub const DATASET_CHUNK_BYTES_MAX: u32 = 256 << 10;
+/// Chunks of one version: twice as many as the longest content has on average.
+pub const DATASET_CHUNKS_MAX: usize = 512 << 10;
+/// Packs whose chunks one version uses.
+pub const DATASET_PACKS_MAX: usize = 1_024;
+/// A manifest: 48 bytes a chunk, 76 a pack.
+pub const MANIFEST_BYTES_MAX: usize = 48 * DATASET_CHUNKS_MAX + 76 * DATASET_PACKS_MAX + 64;
+/// One pack: what is on its way at once, and what the uploader's disk needs room for.
+pub const DATASET_PACK_BYTES_MAX: u64 = 1 << 30;
+/// Packs that one version brings: its fragments must fit into a block's payloads.
+pub const DATASET_PACKS_NEW_MAX: usize = 6;
+/// Columns that a version's record names: they and the certificates of its packs make one transaction.
+pub const DATASET_COLUMNS_MAX: usize = 512;
+/// Versions of one data set.
+pub const DATASET_VERSIONS_MAX: u64 = 100_000;
+/// Members whom a data set's owner grants appending.
+pub const DATASET_GRANTS_MAX: u32 = 1_000;
+/// Data sets of one member: each is a row for good.
+pub const DATASETS_MAX: u32 = 1_000;
+
 /// Tensors of one model.
 pub const TENSORS_MAX: usize = 2_000;
 /// Dimensions of one tensor.
@@ -183,6 +209,8 @@ pub const EXTENSIONS_MAX: u32 = 100;
 pub const DEADLINES_MAX: usize = 1_024;
 /// Length of names of members, organisations, tasks, models and tensors.
 pub const NAME_BYTES_MAX: usize = 128;
+/// Length of descriptions of tasks, models and data sets.
+pub const DESCRIPTION_BYTES_MAX: usize = 16 * NAME_BYTES_MAX;
 /// A multiaddress that a validator declares: a name of 100 letters with its port fits.
 pub const ADDRESS_BYTES_MAX: usize = 128;
 /// Members of one chain: bounds genesis and the member list.
@@ -236,6 +264,23 @@ const _: () = {
             <= CODED_BLOB_BYTES_MAX - SEALED_CONTENT_BYTES_MAX
     );
     assert!(SEALED_WRAPS_PER_TX_MAX <= SEALED_WRAPS_MAX as usize);
+    assert!(MANIFEST_BYTES_MAX <= DECODE_BYTES_MAX);
+    assert!(
+        DATASET_CHUNKS_MAX as u64 / 2 * DATASET_CHUNK_BYTES_AVERAGE as u64 >= DATASET_BYTES_MAX
+    );
+    assert!(
+        DATASET_PACKS_NEW_MAX as u64 * DATASET_PACK_BYTES_MAX / 2 + MANIFEST_BYTES_MAX as u64
+            <= BLOCK_PAYLOAD_BYTES_MAX
+    );
+    assert!(
+        DATASET_PACKS_NEW_MAX as u64 * DATASET_PACK_BYTES_MAX + MANIFEST_BYTES_MAX as u64
+            <= MEMBER_PENDING_BYTES_MAX
+    );
+    assert!(
+        DATASET_COLUMNS_MAX * (NAME_BYTES_MAX + 20 + 8 * TENSOR_DIMENSIONS_MAX)
+            + (DATASET_PACKS_NEW_MAX + 1) * 70 * SEATS_MAX
+            <= TX_BYTES_MAX
+    );
     assert!(DRIFT_MS_MAX < TX_VALIDITY_MS_MAX);
     assert!(WATERMARK_HEIGHTS < BLOCKS_KEPT_MIN);
     assert!(JOIN_ANSWER_BYTES_MAX <= DECODE_BYTES_MAX);

@@ -2,7 +2,7 @@
 //! the entries of the audit log. Codes are numbers; texts live here only.
 
 use crate::{
-    BlobDigest, ClusterId, Digest, Epoch, Height, PublicKey, Stake, TaskId, TimeMs, TxId,
+    BlobDigest, ClusterId, DatasetId, Digest, Epoch, Height, PublicKey, Stake, TaskId, TimeMs, TxId,
     evidence::Offence,
     model::{Level, ModelId},
     round::{RoundKey, VoidReason},
@@ -92,6 +92,16 @@ codes! {
     SealedNotOwner = 105, "the sender does not own the sealed payload";
     WrapsInvalid = 106, "the members named are none, too many, or not in ascending order";
     WrapUnknown = 107, "a member named cannot read the sealed payload anyway";
+    DatasetInvalid = 110, "what is said of the data set or version is refused";
+    DatasetNameTaken = 111, "a data set has this name";
+    DatasetUnknown = 112, "no such data set";
+    AppendNotPermitted = 113, "the data set's rule does not let the sender append";
+    DatasetParentUnknown = 114, "the version named as parent is none of the data set's";
+    DatasetFull = 115, "the data set has its maximum of versions or granted members";
+    GrantsNotUsed = 116, "this data set's rule has no list of members";
+    GrantExists = 117, "the member is on the list already";
+    GrantUnknown = 118, "the member is not on the list";
+    TooManyDatasets = 119, "the member has its maximum of data sets";
 }
 
 /// A fact that execution established.
@@ -288,6 +298,24 @@ pub enum Event {
     SealedDestroyed {
         blob: BlobDigest,
         wraps: u32,
+    },
+    DatasetCreated {
+        dataset: DatasetId,
+        name: String,
+    },
+    DatasetAppended {
+        dataset: DatasetId,
+        name: String,
+        version: u64,
+        by: PublicKey,
+    },
+    DatasetGranted {
+        dataset: DatasetId,
+        member: PublicKey,
+    },
+    DatasetRevoked {
+        dataset: DatasetId,
+        member: PublicKey,
     },
 }
 

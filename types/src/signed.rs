@@ -8,8 +8,7 @@ use crate::{
     Digest, Signature, TimeMs, TxId, codec,
     key::Verifier,
     limits,
-    sealed::SealedAction,
-    tx::{Action, TxBody, TxError},
+    tx::{TxBody, TxError},
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{
@@ -97,15 +96,11 @@ impl SignedTx {
 
     /// Bytes that each seat stores of what the transaction names.
     pub fn payload_bytes(&self) -> u64 {
-        let payload = match &self.body.action {
-            Action::Update(update) => &update.payload,
-            Action::PublishModel(publish) => &publish.payload,
-            Action::CreateTask(spec) => &spec.initial,
-            Action::Sealed(SealedAction::Register(sealed)) => &sealed.payload,
-            _ => return 0,
-        };
-        // Of an identity of no known form nothing is stored.
-        payload.blob.layout().map_or(u64::MAX, |layout| layout.fragment_bytes())
+        let bytes = self.body.action.payloads().into_iter().map(|payload| {
+            // Of an identity of no known form nothing is stored.
+            payload.blob.layout().map_or(u64::MAX, |layout| layout.fragment_bytes())
+        });
+        bytes.fold(0, u64::saturating_add)
     }
 }
 
@@ -149,7 +144,7 @@ impl<'de> Deserialize<'de> for SignedTx {
 mod tests {
     use super::*;
     use crate::{
-        SecretKey, TaskId,
+        Action, SecretKey, TaskId,
         key::{Signer, Statement, StrictEd25519},
     };
 

@@ -3,7 +3,8 @@
 //! that a range scan lists in natural order. The tree hashes the whole key.
 
 use crate::{
-    BlobDigest, ClusterId, Digest, Epoch, Height, PublicKey, RoundNumber, TaskId, TimeMs, TxId,
+    BlobDigest, ClusterId, DatasetId, Digest, Epoch, Height, PublicKey, RoundNumber, TaskId,
+    TimeMs, TxId,
     evidence::Offence,
     model::ModelId,
     round::{FoldJob, RoundKey},
@@ -75,10 +76,15 @@ pub enum Prefix {
     EncryptionKey = 56,
     Sealed = 57,
     SealedWrap = 58,
+    BlobReference = 35,
+    Dataset = 36,
+    DatasetVersion = 37,
+    DatasetGrant = 38,
+    DatasetCount = 39,
 }
 
 impl Prefix {
-    const ALL: [Prefix; 37] = [
+    const ALL: [Prefix; 42] = [
         Prefix::Params,
         Prefix::Member,
         Prefix::MemberCount,
@@ -116,6 +122,11 @@ impl Prefix {
         Prefix::EncryptionKey,
         Prefix::Sealed,
         Prefix::SealedWrap,
+        Prefix::BlobReference,
+        Prefix::Dataset,
+        Prefix::DatasetVersion,
+        Prefix::DatasetGrant,
+        Prefix::DatasetCount,
     ];
 
     /// The prefix alone, for scans.
@@ -262,6 +273,41 @@ pub fn published_name(name: &str) -> StateKey {
 /// `u64`: published models so far, which is the next one's version.
 pub fn published_count() -> StateKey {
     StateKey::new(Prefix::PublishedCount, &[])
+}
+
+/// [`crate::blob::BlobReference`]: a payload that a transaction on the ledger names.
+pub fn blob_reference(blob: &BlobDigest) -> StateKey {
+    StateKey::new(Prefix::BlobReference, &[&blob.0])
+}
+
+/// [`crate::dataset::Dataset`].
+pub fn dataset(name: &str) -> StateKey {
+    StateKey::new(Prefix::Dataset, &[name.as_bytes()])
+}
+
+/// [`crate::dataset::DatasetVersion`].
+pub fn dataset_version(dataset: &DatasetId, number: u64) -> StateKey {
+    StateKey::new(Prefix::DatasetVersion, &[&dataset.0.0, &number.to_be_bytes()])
+}
+
+/// All versions of a data set, in order.
+pub fn dataset_versions(dataset: &DatasetId) -> StateKey {
+    StateKey::new(Prefix::DatasetVersion, &[&dataset.0.0])
+}
+
+/// [`PublicKey`] of a member who may append to a data set by its owner's word.
+pub fn dataset_grant(dataset: &DatasetId, member: &PublicKey) -> StateKey {
+    StateKey::new(Prefix::DatasetGrant, &[&dataset.0.0, &member.0])
+}
+
+/// All such members.
+pub fn dataset_grants(dataset: &DatasetId) -> StateKey {
+    StateKey::new(Prefix::DatasetGrant, &[&dataset.0.0])
+}
+
+/// `u32`: data sets that a member owns.
+pub fn dataset_count(owner: &PublicKey) -> StateKey {
+    StateKey::new(Prefix::DatasetCount, &[&owner.0])
 }
 
 /// [`crate::Committee`] of the running epoch; after an epoch's last block, of the next.

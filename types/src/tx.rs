@@ -5,6 +5,7 @@ use crate::{
     AvailabilityCertificate, ClusterId, Digest, Evidence, PublicKey, RoundNumber, SeatIndex,
     Signature, SignedTx, TaskId, TimeMs,
     codec::CodecError,
+    dataset::DatasetAction,
     hash::Tag,
     key::{EncryptionKey, Purpose, Signer, Statement, statement},
     member::{AdminAction, Member},
@@ -61,6 +62,23 @@ pub enum Action {
     /// A member says to which key the content keys of sealed payloads are wrapped for it.
     SetEncryptionKey(EncryptionKey),
     Sealed(SealedAction),
+    Dataset(DatasetAction),
+}
+
+impl Action {
+    /// Every payload that the action names.
+    pub fn payloads(&self) -> Vec<&AvailabilityCertificate> {
+        match self {
+            Action::Update(update) => vec![&update.payload],
+            Action::PublishModel(publish) => vec![&publish.payload],
+            Action::CreateTask(spec) => vec![&spec.initial],
+            Action::Sealed(SealedAction::Register(sealed)) => vec![&sealed.payload],
+            Action::Dataset(DatasetAction::Append(append)) => {
+                std::iter::once(&append.manifest).chain(&append.packs).collect()
+            }
+            _ => vec![],
+        }
+    }
 }
 
 /// A model update: the payload is named, not carried.

@@ -12,11 +12,13 @@
 //! | `Stake`, `Accuse` | every member |
 //! | `SetEncryptionKey`, `Sealed` | every member; what is sealed, its owner |
 //! | `Attest` | members who hold a seat |
+//! | `Dataset` | admins, operators, trainers; appending as the data set's rule says, granting its owner |
 //!
 //! A key that is no member can do nothing. Checks go from cheap to dear:
 //! permission, then the state, then signatures; writes come last.
 
 pub mod aggregate;
+pub mod dataset;
 pub mod member;
 pub mod model;
 pub mod proposal;
@@ -29,7 +31,8 @@ use crate::{
     stake,
 };
 use twinfold_types::{
-    Action, AvailabilityCertificate, Code, TxId,
+    Action, AvailabilityCertificate, Code, PublicKey, TxId,
+    blob::{BlobReference, Kept},
     member::{Member, Role},
     state_key,
     tx::TxBody,
@@ -54,6 +57,7 @@ pub fn apply(exec: &mut Exec<'_>, body: &TxBody, id: &TxId) -> Outcome {
         Action::Attest(shown) => stake::participation::attest(exec, shown),
         Action::SetEncryptionKey(key) => sealed::set_encryption_key(exec, &sender, key),
         Action::Sealed(action) => sealed::act(exec, &sender, action),
+        Action::Dataset(action) => dataset::act(exec, id, &sender, action),
     }
 }
 
@@ -67,7 +71,9 @@ fn may(exec: &Exec<'_>, sender: &Member, action: &Action) -> bool {
         Action::Aggregate(_) | Action::Attest(_) => {
             exec.env.committee.seat_of(&sender.key).is_some()
         }
-        Action::PublishModel(_) => one_of(&[Role::Admin, Role::Operator, Role::Trainer]),
+        Action::PublishModel(_) | Action::Dataset(_) => {
+            one_of(&[Role::Admin, Role::Operator, Role::Trainer])
+        }
         Action::Stake(_) | Action::Accuse(_) => true,
         Action::SetEncryptionKey(_) | Action::Sealed(_) => true,
     }
@@ -82,4 +88,32 @@ fn check_available(exec: &Exec<'_>, payload: &AvailabilityCertificate) -> Outcom
     require(coded_for_it && payload.blob.is_supported(), Code::AvailabilityInvalid)?;
     let verified = payload.verify(exec.env.chain, committee, exec.env.verifier);
     require(verified.is_ok(), Code::AvailabilityInvalid)
+}
+
+/// Notes that a transaction names a payload.
+fn refer(
+    exec: &mut Exec<'_>,
+    payload: &AvailabilityCertificate,
+    by: &PublicKey,
+    kept: Kept,
+) -> Outcome {
+    let key = state_key::blob_reference(&payload.blob.digest());
+    let known: Option<BlobReference> = exec.state.get(&key)?;
+    let reference = match known {
+        Some(known) => BlobReference {
+            references: known.references.saturating_add(1),
+            kept: known.kept.and(kept),
+            ..known
+        },
+        None => BlobReference {
+            blob: payload.blob,
+            by: *by,
+            height: exec.env.height,
+            epoch: payload.epoch,
+            references: 1,
+            kept,
+        },
+    };
+    exec.state.put(key, &reference);
+    Ok(())
 }

@@ -1,27 +1,27 @@
 //! Model records, and models published from outside.
 
-use super::check_available;
+use super::{check_available, refer};
 use crate::execute::{Exec, Outcome, require};
 use twinfold_types::{
-    Code, Event, TxId, limits,
+    Code, Event, TxId,
+    blob::Kept,
+    limits,
     member::Member,
     model::{self, Level, ModelId, ModelRecord, ModelSource},
     state_key,
     tx::PublishAction,
 };
 
-/// Longest description of a published model, as of a task.
-const DESCRIPTION_BYTES_MAX: usize = 16 * limits::NAME_BYTES_MAX;
-
 pub fn publish(exec: &mut Exec<'_>, tx: &TxId, by: &Member, publish: &PublishAction) -> Outcome {
     let PublishAction { name, description, tensors, model, payload } = publish;
     let name_ok = (1..=limits::NAME_BYTES_MAX).contains(&name.len());
-    let texts_ok = name_ok && description.len() <= DESCRIPTION_BYTES_MAX;
+    let texts_ok = name_ok && description.len() <= limits::DESCRIPTION_BYTES_MAX;
     require(texts_ok && model::tensors_fault(tensors).is_none(), Code::ModelInvalid)?;
     let bytes = model::model_values(tensors).and_then(|values| values.checked_mul(4));
     require(bytes == Some(payload.blob.length), Code::ModelInvalid)?;
     require(!exec.state.has(&state_key::published_name(name))?, Code::ModelExists)?;
     check_available(exec, payload)?;
+    refer(exec, payload, &by.key, Kept::ForGood)?;
 
     let version: u64 = exec.state.get(&state_key::published_count())?.unwrap_or(0);
     let source = ModelSource::Published {

@@ -2,10 +2,11 @@
 //! ledger cannot look into a wrap. It sees to it that each is for the key that its member has
 //! registered, and that only the owner gives, takes and purges.
 
-use super::check_available;
+use super::{check_available, refer};
 use crate::execute::{Exec, Outcome, require};
 use twinfold_types::{
     BlobDigest, Code, Event, PublicKey,
+    blob::Kept,
     key::EncryptionKey,
     limits,
     member::{Member, Role},
@@ -34,6 +35,7 @@ fn register(exec: &mut Exec<'_>, by: &Member, register: &RegisterSealed) -> Outc
     let key = state_key::sealed(&blob.digest());
     require(!exec.state.has(&key)?, Code::SealedExists)?;
     check_available(exec, &register.payload)?;
+    refer(exec, &register.payload, &by.key, Kept::ForGood)?;
     let record = SealedRecord {
         owner: by.key,
         blob,

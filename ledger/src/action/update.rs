@@ -1,13 +1,14 @@
 //! Model updates: ordered into the list of a round. The payload is only named; it
 //! is judged when it is folded.
 
-use super::check_available;
+use super::{check_available, refer};
 use crate::{
     execute::{Exec, Outcome, require},
     round,
 };
 use twinfold_types::{
     ClusterId, Code, Event, RoundNumber, TxId,
+    blob::Kept,
     member::Member,
     model,
     round::{Entry, Round, RoundKey, RoundState},
@@ -39,6 +40,7 @@ pub fn update(exec: &mut Exec<'_>, tx: &TxId, trainer: &Member, update: &UpdateA
     let round = open_round(exec, &task, &cluster, update)?;
     check_base(exec, &task, &cluster, update, enrolment)?;
     check_payload(exec, &task, update)?;
+    refer(exec, &update.payload, &trainer.key, Kept::Round(round.key))?;
 
     if !task.active {
         task.active = true;

@@ -5,6 +5,7 @@ mod asynchronous;
 mod blocks;
 mod crash;
 mod damage;
+mod datasets;
 mod election;
 mod epochs;
 mod golden;

@@ -9,6 +9,7 @@
 mod blobs;
 mod chain;
 mod cursor;
+mod datasets;
 mod events;
 mod extract;
 mod guard;
@@ -84,7 +85,7 @@ pub struct Api {
     ),
     tags(
         (name = "chain", description = "Blocks, transactions, validators, epochs and stake"),
-        (name = "learning", description = "Tasks, rounds, models and their payloads"),
+        (name = "learning", description = "Tasks, rounds, models, data sets and their payloads"),
         (name = "proofs", description = "What is checked offline against the genesis file"),
         (name = "events", description = "Server-sent events"),
         (name = "health", description = "For operators and their tools"),
@@ -163,6 +164,10 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(models::content))
         .routes(routes!(models::lineage))
         .routes(routes!(models::model_proof))
+        .routes(routes!(datasets::datasets))
+        .routes(routes!(datasets::dataset))
+        .routes(routes!(datasets::versions))
+        .routes(routes!(datasets::version))
         .routes(routes!(blobs::upload))
         .routes(routes!(blobs::download))
         .routes(routes!(blobs::holders))
@@ -250,6 +255,7 @@ mod tests {
             "/v1/txs/{id}",
             "/v1/events",
             "/v1/models/{id}/lineage",
+            "/v1/datasets/{name}/versions/{version}",
         ] {
             assert!(document.paths.paths.contains_key(path), "{path}");
         }

@@ -20,7 +20,9 @@ use std::{
 use twinfold_types::{
     Action, Code, SignedTx, TxId,
     api::{ErrorView, Level, TxStatus},
-    codec, limits,
+    codec,
+    dataset::DatasetAction,
+    limits,
     member::AdminAction,
     model::tensors_fault,
     proof::Bundle,
@@ -63,6 +65,8 @@ fn fault_of(action: &Action) -> Option<String> {
     match action {
         Action::CreateTask(spec) => spec.fault(),
         Action::PublishModel(publish) => tensors_fault(&publish.tensors),
+        Action::Dataset(DatasetAction::Create(spec)) => spec.fault(),
+        Action::Dataset(DatasetAction::Append(append)) => append.fault(),
         Action::AddTrainer(member) => member.fault().map(Into::into),
         Action::Propose(AdminAction::AddMember(member)) => member.fault().map(Into::into),
         _ => None,
@@ -72,7 +76,9 @@ fn fault_of(action: &Action) -> Option<String> {
 fn with_fault(error: SubmitError, fault: Option<String>) -> Refusal {
     let invalid = matches!(
         error,
-        SubmitError::Refused(Code::TaskInvalid | Code::ModelInvalid | Code::InvalidMember)
+        SubmitError::Refused(
+            Code::TaskInvalid | Code::ModelInvalid | Code::InvalidMember | Code::DatasetInvalid
+        )
     );
     let mut refusal = Refusal::from(error);
     if let Some(fault) = fault.filter(|_| invalid) {

@@ -11,6 +11,7 @@ use twinfold_types::{
         StatusView, TaskView, TxView,
     },
     codec,
+    dataset::DatasetAction,
     model::{ModelId, ModelRecord, ModelSource},
     round::{Entry, Metrics, Round, RoundKey, RoundState},
     sealed::SealedAction,
@@ -137,6 +138,10 @@ pub fn action_name(action: &Action) -> &'static str {
         Action::Sealed(SealedAction::Grant { .. }) => "grant_sealed",
         Action::Sealed(SealedAction::Revoke { .. }) => "revoke_sealed",
         Action::Sealed(SealedAction::Destroy(_)) => "destroy_sealed",
+        Action::Dataset(DatasetAction::Create(_)) => "create_dataset",
+        Action::Dataset(DatasetAction::Append(_)) => "append_dataset",
+        Action::Dataset(DatasetAction::Grant { .. }) => "grant_dataset",
+        Action::Dataset(DatasetAction::Revoke { .. }) => "revoke_dataset",
     }
 }
 

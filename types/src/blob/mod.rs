@@ -9,7 +9,7 @@
 //!   content or a lost piece out;
 //! - `reencode`: whether the encoder was honest;
 //! - `stream`: verified streaming by groups of BLAKE3's own tree;
-//! - `receipt`: who holds what, signed.
+//! - `receipt`: who holds what, signed; `reference`: what the ledger knows of it.
 
 mod code;
 mod decoder;
@@ -18,6 +18,7 @@ mod id;
 mod layout;
 mod receipt;
 mod reencode;
+mod reference;
 #[cfg(test)]
 mod scenes;
 mod stream;
@@ -28,4 +29,5 @@ pub use id::{BlobDigest, BlobId, FragmentError, FragmentList};
 pub use layout::{Coding, Layout, LayoutError};
 pub use receipt::{AvailabilityCertificate, StorageReceipt, StorageReceiptBody, UploadBody};
 pub use reencode::{Misencoded, Reencoding, ReencodingError};
+pub use reference::{BlobReference, Kept};
 pub use stream::{GroupHasher, GroupHashes, StreamError};
