@@ -108,6 +108,9 @@ pub enum Command {
     /// Payloads of any size: store, fetch, see who holds what
     #[command(subcommand)]
     Blob(command::blob::BlobCommand),
+    /// Data sets: files with versions on the ledger, appended by whom their owner lets
+    #[command(subcommand)]
+    Dataset(command::dataset::DatasetCommand),
     /// Models: fetch, publish, verify
     #[command(subcommand)]
     Model(command::model::ModelCommand),

@@ -167,6 +167,16 @@ fn chain_hint(code: Code) -> &'static str {
         Code::SealedNotOwner => "only its owner can; see who that is: `twinfold blob stat`",
         Code::WrapsInvalid => "a sealed payload has at most 256 readers; revoke some first",
         Code::WrapUnknown => "see who can read it: `twinfold blob stat`",
+        Code::DatasetNameTaken => "choose another name, or append to it: `twinfold dataset append`",
+        Code::DatasetUnknown => "see `twinfold dataset list`",
+        Code::AppendNotPermitted => {
+            "see `twinfold dataset show NAME` for its rule; under `listed` its owner lets others in with \
+             `twinfold dataset grant`"
+        }
+        Code::DatasetParentUnknown | Code::GrantUnknown | Code::GrantsNotUsed => {
+            "see `twinfold dataset show NAME`"
+        }
+        Code::DatasetFull => "create another data set",
         Code::EvidenceOld | Code::EvidenceKnown => "see `twinfold validators`",
         _ => "",
     }

@@ -6,6 +6,7 @@ pub mod args;
 pub mod client;
 pub mod command;
 pub mod data;
+pub mod dataset;
 pub mod error;
 pub mod files;
 pub mod keystore;

@@ -137,6 +137,11 @@ pub fn time(time: TimeMs) -> String {
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{ms:03}Z")
 }
 
+/// The day of a time, `2026-11-23`.
+pub fn date(at: TimeMs) -> String {
+    time(at).chars().take(10).collect()
+}
+
 /// An amount of stake, its digits in groups of three: `2_500`, as the command line takes it.
 pub fn amount(stake: Stake) -> String {
     let digits = stake.0.to_string();

@@ -7,6 +7,7 @@ mod lab;
 mod a_candidate_with_more_stake_takes_a_seat_and_no_transaction_is_lost;
 mod a_chain_that_lost_too_many_goes_on_by_its_admins_word;
 mod a_damaged_folder_is_refused_and_says_what_is_damaged;
+mod a_data_set_grows_and_stores_only_what_changed;
 mod a_full_disk_stops_a_node_cleanly;
 mod a_killed_trainer_resumes_and_sends_nothing_twice;
 mod a_large_payload_is_readable_with_a_validator_down;

@@ -2,7 +2,8 @@
 //! the entries of the audit log. Codes are numbers; texts live here only.
 
 use crate::{
-    BlobDigest, ClusterId, DatasetId, Digest, Epoch, Height, PublicKey, Stake, TaskId, TimeMs, TxId,
+    BlobDigest, ClusterId, DatasetId, Digest, Epoch, Height, PublicKey, Stake, TaskId, TimeMs,
+    TxId,
     evidence::Offence,
     model::{Level, ModelId},
     round::{RoundKey, VoidReason},

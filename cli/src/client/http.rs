@@ -290,6 +290,12 @@ impl Http {
         Err(last.map_or(ClientError::Unreachable(attempts), |error| *error))
     }
 
+    /// Requests begin with another node from now on.
+    pub fn prefer_another(&self) {
+        let next = (self.preferred.load(Ordering::Relaxed) + 1) % self.nodes.len();
+        self.preferred.store(next, Ordering::Relaxed);
+    }
+
     /// Opens a stream that has no end: each read waits at most `quiet`.
     pub fn open_stream(
         &self,

@@ -4,6 +4,7 @@
 
 mod blob;
 mod committee;
+mod dataset;
 mod error;
 mod events;
 mod http;

@@ -24,7 +24,7 @@ use twinfold_types::{
 const PAGES_MAX: usize = 1_000;
 
 impl Client {
-    fn json<T: DeserializeOwned>(
+    pub(super) fn json<T: DeserializeOwned>(
         &self,
         path: String,
         expected: &'static str,
@@ -35,7 +35,7 @@ impl Client {
     }
 
     /// All rows of a listing in pages.
-    fn listing<T: DeserializeOwned>(
+    pub(super) fn listing<T: DeserializeOwned>(
         &self,
         path: &str,
         expected: &'static str,

@@ -114,6 +114,16 @@ pub fn describe(event: &Event) -> String {
         Event::Recovered { epoch, statement } => {
             format!("epoch {epoch} began by the admins' recovery {statement}")
         }
+        Event::DatasetCreated { name, .. } => format!("data set {name} created"),
+        Event::DatasetAppended { name, version, by, .. } => {
+            format!("version {version} of data set {name} appended by {}", by.short())
+        }
+        Event::DatasetGranted { dataset, member } => {
+            format!("{} may append to data set {}", member.short(), dataset.0.short())
+        }
+        Event::DatasetRevoked { dataset, member } => {
+            format!("{} may not append to data set {} any more", member.short(), dataset.0.short())
+        }
         Event::EpochEnded { epoch, joined, left } => {
             format!("epoch {epoch} ended; joined: {}; left: {}", keys(joined), keys(left))
         }

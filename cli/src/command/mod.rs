@@ -5,6 +5,7 @@ pub mod blob;
 pub mod chain;
 pub mod checkpoint;
 pub mod create_args;
+pub mod dataset;
 pub mod encryption;
 pub mod epoch;
 pub mod event_text;
@@ -34,6 +35,7 @@ use std::{path::PathBuf, time::Duration};
 use twinfold_types::{
     Action, Code, PublicKey, SecretKey,
     api::{Level, TxStatus},
+    dataset::DatasetAction,
     genesis::Genesis,
     recovery::Accepted,
     sealed::SealedAction,
@@ -66,6 +68,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Train(args) => train::run(&context, &args),
         Command::Update(command) => update::run(&context, command),
         Command::Blob(command) => blob::run(&context, command),
+        Command::Dataset(command) => dataset::run(&context, command),
         Command::Model(command) => model::run(&context, command),
         Command::Proof(command) => proof::run(&context, command),
         Command::Checkpoint(command) => checkpoint::run(&context, command),
@@ -151,12 +154,15 @@ impl Context {
     /// Signs, sends, waits for the receipt, and shows it. A receipt with another
     /// code than 0 is an error.
     pub fn transact(&self, action: Action, done: &str) -> Result<()> {
-        let key = self.signing_key()?;
-        let progress = self.output.progress("waiting for the receipt");
-        let status = self.client()?.submit(&key, action, Level::Executed, self.global.timeout)?;
-        drop(progress);
-        let status = accepted(status)?;
+        let status = self.execute(action)?;
         self.output.show(&status, || format!("{done}\ntransaction {}", status.id))
+    }
+
+    /// The same without showing it.
+    pub fn execute(&self, action: Action) -> Result<TxStatus> {
+        let key = self.signing_key()?;
+        let _progress = self.output.progress("waiting for the receipt");
+        accepted(self.client()?.submit(&key, action, Level::Executed, self.global.timeout)?)
     }
 }
 
@@ -199,5 +205,9 @@ pub fn action_name(action: &Action) -> &'static str {
         Action::Sealed(SealedAction::Grant { .. }) => "grant sealed",
         Action::Sealed(SealedAction::Revoke { .. }) => "revoke sealed",
         Action::Sealed(SealedAction::Destroy(_)) => "destroy sealed",
+        Action::Dataset(DatasetAction::Create(_)) => "create data set",
+        Action::Dataset(DatasetAction::Append(_)) => "append to data set",
+        Action::Dataset(DatasetAction::Grant { .. }) => "grant data set",
+        Action::Dataset(DatasetAction::Revoke { .. }) => "revoke data set",
     }
 }

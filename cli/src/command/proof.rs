@@ -95,7 +95,7 @@ fn get(context: &Context, id: Digest, output: &Path) -> Result<()> {
 }
 
 /// Asks again while the subject is known but not under a stable checkpoint yet.
-fn once_certified(
+pub fn once_certified(
     timeout: Duration,
     fetch: impl Fn() -> Result<Bundle, ClientError>,
 ) -> Result<Bundle, ClientError> {

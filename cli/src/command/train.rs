@@ -2,14 +2,16 @@
 
 use super::Context;
 use crate::{
+    client::Client,
     data::{Dataset, LabelColumn, LoadOptions, Partition, Scaling, load, partition},
+    dataset::{DatasetLink, SCHEME, cached},
     error::{CliError, Result},
     render::pairs,
     session::{SessionEvent, SessionOptions, SessionSummary, take_part},
     update::Fate,
 };
 use clap::Args;
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, str::FromStr, time::Duration};
 use twinfold_types::{ClusterId, round::Outcome};
 
 /// Validators that are down come back within it.
@@ -20,9 +22,10 @@ pub struct TrainArgs {
     /// Identity or name of the task
     #[arg(long)]
     pub task: String,
-    /// Training data: .csv or .npz. It never leaves this machine
+    /// Training data: a .csv or .npz file, which never leaves this machine, or
+    /// twinfold://dataset/NAME@VERSION, which is fetched, verified and kept in DIR/state/datasets
     #[arg(long, value_name = "FILE")]
-    pub data: PathBuf,
+    pub data: DataSource,
     /// Column of a CSV file with the labels: last, a number from 0, or a name
     #[arg(long, default_value = "last")]
     pub label: LabelColumn,
@@ -50,6 +53,23 @@ pub struct TrainArgs {
     pub round_timeout: Duration,
 }
 
+/// Where training data are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DataSource {
+    File(PathBuf),
+    Dataset(DatasetLink),
+}
+
+impl FromStr for DataSource {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.starts_with(SCHEME) {
+            true => text.parse().map(Self::Dataset),
+            false => Ok(Self::File(text.into())),
+        }
+    }
+}
+
 fn parse_part(text: &str) -> Result<(usize, usize), String> {
     let fault = || format!("expected i/M with i below M, such as 0/8, got {text:?}");
     let (part, parts) = text.split_once('/').ok_or_else(fault)?;
@@ -64,9 +84,9 @@ fn parse_split(text: &str) -> Result<Partition, String> {
 }
 
 pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
-    let data = read_data(args)?;
-    let key = context.signing_key()?;
     let client = context.patient_client(PATIENCE)?;
+    let data = read_data(context, &client, args)?;
+    let key = context.signing_key()?;
     let options = SessionOptions {
         task: args.task.clone(),
         cluster: args.cluster.map(ClusterId),
@@ -87,9 +107,17 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
     context.output.line(&summary, || human_summary(&summary))
 }
 
-fn read_data(args: &TrainArgs) -> Result<Dataset> {
+fn read_data(context: &Context, client: &Client, args: &TrainArgs) -> Result<Dataset> {
     let options = LoadOptions { label: args.label.clone(), scaling: args.scaling };
-    let data = load(&args.data, &options)?;
+    let path = match &args.data {
+        DataSource::File(path) => path.clone(),
+        DataSource::Dataset(link) => {
+            let progress = context.output.progress(format!("fetching {link}"));
+            let folder = context.state_dir().join("datasets");
+            cached(client, link, &folder, &|done, all| progress.bytes(done, all))?
+        }
+    };
+    let data = load(&path, &options)?;
     let Some((part, parts)) = args.partition else { return Ok(data) };
     let shards = partition(&data, parts, args.split, args.seed)?;
     match shards.get(part) {
