@@ -12,8 +12,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use twinfold_ledger::{Executed, Ledger, LedgerError, Reader};
 use twinfold_types::{
-    Action, BlobDigest, Block, Code, Event as LedgerEvent, Height, SignedTx, sealed::SealedAction,
-    state_key, vote::CheckpointCertificate,
+    Block, Code, Event as LedgerEvent, Height, state_key, vote::CheckpointCertificate,
 };
 
 pub struct Executor {
@@ -95,10 +94,9 @@ impl Executor {
         for receipt in &executed.receipts {
             receipt.events.iter().for_each(|event| self.membership.follow(event, &self.reader));
             let tx = (receipt.index as usize).checked_sub(1).and_then(|at| block.txs.get(at));
-            if let (Some(tx), Code::Ok) = (tx, receipt.code)
-                && let Some(blob) = named_blob(tx)
-            {
-                self.blobs.mark_named(&blob);
+            if let (Some(tx), Code::Ok) = (tx, receipt.code) {
+                let named = tx.payloads().into_iter().map(|payload| payload.blob.digest());
+                named.for_each(|blob| self.blobs.mark_named(&blob));
             }
         }
         self.heads.send_replace(height);
@@ -113,17 +111,6 @@ impl Executor {
         if self.agreement.send(what).is_err() {
             tracing::debug!("agreement has ended");
         }
-    }
-}
-
-/// The payload that a transaction names.
-fn named_blob(tx: &SignedTx) -> Option<BlobDigest> {
-    match &tx.body.action {
-        Action::Update(update) => Some(update.payload.blob.digest()),
-        Action::PublishModel(publish) => Some(publish.payload.blob.digest()),
-        Action::CreateTask(spec) => Some(spec.initial.blob.digest()),
-        Action::Sealed(SealedAction::Register(sealed)) => Some(sealed.payload.blob.digest()),
-        _ => None,
     }
 }
 

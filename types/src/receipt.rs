@@ -68,7 +68,7 @@ codes! {
     FoldUnexpected = 50, "no such folding is due";
     FoldSignatures = 51, "too few valid signatures on the fold result";
     FoldMismatch = 52, "the fold result does not fit the round's list";
-    ModelInvalid = 60, "the model's tensors or size are refused";
+    ModelInvalid = 60, "the model's tensors, size or description are refused";
     ModelExists = 61, "the model is already published";
     StakeTooLittle = 70, "there is not so much stake";
     StakeTooMuch = 71, "there would be more stake than 64 bits hold";
@@ -92,6 +92,9 @@ codes! {
     SealedNotOwner = 105, "the sender does not own the sealed payload";
     WrapsInvalid = 106, "the members named are none, too many, or not in ascending order";
     WrapUnknown = 107, "a member named cannot read the sealed payload anyway";
+    ModelUnknown = 110, "no such model";
+    NoteInvalid = 111, "the metric or the reason of the deprecation is refused";
+    TooManyMetrics = 112, "the model, or the sender on it, has its maximum of metrics";
 }
 
 /// A fact that execution established.
@@ -288,6 +291,15 @@ pub enum Event {
     SealedDestroyed {
         blob: BlobDigest,
         wraps: u32,
+    },
+    ModelDeprecated {
+        model: ModelId,
+        successor: Option<ModelId>,
+    },
+    ModelMeasured {
+        model: ModelId,
+        name: String,
+        by: PublicKey,
     },
 }
 

@@ -5,7 +5,7 @@
 //! encoded length, and that the strict rule accepted its signature.
 
 use crate::{
-    Digest, Signature, TimeMs, TxId, codec,
+    AvailabilityCertificate, Digest, Signature, TimeMs, TxId, codec,
     key::Verifier,
     limits,
     sealed::SealedAction,
@@ -97,15 +97,22 @@ impl SignedTx {
 
     /// Bytes that each seat stores of what the transaction names.
     pub fn payload_bytes(&self) -> u64 {
-        let payload = match &self.body.action {
-            Action::Update(update) => &update.payload,
-            Action::PublishModel(publish) => &publish.payload,
-            Action::CreateTask(spec) => &spec.initial,
-            Action::Sealed(SealedAction::Register(sealed)) => &sealed.payload,
-            _ => return 0,
-        };
         // Of an identity of no known form nothing is stored.
-        payload.blob.layout().map_or(u64::MAX, |layout| layout.fragment_bytes())
+        let bytes = |payload: &AvailabilityCertificate| {
+            payload.blob.layout().map_or(u64::MAX, |layout| layout.fragment_bytes())
+        };
+        self.payloads().into_iter().map(bytes).fold(0, u64::saturating_add)
+    }
+
+    /// The payloads that the transaction names.
+    pub fn payloads(&self) -> Vec<&AvailabilityCertificate> {
+        match &self.body.action {
+            Action::Update(update) => vec![&update.payload],
+            Action::PublishModel(publish) => publish.payloads().collect(),
+            Action::CreateTask(spec) => vec![&spec.initial],
+            Action::Sealed(SealedAction::Register(sealed)) => vec![&sealed.payload],
+            _ => vec![],
+        }
     }
 }
 

@@ -246,7 +246,7 @@ impl TaskSpec {
         if self.name.is_empty() || self.name.len() > limits::NAME_BYTES_MAX {
             return Some("a task's name takes 1 to 128 bytes".into());
         }
-        if self.description.len() > 16 * limits::NAME_BYTES_MAX {
+        if self.description.len() > limits::DESCRIPTION_BYTES_MAX {
             return Some("the description is over 2,048 bytes".into());
         }
         None

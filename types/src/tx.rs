@@ -8,10 +8,10 @@ use crate::{
     hash::Tag,
     key::{EncryptionKey, Purpose, Signer, Statement, statement},
     member::{AdminAction, Member},
-    model::TensorSpec,
     round::{FoldResult, Metrics},
     sealed::SealedAction,
     stake::StakeAction,
+    store::{DeprecateAction, MeasureAction, PublishAction},
     task::TaskSpec,
     vote::CheckpointCertificate,
 };
@@ -61,6 +61,8 @@ pub enum Action {
     /// A member says to which key the content keys of sealed payloads are wrapped for it.
     SetEncryptionKey(EncryptionKey),
     Sealed(SealedAction),
+    DeprecateModel(Box<DeprecateAction>),
+    MeasureModel(Box<MeasureAction>),
 }
 
 /// A model update: the payload is named, not carried.
@@ -83,16 +85,6 @@ pub struct UpdateAction {
 pub struct AggregateAction {
     pub result: FoldResult,
     pub signatures: Vec<(SeatIndex, Signature)>,
-}
-
-/// A stored model from outside: its canonical form is the payload.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PublishAction {
-    pub name: String,
-    pub description: String,
-    pub tensors: Vec<TensorSpec>,
-    pub model: Digest,
-    pub payload: AvailabilityCertificate,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,6 +7,7 @@ mod committee;
 mod error;
 mod events;
 mod http;
+mod model_store;
 mod read;
 mod sealed;
 mod submit;
@@ -18,6 +19,7 @@ pub use blob::{Cut, identify};
 pub use error::{Attempt, ClientError};
 pub use events::Events;
 pub use http::segment;
+pub use model_store::Search;
 pub use read::level_name;
 
 use crate::files;

@@ -24,7 +24,7 @@ use twinfold_types::{
 const PAGES_MAX: usize = 1_000;
 
 impl Client {
-    fn json<T: DeserializeOwned>(
+    pub(super) fn json<T: DeserializeOwned>(
         &self,
         path: String,
         expected: &'static str,

@@ -12,6 +12,8 @@ pub mod events;
 pub mod key;
 pub mod member;
 pub mod model;
+pub mod model_export;
+pub mod model_store;
 pub mod proof;
 pub mod proposal;
 pub mod recovery;
@@ -199,5 +201,7 @@ pub fn action_name(action: &Action) -> &'static str {
         Action::Sealed(SealedAction::Grant { .. }) => "grant sealed",
         Action::Sealed(SealedAction::Revoke { .. }) => "revoke sealed",
         Action::Sealed(SealedAction::Destroy(_)) => "destroy sealed",
+        Action::DeprecateModel(_) => "deprecate model",
+        Action::MeasureModel(_) => "measure model",
     }
 }

@@ -12,6 +12,8 @@
 //! | `Stake`, `Accuse` | every member |
 //! | `SetEncryptionKey`, `Sealed` | every member; what is sealed, its owner |
 //! | `Attest` | members who hold a seat |
+//! | `DeprecateModel` | admins; who published it |
+//! | `MeasureModel` | every member |
 //!
 //! A key that is no member can do nothing. Checks go from cheap to dear:
 //! permission, then the state, then signatures; writes come last.
@@ -54,6 +56,8 @@ pub fn apply(exec: &mut Exec<'_>, body: &TxBody, id: &TxId) -> Outcome {
         Action::Attest(shown) => stake::participation::attest(exec, shown),
         Action::SetEncryptionKey(key) => sealed::set_encryption_key(exec, &sender, key),
         Action::Sealed(action) => sealed::act(exec, &sender, action),
+        Action::DeprecateModel(action) => model::deprecate(exec, &sender, action),
+        Action::MeasureModel(action) => model::measure(exec, id, &sender, action),
     }
 }
 
@@ -70,6 +74,8 @@ fn may(exec: &Exec<'_>, sender: &Member, action: &Action) -> bool {
         Action::PublishModel(_) => one_of(&[Role::Admin, Role::Operator, Role::Trainer]),
         Action::Stake(_) | Action::Accuse(_) => true,
         Action::SetEncryptionKey(_) | Action::Sealed(_) => true,
+        // Whose model it is stands in the state.
+        Action::DeprecateModel(_) | Action::MeasureModel(_) => true,
     }
 }
 

@@ -22,7 +22,6 @@ use twinfold_types::{
     api::{ErrorView, Level, TxStatus},
     codec, limits,
     member::AdminAction,
-    model::tensors_fault,
     proof::Bundle,
 };
 use utoipa::IntoParams;
@@ -62,7 +61,9 @@ pub async fn submit(
 fn fault_of(action: &Action) -> Option<String> {
     match action {
         Action::CreateTask(spec) => spec.fault(),
-        Action::PublishModel(publish) => tensors_fault(&publish.tensors),
+        Action::PublishModel(publish) => publish.fault(),
+        Action::DeprecateModel(action) => action.fault(),
+        Action::MeasureModel(action) => action.metric.fault(),
         Action::AddTrainer(member) => member.fault().map(Into::into),
         Action::Propose(AdminAction::AddMember(member)) => member.fault().map(Into::into),
         _ => None,
@@ -72,7 +73,9 @@ fn fault_of(action: &Action) -> Option<String> {
 fn with_fault(error: SubmitError, fault: Option<String>) -> Refusal {
     let invalid = matches!(
         error,
-        SubmitError::Refused(Code::TaskInvalid | Code::ModelInvalid | Code::InvalidMember)
+        SubmitError::Refused(
+            Code::TaskInvalid | Code::ModelInvalid | Code::InvalidMember | Code::NoteInvalid
+        )
     );
     let mut refusal = Refusal::from(error);
     if let Some(fault) = fault.filter(|_| invalid) {
