@@ -5,6 +5,8 @@ use crate::{
     client::ClientError,
     data::DataError,
     keystore::KeystoreError,
+    model_export::SignatureError,
+    model_file::ModelFileError,
     tensor_file::TensorFileError,
     train::{StateError, TrainError},
     verify::VerifyError,
@@ -33,6 +35,10 @@ pub enum CliError {
     Keystore(#[from] KeystoreError),
     #[error(transparent)]
     Tensors(#[from] TensorFileError),
+    #[error(transparent)]
+    ModelFile(#[from] ModelFileError),
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
     #[error(transparent)]
     Verify(#[from] VerifyError),
     #[error("{path}: {source}")]
@@ -88,6 +94,8 @@ impl CliError {
             Self::TimedOut(_) => exit::TIMED_OUT,
             Self::Keystore(_)
             | Self::Tensors(_)
+            | Self::ModelFile(_)
+            | Self::Signature(_)
             | Self::File { .. }
             | Self::Output(_)
             | Self::Train(_)

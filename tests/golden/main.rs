@@ -84,6 +84,8 @@ fn encodings_stay_as_they_are() {
     for (name, message) in samples::peer_messages() {
         book.note(&format!("peer message {name}"), &message);
     }
+    book.note("deprecation", &samples::deprecation());
+    book.note("metric record", &samples::metric_record());
     for (name, record) in samples::model_records() {
         book.note(&format!("model record {name}"), &record);
     }
@@ -105,6 +107,9 @@ fn encodings_stay_as_they_are() {
     book.note("coded blob identity", &samples::fragments().0);
     book.note("fragment list", &samples::fragments().1);
     book.note("checkpoint statement", &samples::checkpoint_statement());
+    for (name, key) in samples::model_keys() {
+        book.line(&format!("state key {name}"), hex::encode(key.bytes()));
+    }
     for (name, subtree) in samples::subtrees() {
         book.note(&format!("subtree {name}"), &subtree);
     }

@@ -22,13 +22,18 @@ use twinfold_types::{
         SignedFoldResult, VoidReason,
     },
     stake::StakeParams,
+    state_key::{self, StateKey},
     stated::CheckpointStatement,
+    store::{
+        DeprecateAction, Deprecation, FileForm, MeasureAction, Metric, MetricRecord, MetricValue,
+        ModelAbout, OnnxForm, Port, PublishAction, PublishedSteps,
+    },
     subtree::{Part, Subtree},
     task::{
         AggregationRule, Cluster, Compression, LocalWork, Mode, Real, Schedule, Task, TaskSpec,
         TaskStatus, Training,
     },
-    tx::{Action, AggregateAction, PublishAction, TxBody, UpdateAction},
+    tx::{Action, AggregateAction, TxBody, UpdateAction},
     vote::{
         Certificate, Checkpoint, CheckpointCertificate, CheckpointVote, NewView, NewViewBody,
         ViewChange, ViewChangeBody, ViewChangeHeader, Vote, VoteBody, VoteKind,
@@ -189,13 +194,16 @@ pub fn actions() -> Vec<(&'static str, Action)> {
     };
     let aggregate =
         AggregateAction { result: fold_result(), signatures: vec![(SeatIndex(1), signature(1))] };
-    let publish = PublishAction {
-        name: "digits-base".into(),
-        description: "from outside".into(),
-        tensors: tensors(),
-        model: digest(3),
-        payload: availability(),
+    let steps = PublishedSteps { tensors: tensors(), model: digest(3), payload: availability() };
+    let publish = |form, steps| PublishAction {
+        about: about(form),
+        parents: vec![ModelId(digest(11))],
+        file: availability(),
+        steps,
     };
+    let (model, successor) = (ModelId(digest(11)), Some(ModelId(digest(12))));
+    let deprecate = DeprecateAction { model, reason: "drifts".into(), successor };
+    let measure = MeasureAction { model, metric: metric_record().metric };
     let quota = AdminAction::SetQuota { organisation: "clinic".into(), trainers: 20 };
     vec![
         ("propose add member", Action::Propose(AdminAction::AddMember(member()))),
@@ -211,7 +219,10 @@ pub fn actions() -> Vec<(&'static str, Action)> {
         ("update", Action::Update(Box::new(update(Some(RoundNumber(6)))))),
         ("asynchronous update", Action::Update(Box::new(update(None)))),
         ("aggregate", Action::Aggregate(Box::new(aggregate))),
-        ("publish model", Action::PublishModel(Box::new(publish))),
+        ("publish model", Action::PublishModel(Box::new(publish(safetensors(), Some(steps))))),
+        ("publish an ONNX file", Action::PublishModel(Box::new(publish(onnx(), None)))),
+        ("deprecate model", Action::DeprecateModel(Box::new(deprecate))),
+        ("measure model", Action::MeasureModel(Box::new(measure))),
     ]
 }
 
@@ -370,6 +381,78 @@ pub fn hello() -> Hello {
     Hello { format: FORMAT_VERSION, chain: digest(1), version: "0.0.1".into() }
 }
 
+fn safetensors() -> FileForm {
+    FileForm::Safetensors { tensors: 2, values: 650 }
+}
+
+fn onnx() -> FileForm {
+    let port = |name: &str| Port {
+        name: name.into(),
+        element: "float32".into(),
+        shape: vec!["batch".into(), "64".into()],
+    };
+    FileForm::Onnx(OnnxForm {
+        ir_version: 8,
+        opsets: vec![(String::new(), 17)],
+        inputs: vec![port("x")],
+        outputs: vec![port("y")],
+        operators: vec![("Gemm".into(), 2), ("Relu".into(), 1)],
+        initialisers: 4,
+        values: 2_410,
+    })
+}
+
+pub fn about(form: FileForm) -> ModelAbout {
+    ModelAbout {
+        name: "digits-base".into(),
+        version: "1.2.0-rc.1".into(),
+        description: "from outside".into(),
+        licence: "Apache-2.0".into(),
+        tags: vec!["vision".into()],
+        scenario: "handwriting".into(),
+        datasets: vec!["optdigits@1".into()],
+        sha256: digest(13),
+        form,
+    }
+}
+
+pub fn deprecation() -> Deprecation {
+    Deprecation {
+        by: key(1),
+        reason: "drifts".into(),
+        successor: Some(ModelId(digest(12))),
+        height: Height(8),
+        time: TimeMs(2_000),
+    }
+}
+
+pub fn metric_record() -> MetricRecord {
+    MetricRecord {
+        metric: Metric {
+            name: "accuracy".into(),
+            value: MetricValue(-953_001),
+            dataset: "optdigits@1".into(),
+        },
+        by: key(1),
+        organisation: "hospital".into(),
+        tx: TxId(digest(7)),
+        height: Height(8),
+        time: TimeMs(2_000),
+    }
+}
+
+pub fn model_keys() -> Vec<(&'static str, StateKey)> {
+    let (model, member) = (ModelId(digest(11)), key(1));
+    vec![
+        ("published name", state_key::published_name("digits-base")),
+        ("published version", state_key::published_version("digits-base", "1.2.0")),
+        ("deprecation", state_key::deprecation(&model)),
+        ("metric", state_key::metric(&model, 3)),
+        ("metric count", state_key::metric_count(&model)),
+        ("member metric count", state_key::member_metric_count(&model, &member)),
+    ]
+}
+
 pub fn model_records() -> Vec<(&'static str, ModelRecord)> {
     let record = |level, source, blob| ModelRecord {
         task: Some(TaskId(digest(5))),
@@ -384,7 +467,7 @@ pub fn model_records() -> Vec<(&'static str, ModelRecord)> {
         time: TimeMs(2_000),
     };
     let (tx, by) = (TxId(digest(7)), key(1));
-    let (name, description) = ("digits-base".to_string(), "from outside".to_string());
+    let (about, file) = (Box::new(about(onnx())), blob());
     let (cluster, round) = (ClusterId(1), RoundNumber(6));
     let folded = ModelSource::Round { cluster, round, folded: 2, weight: 90, saturations: 0 };
     let merged = ModelSource::Merge { number: 2, weights: vec![90, 80], saturations: 0 };
@@ -392,11 +475,7 @@ pub fn model_records() -> Vec<(&'static str, ModelRecord)> {
         ("initial", record(Level::Global, ModelSource::Initial { tx, by }, Some(blob()))),
         (
             "published",
-            record(
-                Level::Global,
-                ModelSource::Published { tx, by, name, description },
-                Some(blob()),
-            ),
+            record(Level::Global, ModelSource::Published { tx, by, about, file }, Some(blob())),
         ),
         ("folded", record(Level::Cluster(cluster), folded, None)),
         ("merged", record(Level::Global, merged, None)),
@@ -489,6 +568,8 @@ pub fn events() -> Vec<Event> {
         Event::Merged { task, number: 2, model, saturations: 0 },
         Event::ModelVersion { model, task: Some(task), level: Level::Cluster(cluster), version: 3 },
         Event::ModelPublished { model, name: "digits-base".into() },
+        Event::ModelDeprecated { model, successor: Some(model) },
+        Event::ModelMeasured { model, name: "accuracy".into(), by: member },
     ]
 }
 

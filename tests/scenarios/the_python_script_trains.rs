@@ -1,8 +1,8 @@
 //! `docs/python/train_numpy.py`, as its page says: get, train, submit, round after
 //! round, with numpy and safetensors and the `twinfold` program.
 
-use crate::lab::{Lab, members::TRAINERS};
-use std::{path::PathBuf, process::Command};
+use crate::lab::{Lab, members::TRAINERS, python::python};
+use std::process::Command;
 use twinfold_types::{ClusterId, round::RoundState};
 
 const ROUNDS: u64 = 3;
@@ -42,18 +42,4 @@ fn the_python_script_trains() {
             .push(view.metrics.and_then(|metrics| metrics.accuracy()).expect("its own figure"));
     }
     assert!(accuracies[2] > accuracies[0] + 0.3, "it learned: {accuracies:?}");
-}
-
-/// The environment that `tests/run` makes.
-fn python() -> PathBuf {
-    let path = std::env::var_os("TWINFOLD_PYTHON").map(PathBuf::from);
-    let path = path
-        .unwrap_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.venv/bin/python")));
-    assert!(
-        path.is_file(),
-        "{} is not there. Make the Python environment with `./tests/run scenarios`, or with\n  \
-         python3 -m venv tests/.venv && tests/.venv/bin/pip install -r tests/requirements.txt",
-        path.display()
-    );
-    path
 }

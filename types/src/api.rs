@@ -20,7 +20,9 @@
 //! | `GET /v1/tasks/{id or name}` | [`TaskView`] |
 //! | `GET /v1/tasks/{id or name}/rounds?cluster=C&before=R&limit=N` | `[RoundView]`, newest first |
 //! | `GET /v1/models?task=T&level=L&before=V&limit=N` | `[ModelView]`, newest first |
+//! | `GET /v1/models/search?text=X&tag=T&scenario=S&licence=L&kind=K&deprecated=true&after=V&limit=N` | [`Page`] of [`ModelView`]: published ones, newest first |
 //! | `GET /v1/models/{id}` | [`ModelView`] |
+//! | `GET /v1/models/{id}/metrics` | `[MetricRecord]`, oldest first |
 //! | `GET /v1/models/{id}/content` | canonical form, bytes |
 //! | `GET /v1/models/{id}/lineage` | [`LineageView`] |
 //! | `GET /v1/sealed/{digest}` | [`SealedView`] |
@@ -42,6 +44,7 @@ use crate::{
     round::{Entry, Metrics, Round},
     sealed::{SealedRecord, SealedWrap},
     stake::Jail,
+    store::Deprecation,
     task::{TaskSpec, TaskStatus},
     vote::Checkpoint,
 };
@@ -330,6 +333,8 @@ view! {
         /// Name of the task, or of the published model.
         name: String,
         record: ModelRecord,
+        /// That it should no longer be used, where somebody said so.
+        deprecation: Option<Deprecation>,
     }
     /// A model, and everything it was made from.
     LineageView {

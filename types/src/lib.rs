@@ -30,6 +30,7 @@ pub mod signed;
 pub mod stake;
 pub mod state_key;
 pub mod stated;
+pub mod store;
 pub mod subtree;
 pub mod task;
 pub mod text;

@@ -241,6 +241,27 @@ pub const PAGE_ROWS_MAX: usize = 200;
 /// Watchers of the event stream at once.
 pub const WATCHERS_MAX: usize = 64;
 
+/// A semantic version: its three numbers and some words.
+pub const VERSION_BYTES_MAX: usize = 64;
+/// All that a publisher says of a model: a graph with 130 inputs fits, and a page of 200 models is
+/// below 4 MiB.
+pub const MODEL_ABOUT_BYTES_MAX: usize = 16 << 10;
+/// Tags of a model.
+pub const MODEL_TAGS_MAX: usize = 16;
+/// Data sets that a model names.
+pub const MODEL_DATASETS_MAX: usize = 16;
+/// Parents that a publisher names: a lineage is walked through each.
+pub const MODEL_PARENTS_MAX: usize = 16;
+/// Inputs, outputs, operators and operator sets of a graph, each: ONNX has some 200 operators, and
+/// a language model two inputs a layer.
+pub const MODEL_FORM_ROWS_MAX: usize = 256;
+/// Metrics of a model: all are read at once.
+pub const MODEL_METRICS_MAX: u32 = 256;
+/// Of those by one member: nobody alone can use up the others' room.
+pub const MEMBER_METRICS_MAX: u32 = 32;
+/// Published models that one request of a search looks at.
+pub const SEARCH_MODELS_MAX: usize = 1_000;
+
 const _: () = {
     assert!(TX_BYTES_MAX <= BLOCK_BYTES_MAX);
     assert!(2 * BLOCK_BYTES_MAX <= MESSAGE_BYTES_MAX);
@@ -284,5 +305,7 @@ const _: () = {
     assert!(DRIFT_MS_MAX < TX_VALIDITY_MS_MAX);
     assert!(WATERMARK_HEIGHTS < BLOCKS_KEPT_MIN);
     assert!(JOIN_ANSWER_BYTES_MAX <= DECODE_BYTES_MAX);
+    assert!(NAME_BYTES_MAX <= u8::MAX as usize);
+    assert!(PAGE_ROWS_MAX <= SEARCH_MODELS_MAX);
     assert!(ATTESTED_HEIGHTS_MAX * CHECKPOINT_INTERVAL_HEIGHTS > VIEW_HEIGHTS_MAX);
 };

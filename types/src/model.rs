@@ -6,7 +6,7 @@
 
 use crate::{
     ClusterId, Digest, Height, PublicKey, RoundNumber, TaskId, TimeMs, TxId, blob::BlobId,
-    hash::Tag, limits, merkle,
+    hash::Tag, limits, merkle, store::ModelAbout,
 };
 use serde::{Deserialize, Serialize};
 
@@ -118,7 +118,7 @@ pub enum ModelSource {
     /// A task's first model.
     Initial { tx: TxId, by: PublicKey },
     /// Brought in from outside.
-    Published { tx: TxId, by: PublicKey, name: String, description: String },
+    Published { tx: TxId, by: PublicKey, about: Box<ModelAbout>, file: BlobId },
     /// Folded from the updates of a cluster's round.
     Round { cluster: ClusterId, round: RoundNumber, folded: u32, weight: u64, saturations: u64 },
     /// Merged from cluster models; weights in the order of the clusters.
@@ -134,13 +134,15 @@ pub struct ModelRecord {
     pub level: Level,
     /// Counts within (task, level).
     pub version: u64,
-    /// Digest of the canonical form.
+    /// Digest of the canonical form; of a model that is a file only, the file's BLAKE3.
     pub digest: Digest,
+    /// Digest of the list of tensors; of the empty list where the model is a file only.
     pub tensors: Digest,
-    /// Models it was made from: the base of a round, or each cluster's of a merge.
+    /// Models it was made from: the base of a round, each cluster's of a merge, or what a
+    /// publisher names.
     pub parents: Vec<ModelId>,
     pub source: ModelSource,
-    /// Where the content came from outside; folded models have none and are
+    /// Where the canonical form came from outside; folded models have none and are
     /// served by digest.
     pub blob: Option<BlobId>,
     pub height: Height,
@@ -160,6 +162,14 @@ impl std::fmt::Display for ModelId {
 }
 
 impl ModelRecord {
+    /// The file of a model that has nothing else: no task can start from it.
+    pub fn file_only(&self) -> Option<&BlobId> {
+        match &self.source {
+            ModelSource::Published { file, .. } if self.blob.is_none() => Some(file),
+            _ => None,
+        }
+    }
+
     pub fn id(&self) -> ModelId {
         ModelId(Digest::of(Tag::ModelRecord, self))
     }

@@ -69,7 +69,7 @@ codes! {
     FoldUnexpected = 50, "no such folding is due";
     FoldSignatures = 51, "too few valid signatures on the fold result";
     FoldMismatch = 52, "the fold result does not fit the round's list";
-    ModelInvalid = 60, "the model's tensors or size are refused";
+    ModelInvalid = 60, "the model's tensors, size or description are refused";
     ModelExists = 61, "the model is already published";
     StakeTooLittle = 70, "there is not so much stake";
     StakeTooMuch = 71, "there would be more stake than 64 bits hold";
@@ -103,6 +103,9 @@ codes! {
     GrantExists = 117, "the member is on the list already";
     GrantUnknown = 118, "the member is not on the list";
     TooManyDatasets = 119, "the member has its maximum of data sets";
+    ModelUnknown = 120, "no such model";
+    NoteInvalid = 121, "the metric or the reason of the deprecation is refused";
+    TooManyMetrics = 122, "the model, or the sender on it, has its maximum of metrics";
 }
 
 /// A fact that execution established.
@@ -317,6 +320,15 @@ pub enum Event {
     DatasetRevoked {
         dataset: DatasetId,
         member: PublicKey,
+    },
+    ModelDeprecated {
+        model: ModelId,
+        successor: Option<ModelId>,
+    },
+    ModelMeasured {
+        model: ModelId,
+        name: String,
+        by: PublicKey,
     },
 }
 

@@ -81,10 +81,15 @@ pub enum Prefix {
     DatasetVersion = 37,
     DatasetGrant = 38,
     DatasetCount = 39,
+    PublishedVersion = 64,
+    Deprecation = 65,
+    Metric = 66,
+    MetricCount = 67,
+    MemberMetricCount = 68,
 }
 
 impl Prefix {
-    const ALL: [Prefix; 42] = [
+    const ALL: [Prefix; 47] = [
         Prefix::Params,
         Prefix::Member,
         Prefix::MemberCount,
@@ -127,6 +132,11 @@ impl Prefix {
         Prefix::DatasetVersion,
         Prefix::DatasetGrant,
         Prefix::DatasetCount,
+        Prefix::PublishedVersion,
+        Prefix::Deprecation,
+        Prefix::Metric,
+        Prefix::MetricCount,
+        Prefix::MemberMetricCount,
     ];
 
     /// The prefix alone, for scans.
@@ -265,9 +275,40 @@ pub fn model(id: &ModelId) -> StateKey {
     StateKey::new(Prefix::Model, &[&id.0.0])
 }
 
-/// `ModelId` of a published model's name.
+/// `String`: the organisation that first published under the name, and alone adds versions.
 pub fn published_name(name: &str) -> StateKey {
     StateKey::new(Prefix::PublishedName, &[name.as_bytes()])
+}
+
+/// `ModelId` of a name's version. The name's length, which one byte holds, keeps pairs apart.
+pub fn published_version(name: &str, version: &str) -> StateKey {
+    let length = [name.len().min(usize::from(u8::MAX)) as u8];
+    StateKey::new(Prefix::PublishedVersion, &[&length, name.as_bytes(), version.as_bytes()])
+}
+
+/// [`crate::store::Deprecation`] of a model, where there is one.
+pub fn deprecation(id: &ModelId) -> StateKey {
+    StateKey::new(Prefix::Deprecation, &[&id.0.0])
+}
+
+/// [`crate::store::MetricRecord`], in the order in which they were measured.
+pub fn metric(id: &ModelId, index: u32) -> StateKey {
+    StateKey::new(Prefix::Metric, &[&id.0.0, &index.to_be_bytes()])
+}
+
+/// Every metric of a model.
+pub fn metrics_of(id: &ModelId) -> StateKey {
+    StateKey::new(Prefix::Metric, &[&id.0.0])
+}
+
+/// `u32`: metrics of a model.
+pub fn metric_count(id: &ModelId) -> StateKey {
+    StateKey::new(Prefix::MetricCount, &[&id.0.0])
+}
+
+/// `u32`: metrics of a model that one member measured.
+pub fn member_metric_count(id: &ModelId, member: &PublicKey) -> StateKey {
+    StateKey::new(Prefix::MemberMetricCount, &[&id.0.0, &member.0])
 }
 
 /// `u64`: published models so far, which is the next one's version.

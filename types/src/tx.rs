@@ -9,10 +9,10 @@ use crate::{
     hash::Tag,
     key::{EncryptionKey, Purpose, Signer, Statement, statement},
     member::{AdminAction, Member},
-    model::TensorSpec,
     round::{FoldResult, Metrics},
     sealed::SealedAction,
     stake::StakeAction,
+    store::{DeprecateAction, MeasureAction, PublishAction},
     task::TaskSpec,
     vote::CheckpointCertificate,
 };
@@ -63,6 +63,8 @@ pub enum Action {
     SetEncryptionKey(EncryptionKey),
     Sealed(SealedAction),
     Dataset(DatasetAction),
+    DeprecateModel(Box<DeprecateAction>),
+    MeasureModel(Box<MeasureAction>),
 }
 
 impl Action {
@@ -70,7 +72,7 @@ impl Action {
     pub fn payloads(&self) -> Vec<&AvailabilityCertificate> {
         match self {
             Action::Update(update) => vec![&update.payload],
-            Action::PublishModel(publish) => vec![&publish.payload],
+            Action::PublishModel(publish) => publish.payloads().collect(),
             Action::CreateTask(spec) => vec![&spec.initial],
             Action::Sealed(SealedAction::Register(sealed)) => vec![&sealed.payload],
             Action::Dataset(DatasetAction::Append(append)) => {
@@ -101,16 +103,6 @@ pub struct UpdateAction {
 pub struct AggregateAction {
     pub result: FoldResult,
     pub signatures: Vec<(SeatIndex, Signature)>,
-}
-
-/// A stored model from outside: its canonical form is the payload.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PublishAction {
-    pub name: String,
-    pub description: String,
-    pub tensors: Vec<TensorSpec>,
-    pub model: Digest,
-    pub payload: AvailabilityCertificate,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

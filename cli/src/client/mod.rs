@@ -8,6 +8,7 @@ mod dataset;
 mod error;
 mod events;
 mod http;
+mod model_store;
 mod read;
 mod sealed;
 mod submit;
@@ -19,6 +20,7 @@ pub use blob::{Cut, identify};
 pub use error::{Attempt, ClientError};
 pub use events::Events;
 pub use http::segment;
+pub use model_store::Search;
 pub use read::level_name;
 
 use crate::files;

@@ -58,8 +58,17 @@ pub fn describe(event: &Event) -> String {
             format!(
                 "model {} is version {version} of {}",
                 model.0.short(),
-                super::model::level_text(*level)
+                crate::model_text::level_text(*level)
             )
+        }
+        Event::ModelDeprecated { model, successor } => match successor {
+            Some(successor) => {
+                format!("model {} deprecated: use {}", model.0.short(), successor.0.short())
+            }
+            None => format!("model {} deprecated", model.0.short()),
+        },
+        Event::ModelMeasured { model, name, by } => {
+            format!("{name} of model {} measured by {}", model.0.short(), by.short())
         }
         Event::ModelPublished { model, name } => {
             format!("model {} published as {name}", model.0.short())

@@ -13,6 +13,8 @@ pub mod events;
 pub mod key;
 pub mod member;
 pub mod model;
+pub mod model_export;
+pub mod model_store;
 pub mod proof;
 pub mod proposal;
 pub mod recovery;
@@ -209,5 +211,7 @@ pub fn action_name(action: &Action) -> &'static str {
         Action::Dataset(DatasetAction::Append(_)) => "append to data set",
         Action::Dataset(DatasetAction::Grant { .. }) => "grant data set",
         Action::Dataset(DatasetAction::Revoke { .. }) => "revoke data set",
+        Action::DeprecateModel(_) => "deprecate model",
+        Action::MeasureModel(_) => "measure model",
     }
 }

@@ -1,14 +1,20 @@
 //! `twinfold model`.
 
-use super::{Context, accepted, create_args::import_settings, create_args::parse_scale};
+use super::{
+    Context,
+    model_export::{self, ExportArgs, SignArgs},
+    model_store::{self, DeprecateArgs, MetricCommand, PublishArgs, SearchArgs, human_said},
+};
 use crate::{
     client::Client,
     error::{CliError, Result},
     files::{self, Access},
-    publish::{publish, published_tensors},
+    model_export::Dossier,
+    model_text::{level_text, source_text},
+    publish::{fetch_original, published_file, published_tensors},
     render::{pairs, table, time},
     task::fetch_steps,
-    tensor_file::{export, import},
+    tensor_file::export,
     verify::{VerifyOptions, VerifyReport, verify_model},
 };
 use clap::{Args, Subcommand};
@@ -18,7 +24,7 @@ use twinfold_fl::{canonical_bytes, steps_from_canonical};
 use twinfold_types::{
     ClusterId, Digest, TaskId,
     api::{LineageView, ModelView},
-    model::{Level, ModelId, ModelSource, TensorSpec, model_values},
+    model::{Level, ModelId, TensorSpec, model_values},
 };
 
 #[derive(Debug, Subcommand)]
@@ -37,17 +43,25 @@ pub enum ModelCommand {
     Show { id: Digest },
     /// Fetch a model into a file: safetensors, F32 and exact I32 twins
     Get(GetArgs),
-    /// Publish a safetensors file as a model
-    Publish {
-        file: PathBuf,
-        #[arg(long)]
-        name: String,
-        #[arg(long, default_value = "")]
-        description: String,
-        /// S of the scale 2^−S, for all tensors or NAME=S for one; may be repeated
-        #[arg(long, value_name = "[NAME=]S", value_parser = parse_scale)]
-        scale: Vec<(Option<String>, u8)>,
-    },
+    /// Publish a safetensors or ONNX file as a model
+    Publish(PublishArgs),
+    /// Published models by what is said of them, newest first
+    Search(SearchArgs),
+    /// What a file is and holds, without publishing it
+    Inspect { file: PathBuf },
+    /// Say that a published model should no longer be used: its publisher or an admin
+    Deprecate(DeprecateArgs),
+    /// Figures of models, with who measured them
+    #[command(subcommand)]
+    Metric(MetricCommand),
+    /// A model card: Markdown
+    Card(ExportArgs),
+    /// A CycloneDX 1.6 ML-BOM: JSON
+    Bom(ExportArgs),
+    /// Sign a file as an OpenSSF model signature, which `model_signing verify key` accepts
+    Sign(SignArgs),
+    /// Make a key for `model sign`: FILE, and FILE.pub for those who verify
+    SigningKey { file: PathBuf },
     /// Prove a model and its lineage from genesis; --recompute folds it again
     Verify {
         id: Digest,
@@ -85,6 +99,9 @@ pub struct GetArgs {
     /// Write the canonical form: steps as little-endian i32, no header
     #[arg(long)]
     pub raw: bool,
+    /// Write the published file as it was given, to the bit
+    #[arg(long, conflicts_with_all = ["raw", "task"])]
+    pub original: bool,
 }
 
 impl LevelArgs {
@@ -104,20 +121,23 @@ pub fn run(context: &Context, command: ModelCommand) -> Result<()> {
             context.output.show(&models, || human_list(&models))
         }
         ModelCommand::Show { id } => {
-            let model = context.client()?.model(&ModelId(id))?;
-            context.output.show(&model, || human(&model))
+            let dossier = Dossier::of(&context.client()?, &ModelId(id))?;
+            context.output.show(&dossier, || {
+                let said = human_said(&dossier);
+                let gap = if said.is_empty() { "" } else { "\n\n" };
+                format!("{}{gap}{said}", human(&dossier.view))
+            })
         }
         ModelCommand::Get(args) => get(context, &args),
-        ModelCommand::Publish { file, name, description, scale } => {
-            let model = import(&file, &import_settings(&scale, &[]))?;
-            let key = context.signing_key()?;
-            let progress = context.output.progress("storing and publishing the model");
-            let client = context.client()?;
-            let status = publish(&client, &key, name, description, &model, context.global.timeout)?;
-            drop(progress);
-            let status = accepted(status)?;
-            context.output.show(&status, || format!("published by transaction {}", status.id))
-        }
+        ModelCommand::Publish(args) => model_store::publish_file(context, args),
+        ModelCommand::Search(args) => model_store::search(context, args),
+        ModelCommand::Inspect { file } => model_store::inspect_file(context, file),
+        ModelCommand::Deprecate(args) => model_store::deprecate(context, args),
+        ModelCommand::Metric(command) => model_store::metric(context, command),
+        ModelCommand::Card(args) => model_export::write_card(context, args),
+        ModelCommand::Bom(args) => model_export::write_bom(context, args),
+        ModelCommand::Sign(args) => model_export::sign_model(context, args),
+        ModelCommand::SigningKey { file } => model_export::new_signing_key(context, file),
         ModelCommand::Verify { id, recompute } => verify(context, ModelId(id), recompute),
         ModelCommand::Lineage { id } => {
             let lineage = context.client()?.lineage(&ModelId(id))?;
@@ -126,27 +146,7 @@ pub fn run(context: &Context, command: ModelCommand) -> Result<()> {
     }
 }
 
-pub fn level_text(level: Level) -> String {
-    match level {
-        Level::Global => "the global model".into(),
-        Level::Cluster(cluster) => format!("cluster {cluster}"),
-    }
-}
-
-fn source_text(source: &ModelSource) -> String {
-    match source {
-        ModelSource::Initial { by, .. } => format!("first model, by {}", by.short()),
-        ModelSource::Published { by, name, .. } => format!("{name}, published by {}", by.short()),
-        ModelSource::Round { round, folded, weight, .. } => {
-            format!("round {round}: {folded} updates, weight {weight}")
-        }
-        ModelSource::Merge { number, weights, .. } => {
-            format!("merge {number} of {} clusters", weights.len())
-        }
-    }
-}
-
-fn human_list(models: &[ModelView]) -> String {
+pub fn human_list(models: &[ModelView]) -> String {
     let row = |model: &ModelView| {
         [
             model.name.clone(),
@@ -203,7 +203,7 @@ struct GotView {
     /// the base to name in `update submit`.
     version: u64,
     file: PathBuf,
-    bytes: usize,
+    bytes: u64,
 }
 
 struct Chosen {
@@ -215,9 +215,21 @@ struct Chosen {
 
 fn get(context: &Context, args: &GetArgs) -> Result<()> {
     let client = context.client()?;
-    let _progress = context.output.progress("fetching the model");
+    let progress = context.output.progress("fetching the model");
     let chosen = choose(&client, args)?;
     let record = &chosen.view.record;
+    if args.original {
+        let (_, file) = published_file(record)?;
+        let told = |done| progress.bytes(done, file.length);
+        fetch_original(&client, record, &args.output, &told)?;
+        return got(context, &chosen, args, file.length);
+    }
+    if record.file_only().is_some() {
+        return Err(CliError::usage(
+            "the model is a file that no task can start from",
+            "fetch it as it was given: --original",
+        ));
+    }
     let (tensors, steps) = content(&client, &chosen.view)?;
     let bytes = if args.raw {
         canonical_bytes(&steps)
@@ -231,6 +243,11 @@ fn get(context: &Context, args: &GetArgs) -> Result<()> {
         export(&tensors, &steps, notes)?
     };
     files::write(&args.output, &bytes, Access::Everyone).map_err(CliError::file(&args.output))?;
+    got(context, &chosen, args, bytes.len() as u64)
+}
+
+fn got(context: &Context, chosen: &Chosen, args: &GetArgs, bytes: u64) -> Result<()> {
+    let record = &chosen.view.record;
     let view = GotView {
         model: chosen.id,
         digest: record.digest,
@@ -238,7 +255,7 @@ fn get(context: &Context, args: &GetArgs) -> Result<()> {
         level: chosen.level,
         version: chosen.version,
         file: args.output.clone(),
-        bytes: bytes.len(),
+        bytes,
     };
     context.output.show(&view, || {
         pairs(&[
@@ -246,10 +263,7 @@ fn get(context: &Context, args: &GetArgs) -> Result<()> {
             ("level", level_text(view.level)),
             ("version", view.version.to_string()),
             ("digest", view.digest.to_string()),
-            (
-                "file",
-                format!("{} ({})", view.file.display(), crate::render::bytes(bytes.len() as u64)),
-            ),
+            ("file", format!("{} ({})", view.file.display(), crate::render::bytes(bytes))),
         ])
     })
 }

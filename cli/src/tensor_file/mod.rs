@@ -9,10 +9,12 @@
 mod delta;
 mod export;
 mod import;
+mod list;
 
 pub use delta::read_delta;
 pub use export::{ExportNotes, export};
 pub use import::{ImportSettings, ImportedModel, import};
+pub use list::list;
 
 use crate::files;
 use safetensors::{Dtype, SafeTensorError, SafeTensors, tensor::Metadata};

@@ -121,9 +121,20 @@ impl<'a> Evidence<'a> {
         let Action::PublishModel(publish) = &tx.body.action else {
             return Err(VerifyError::Lineage(format!("transaction {id} publishes no model")));
         };
-        if publish.model != record.digest {
-            let what = format!("model published by transaction {id}");
-            return Err(VerifyError::mismatch(what, publish.model, record.digest));
+        let what = || format!("model published by transaction {id}");
+        if publish.digest() != record.digest {
+            return Err(VerifyError::mismatch(what(), publish.digest(), record.digest));
+        }
+        let blob = publish.steps.as_ref().map(|steps| steps.payload.blob);
+        let source = ModelSource::Published {
+            tx: *id,
+            by: *by,
+            about: Box::new(publish.about.clone()),
+            file: publish.file.blob,
+        };
+        if (&source, &publish.parents, blob) != (&record.source, &record.parents, record.blob) {
+            let text = format!("{} is not described as there", what());
+            return Err(VerifyError::Lineage(text));
         }
         if tx.body.sender != *by {
             return Err(VerifyError::mismatch("publisher", tx.body.sender, by));

@@ -48,7 +48,10 @@ pub fn walk(client: &Client, id: &ModelId, record: &ModelRecord) -> Result<Linea
             None => client.model(&id)?.record,
         };
         pending.push((id, true));
-        pending.extend(record.parents.iter().map(|parent| (*parent, false)));
+        // What a published model was made from is its publisher's word: nothing there to prove.
+        let stated = matches!(record.source, ModelSource::Published { .. });
+        let parents = if stated { &[][..] } else { &record.parents };
+        pending.extend(parents.iter().map(|parent| (*parent, false)));
         records.insert(id, record);
     }
     let global = |(id, record): (&ModelId, &ModelRecord)| {

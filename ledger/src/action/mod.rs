@@ -13,6 +13,8 @@
 //! | `SetEncryptionKey`, `Sealed` | every member; what is sealed, its owner |
 //! | `Attest` | members who hold a seat |
 //! | `Dataset` | admins, operators, trainers; appending as the data set's rule says, granting its owner |
+//! | `DeprecateModel` | admins; who published it |
+//! | `MeasureModel` | every member |
 //!
 //! A key that is no member can do nothing. Checks go from cheap to dear:
 //! permission, then the state, then signatures; writes come last.
@@ -58,6 +60,8 @@ pub fn apply(exec: &mut Exec<'_>, body: &TxBody, id: &TxId) -> Outcome {
         Action::SetEncryptionKey(key) => sealed::set_encryption_key(exec, &sender, key),
         Action::Sealed(action) => sealed::act(exec, &sender, action),
         Action::Dataset(action) => dataset::act(exec, id, &sender, action),
+        Action::DeprecateModel(action) => model::deprecate(exec, &sender, action),
+        Action::MeasureModel(action) => model::measure(exec, id, &sender, action),
     }
 }
 
@@ -76,6 +80,8 @@ fn may(exec: &Exec<'_>, sender: &Member, action: &Action) -> bool {
         }
         Action::Stake(_) | Action::Accuse(_) => true,
         Action::SetEncryptionKey(_) | Action::Sealed(_) => true,
+        // Whose model it is stands in the state.
+        Action::DeprecateModel(_) | Action::MeasureModel(_) => true,
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 use twinfold_ledger::Head;
-use twinfold_types::{Action, Code, Digest, member::Role, tx::PublishAction};
+use twinfold_types::{Action, Code, Digest, member::Role};
 
 const CHILD_DIR: &str = "TWINFOLD_LEDGER_CRASH_DIR";
 const KILLS: u64 = 12;
@@ -22,13 +22,8 @@ fn advance(chain: &mut Chain) -> Head {
         1 => Action::AddTrainer(member(50, "hospital", &[Role::Trainer])),
         _ => Action::RemoveTrainer(public(50)),
     };
-    let publish = PublishAction {
-        name: format!("model {height}"),
-        description: "x".repeat((height % 50) as usize),
-        tensors: chain.spec().tensors,
-        model: Digest([height as u8; 32]),
-        payload: chain.availability(2_600, 3),
-    };
+    let mut publish = chain.publishing(&format!("model {height}"));
+    publish.about.description = "x".repeat((height % 50) as usize);
     let publish = Action::PublishModel(Box::new(publish));
     let txs = vec![chain.tx(OPERATOR, trainer), chain.tx(TRAINER, publish)];
     let receipts = chain.block(txs);

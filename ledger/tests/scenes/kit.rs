@@ -18,6 +18,7 @@ use twinfold_types::{
     recovery::Accepted,
     round::{FoldJob, FoldResult, Metrics, Outcome, RoundKey},
     stake::StakeParams,
+    store::{FileForm, ModelAbout, PublishAction, PublishedSteps},
     task::{
         AggregationRule, Cluster, Compression, LocalWork, Mode, Real, Schedule, TaskSpec, Training,
     },
@@ -271,6 +272,28 @@ impl Chain {
                 seed: 1,
                 code: None,
             },
+        }
+    }
+
+    /// A model with a canonical form, to be published.
+    pub fn publishing(&self, name: &str) -> PublishAction {
+        let tensors = self.spec().tensors;
+        let payload = self.availability(650 * 4, 3);
+        PublishAction {
+            about: ModelAbout {
+                name: name.into(),
+                version: "1.0.0".into(),
+                description: "from elsewhere".into(),
+                licence: "Apache-2.0".into(),
+                tags: vec![],
+                scenario: String::new(),
+                datasets: vec![],
+                sha256: Digest([6; 32]),
+                form: FileForm::Safetensors { tensors: 2, values: 650 },
+            },
+            parents: vec![],
+            file: self.availability(2_900, 3),
+            steps: Some(PublishedSteps { tensors, model: Digest([8; 32]), payload }),
         }
     }
 

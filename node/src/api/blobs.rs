@@ -197,11 +197,19 @@ pub async fn download(
     Path(digest): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let digest: BlobDigest = parse("payload", &digest)?;
+    serve(&api, &parse("payload", &digest)?, &headers).await
+}
+
+/// A payload's content as it is gathered, or the part that a range asks for.
+pub async fn serve(
+    api: &Api,
+    digest: &BlobDigest,
+    headers: &HeaderMap,
+) -> Result<Response, Refusal> {
     let permit = transfer::permit(&api.downloads, "downloads").await?;
-    let gather = api.node.exchange.gather(&digest).await?;
+    let gather = api.node.exchange.gather(digest).await?;
     let length = gather.id.length;
-    let part = range::requested(&headers, length)?;
+    let part = range::requested(headers, length)?;
     let bytes = part.clone().unwrap_or(0..length);
     let content = transfer::from_gather(gather, bytes, permit)?;
     Ok(range::answer(content, part, length))

@@ -15,6 +15,7 @@ mod extract;
 mod guard;
 mod health;
 mod members;
+mod model_store;
 mod models;
 mod range;
 mod rate;
@@ -160,7 +161,10 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(tasks::task))
         .routes(routes!(tasks::rounds))
         .routes(routes!(models::models))
+        .routes(routes!(model_store::search))
         .routes(routes!(models::model))
+        .routes(routes!(model_store::metrics))
+        .routes(routes!(model_store::file))
         .routes(routes!(models::content))
         .routes(routes!(models::lineage))
         .routes(routes!(models::model_proof))
@@ -256,6 +260,8 @@ mod tests {
             "/v1/events",
             "/v1/models/{id}/lineage",
             "/v1/datasets/{name}/versions/{version}",
+            "/v1/models/{id}/file",
+            "/v1/models/search",
         ] {
             assert!(document.paths.paths.contains_key(path), "{path}");
         }

@@ -129,6 +129,12 @@ pub async fn content(
 ) -> Result<Response, Refusal> {
     let id = parse_id(&id)?;
     let record = api.read(move |api| find(api, &id)).await?;
+    if record.file_only().is_some() {
+        return Err(Refusal::bad_request(
+            format!("model {id} is a file without a canonical form"),
+            "fetch the file itself: /v1/models/{id}/file",
+        ));
+    }
     let permit = transfer::permit(&api.downloads, "downloads").await?;
     let blob = record.blob.map(|blob| blob.digest());
     let content = api.node.model(&record.digest, blob).await?;

@@ -24,7 +24,6 @@ use twinfold_types::{
     dataset::DatasetAction,
     limits,
     member::AdminAction,
-    model::tensors_fault,
     proof::Bundle,
 };
 use utoipa::IntoParams;
@@ -64,7 +63,9 @@ pub async fn submit(
 fn fault_of(action: &Action) -> Option<String> {
     match action {
         Action::CreateTask(spec) => spec.fault(),
-        Action::PublishModel(publish) => tensors_fault(&publish.tensors),
+        Action::PublishModel(publish) => publish.fault(),
+        Action::DeprecateModel(action) => action.fault(),
+        Action::MeasureModel(action) => action.metric.fault(),
         Action::Dataset(DatasetAction::Create(spec)) => spec.fault(),
         Action::Dataset(DatasetAction::Append(append)) => append.fault(),
         Action::AddTrainer(member) => member.fault().map(Into::into),
@@ -77,7 +78,11 @@ fn with_fault(error: SubmitError, fault: Option<String>) -> Refusal {
     let invalid = matches!(
         error,
         SubmitError::Refused(
-            Code::TaskInvalid | Code::ModelInvalid | Code::InvalidMember | Code::DatasetInvalid
+            Code::TaskInvalid
+                | Code::ModelInvalid
+                | Code::InvalidMember
+                | Code::DatasetInvalid
+                | Code::NoteInvalid
         )
     );
     let mut refusal = Refusal::from(error);

@@ -16,6 +16,7 @@ use twinfold_types::{
     round::{Entry, Metrics, Round, RoundKey, RoundState},
     sealed::SealedAction,
     stake::StakeAction,
+    state_key,
     task::{Cluster, Task, TaskStatus},
 };
 
@@ -142,6 +143,8 @@ pub fn action_name(action: &Action) -> &'static str {
         Action::Dataset(DatasetAction::Append(_)) => "append_dataset",
         Action::Dataset(DatasetAction::Grant { .. }) => "grant_dataset",
         Action::Dataset(DatasetAction::Revoke { .. }) => "revoke_dataset",
+        Action::DeprecateModel(_) => "deprecate_model",
+        Action::MeasureModel(_) => "measure_model",
     }
 }
 
@@ -248,11 +251,12 @@ pub fn mean_metrics(entries: &[Entry]) -> Option<(u64, Metrics)> {
 
 pub fn model(reader: &Reader, id: ModelId, record: ModelRecord) -> Result<ModelView> {
     let name = match (&record.source, &record.task) {
-        (ModelSource::Published { name, .. }, _) => name.clone(),
+        (ModelSource::Published { about, .. }, _) => about.name.clone(),
         (_, Some(task)) => reader.task(task)?.map(|task| task.spec.name).unwrap_or_default(),
         _ => String::new(),
     };
-    Ok(ModelView { id, name, record })
+    let deprecation = reader.get(&state_key::deprecation(&id))?;
+    Ok(ModelView { id, name, record, deprecation })
 }
 
 /// A model and everything it was made from. A model is younger than its parents, so
@@ -303,7 +307,8 @@ fn named(
     record: ModelRecord,
 ) -> Result<ModelView> {
     if let Some(name) = record.task.and_then(|task| names.get(&task)) {
-        return Ok(ModelView { id, name: name.clone(), record });
+        // Only published models are deprecated, and those are of no task.
+        return Ok(ModelView { id, name: name.clone(), record, deprecation: None });
     }
     let view = model(reader, id, record)?;
     if let Some(task) = view.record.task {

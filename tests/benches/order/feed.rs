@@ -26,7 +26,8 @@ use twinfold_types::{
     codec,
     key::Signer,
     member::AdminAction,
-    tx::{PublishAction, TxBody},
+    store::{FileForm, ModelAbout, PublishAction},
+    tx::TxBody,
 };
 
 /// Transactions given to the node at once when it is fed as fast as it takes.
@@ -243,13 +244,18 @@ async fn upload(
     let (key, signature) = (sender.public_key(), sender.sign(&statement));
     let proof = UploadProof { key, time_ms, signature };
     let payload = node.accept_upload(staging, proof).await?;
-    let publish = PublishAction {
+    let about = ModelAbout {
         name: "bench".into(),
+        version: "1.0.0".into(),
         description: String::new(),
-        tensors: Vec::new(),
-        model: Digest::ZERO,
-        payload,
+        licence: String::new(),
+        tags: Vec::new(),
+        scenario: String::new(),
+        datasets: Vec::new(),
+        sha256: Digest::ZERO,
+        form: FileForm::Safetensors { tensors: 0, values: 0 },
     };
+    let publish = PublishAction { about, parents: Vec::new(), file: payload, steps: None };
     let tx = unsigned(node, key, number, Action::PublishModel(Box::new(publish)));
     let answer = node.submit_all(vec![tx], Source::Client).pop();
     match answer {

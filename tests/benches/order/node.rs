@@ -146,7 +146,7 @@ fn count(
         tally.note(&block);
         for tx in &block.txs {
             if let Action::PublishModel(publish) = &tx.body.action {
-                executor.blobs.mark_named(&publish.payload.blob.digest());
+                executor.blobs.mark_named(&publish.file.blob.digest());
             }
         }
         executor.heads.send_replace(block.header.height);

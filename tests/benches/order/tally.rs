@@ -85,7 +85,7 @@ impl Tally {
                 counts.latencies_ms.push(now.saturating_sub(due_us(number)) as f64 / 1e3);
             }
             if let Action::PublishModel(publish) = &tx.body.action {
-                counts.expected.push((number, publish.payload.blob.digest()));
+                counts.expected.push((number, publish.file.blob.digest()));
             }
         }
         self.waiting.fetch_sub(own.min(self.waiting.load(Ordering::Relaxed)), Ordering::Relaxed);

@@ -25,6 +25,39 @@ pub fn f32s(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
+/// An ONNX file, written by the book: y = x + w, with w in it. `spoiled` goes to w's message.
+pub fn onnx(w: &[f32], spoiled: &[u8]) -> Vec<u8> {
+    let number = |mut value: usize| {
+        let mut bytes = vec![];
+        while value >= 0x80 {
+            bytes.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        bytes.push(value as u8);
+        bytes
+    };
+    let varint = |field: usize, value| [number(field << 3), number(value)].concat();
+    let bytes = |field: usize, content: &[u8]| {
+        [number(field << 3 | 2), number(content.len()), content.to_vec()].concat()
+    };
+    let port = |name: &str, side: Vec<u8>| {
+        let tensor = [varint(1, 1), bytes(2, &bytes(1, &side))].concat();
+        [bytes(1, name.as_bytes()), bytes(2, &bytes(1, &tensor))].concat()
+    };
+    let node = [bytes(1, b"x"), bytes(1, b"w"), bytes(2, b"y"), bytes(4, b"Add")].concat();
+    let shape = varint(1, w.len());
+    let w = [shape, varint(2, 1), bytes(8, b"w"), bytes(9, &f32s(w)), spoiled.to_vec()].concat();
+    let graph = [
+        bytes(1, &node),
+        bytes(2, b"addition"),
+        bytes(5, &w),
+        bytes(11, &port("x", bytes(2, b"length"))),
+        bytes(12, &port("y", bytes(2, b"length"))),
+    ]
+    .concat();
+    [varint(1, 8), bytes(7, &graph), bytes(8, &varint(2, 17))].concat()
+}
+
 /// Flips every bit of one byte.
 pub fn flip(path: &Path, at: usize) {
     let mut bytes = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));

@@ -67,7 +67,7 @@ fn level_text(level: Level) -> String {
 fn source_text(source: &ModelSource) -> String {
     match source {
         ModelSource::Initial { .. } => "first model of the task".into(),
-        ModelSource::Published { .. } => "published".into(),
+        ModelSource::Published { about, .. } => format!("published, {}", about.version),
         ModelSource::Round { cluster, round, folded, .. } => {
             format!("round {round} of cluster {cluster}, {folded} updates folded")
         }

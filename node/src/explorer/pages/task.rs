@@ -40,7 +40,9 @@ pub struct Picture {
 
 pub fn task_card(api: &Api, task: &Task) -> Result<TaskCard, Refusal> {
     let models = api.node.reader.models(Some(&task.id), Level::Global, None, MODELS)?;
-    let row = |(id, record)| model_row(ModelView { id, name: task.spec.name.clone(), record });
+    let row = |(id, record)| {
+        model_row(ModelView { id, name: task.spec.name.clone(), record, deprecation: None })
+    };
     Ok(TaskCard {
         name: task.spec.name.clone(),
         description: task.spec.description.clone(),
