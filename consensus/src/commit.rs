@@ -112,7 +112,7 @@ impl Machine {
         };
         match self.path_to(&decided) {
             Ok(path) => {
-                self.raise_claim(&decided);
+                self.note_decision(&decided);
                 for digest in path {
                     if let Some(block) = self.bodies.get(&digest).cloned() {
                         self.commit(block, &decided);

@@ -16,7 +16,7 @@ use twinfold_types::{
     limits::{EVIDENCE_PER_SEAT_MAX, EVIDENCE_WAITING_MAX},
 };
 
-/// So long the ledger may refuse for a reason that may pass.
+/// So long the ledger may refuse a wrong result.
 const PATIENCE_MS: u64 = 600_000;
 
 #[derive(Default)]
@@ -103,7 +103,10 @@ impl Case {
     fn is_closed(&self, now: TimeMs, answer: Answer) -> bool {
         match answer {
             Answer::Refused(Code::EvidenceKnown | Code::EvidenceOld) => true,
-            Answer::Refused(_) => now.0.saturating_sub(self.since.0) > PATIENCE_MS,
+            Answer::Refused(_) => {
+                let passing = self.evidence.offence() == Offence::WrongResult;
+                passing && now.0.saturating_sub(self.since.0) > PATIENCE_MS
+            }
             // Ordered soon, or lost: the next time the ledger knows it, or takes it again.
             Answer::Waits(_) | Answer::NotNow => false,
         }
@@ -159,7 +162,9 @@ mod tests {
     fn evidence_outlasts_its_epoch_and_a_network_that_stands_still_for_hours() {
         let mut docket = Docket::default();
         docket.add(TimeMs(0), two_votes(0, 1, 5));
-        for (hour, answer) in (0..9).zip([Answer::NotNow, Answer::Waits(TX)].into_iter().cycle()) {
+        let refused = Answer::Refused(Code::EvidenceInvalid);
+        let answers = [Answer::NotNow, refused, Answer::Waits(TX)];
+        for (hour, answer) in (0..9).zip(answers.into_iter().cycle()) {
             assert_eq!(tend(&mut docket, hour * HOUR_MS, hour, answer).len(), 1, "hour {hour}");
         }
         tend(&mut docket, 9 * HOUR_MS, 9, Answer::Refused(Code::EvidenceKnown));

@@ -97,7 +97,8 @@ pub(crate) fn seat_of(
 impl Machine {
     /// Whether this node's member holds a seat whose key is not here: it follows, and signs nothing.
     pub fn lacks_key(&self) -> bool {
-        self.seat.is_none() && self.committee.seat_of(&self.own).is_some()
+        let follows = self.follows_until.is_some();
+        !follows && self.seat.is_none() && self.committee.seat_of(&self.own).is_some()
     }
 
     /// Whether a block of this epoch is its last: by its time, or because the admins said so
@@ -159,10 +160,12 @@ impl Machine {
         committee: Committee,
         signer: Arc<dyn Signer>,
     ) -> Vec<Effect> {
-        match committee.epoch > self.epoch() {
-            true => self.open(now, committee, signer),
-            false => Vec::new(),
+        if committee.epoch <= self.epoch() {
+            return Vec::new();
         }
+        // Another one may be accepted that keeps more.
+        self.follows_until = self.follows_until.filter(|until| *until > committee.anchor);
+        self.open(now, committee, signer)
     }
 
     fn open(&mut self, now: TimeMs, committee: Committee, signer: Arc<dyn Signer>) -> Vec<Effect> {
@@ -190,7 +193,8 @@ impl Machine {
 
     /// Nothing of the epoch before remains but the chain and what was learnt of the network.
     fn begin(&mut self, committee: Committee, signer: Arc<dyn Signer>) {
-        self.seat = seat_of(&committee, &self.own, &*signer);
+        let seat = seat_of(&committee, &self.own, &*signer);
+        self.seat = seat.filter(|_| self.follows_until.is_none());
         self.rules = self.rules.resized(committee.size());
         self.committee_digest = committee.digest();
         #[cfg(feature = "planted")]
@@ -202,6 +206,7 @@ impl Machine {
         self.ends_at = None;
         self.highest = None;
         self.decided = None;
+        self.deciding = None;
         self.asked = None;
         self.slots.clear();
         self.unexecuted.clear();
@@ -216,11 +221,11 @@ impl Machine {
         self.sync.begin_epoch(self.now);
     }
 
-    /// A machine that signs nothing in the epoch that it begins in: a recovery ended that one
-    /// further up (P21).
+    /// A machine that signs nothing in the epoch that it begins in, nor in one that it comes
+    /// through on the way to the height that an accepted recovery keeps (P21).
     #[must_use]
-    pub fn following_only(mut self) -> Self {
-        self.seat = None;
+    pub fn following_until(mut self, kept: Height) -> Self {
+        (self.seat, self.follows_until) = (None, Some(kept));
         self
     }
 

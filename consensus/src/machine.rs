@@ -33,6 +33,8 @@ pub struct Machine {
     /// This node's member key.
     pub(crate) own: PublicKey,
     pub(crate) seat: Option<SeatIndex>,
+    /// The height that the last accepted recovery keeps: nothing is signed before it begins (P21).
+    pub(crate) follows_until: Option<Height>,
     pub(crate) signer: Arc<dyn Signer>,
     pub(crate) verifier: Arc<dyn Verifier>,
     /// Heights a view orders above its base before the next leader takes over.
@@ -51,6 +53,8 @@ pub struct Machine {
     pub(crate) unexecuted: BTreeMap<Height, Digest>,
     /// The highest commit certificate above the head, waiting for bodies.
     pub(crate) decided: Option<Certificate>,
+    /// The newest commit certificate by which blocks were committed here.
+    pub(crate) deciding: Option<Certificate>,
     /// The claim of the next view change (P8).
     pub(crate) highest: Option<Certificate>,
 
@@ -275,6 +279,17 @@ impl Machine {
             self.persist(Record::Certificate(certificate.clone()));
         }
     }
+
+    /// Keeps the certificate by which blocks are committed, before the ledger has executed them:
+    /// whoever makes a recovery from this node's folder must see that they are (P21). As a claim
+    /// it often ranks no higher than what was prepared on the way to it.
+    pub(crate) fn note_decision(&mut self, certificate: &Certificate) {
+        self.raise_claim(certificate);
+        if self.highest.as_ref() != Some(certificate) {
+            self.persist(Record::Certificate(certificate.clone()));
+        }
+        self.deciding = Some(certificate.clone());
+    }
 }
 
 /// What status pages and metrics show.
@@ -326,6 +341,7 @@ impl Machine {
             committee_digest: config.committee.digest(),
             rules: Rules::new(config.committee.size()),
             seat: epoch::seat_of(&config.committee, &config.own, &*signer),
+            follows_until: None,
             own: config.own,
             committee: config.committee,
             signer,
@@ -338,6 +354,7 @@ impl Machine {
             executed: head.height,
             unexecuted: BTreeMap::new(),
             decided: None,
+            deciding: None,
             highest: None,
             view: View(0),
             installed: Installed::default(),

@@ -6,7 +6,7 @@ use twinfold_types::{
     Epoch, SeatIndex,
     key::{Signer, Verifier},
     limits::PROTOCOL_VERSION,
-    vote::{Vote, VoteKind},
+    vote::{Certificate, Vote, VoteKind},
 };
 
 impl Machine {
@@ -61,6 +61,10 @@ impl Machine {
                 if body.view == self.installed.view && body.kind == VoteKind::Prepare {
                     let slot = self.slots.entry(body.height).or_default();
                     slot.prepared = Some(certificate.clone());
+                }
+                let newer = |old: &Certificate| old.body.height < body.height;
+                if body.kind == VoteKind::Commit && self.deciding.as_ref().is_none_or(newer) {
+                    self.deciding = Some(certificate.clone());
                 }
                 self.newest.certificate(&certificate);
                 let rank = |highest: &_| rank(highest) < rank(&certificate);
@@ -140,6 +144,10 @@ impl Machine {
             records.extend(votes.cloned().map(Record::Vote));
         }
         records.extend(self.silence_record());
+        let open = |it: &&Certificate| it.body.height > self.executed;
+        let deciding = self.deciding.as_ref().filter(open);
+        let deciding = deciding.filter(|it| self.highest.as_ref() != Some(*it));
+        records.extend(deciding.cloned().map(Record::Certificate));
         records.extend(self.highest.clone().map(Record::Certificate));
         records.extend(self.checkpoints.own_votes().cloned().map(Record::Checkpoint));
         records
@@ -165,7 +173,7 @@ impl Record {
     }
 }
 
-fn rank(certificate: &twinfold_types::vote::Certificate) -> (u64, u64) {
+fn rank(certificate: &Certificate) -> (u64, u64) {
     let (view, height) = certificate.body.rank();
     (view.0, height.0)
 }

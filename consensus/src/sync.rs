@@ -258,7 +258,7 @@ impl Machine {
             let (height, ours) = (head.height, head.digest);
             return self.halt(HaltReason::Forked { height, ours, theirs: parent });
         }
-        self.raise_claim(&certificate);
+        self.note_decision(&certificate);
         for block in blocks.into_iter().skip(new) {
             self.commit(block, &certificate);
         }

@@ -177,11 +177,16 @@ pub fn apply(exec: &mut Exec<'_>, tx: &SignedTx, id: &TxId) -> Result<Code, Ledg
     })
 }
 
-/// What a transaction would come to on this state, leaving no trace.
+/// What a transaction would come to on this state, leaving no trace. Where a recovery comes
+/// first, it comes first here too: what is said of the epoch that it ended is judged as such.
 pub fn admit(base: &dyn StateRead, env: Env<'_>, tx: &SignedTx) -> Result<Code, LedgerError> {
     let id = tx.id();
     match replay::Seen::default().check(base, tx, &id)? {
-        Code::Ok => apply(&mut Exec::new(base, env), tx, &id),
+        Code::Ok => {
+            let mut exec = Exec::new(base, env);
+            stake::epoch::begin_if_recovered(&mut exec)?;
+            apply(&mut exec, tx, &id)
+        }
         replayed => Ok(replayed),
     }
 }

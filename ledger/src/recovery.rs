@@ -24,7 +24,7 @@ use twinfold_types::{
     key::StrictEd25519,
     member::{Member, Role},
     quorum::Seat,
-    recovery::{Accepted, Recovery, RecoveryStatement},
+    recovery::{Recovery, RecoveryStatement},
     stake::{Candidate, Jail},
     state_key::{self, Prefix},
 };
@@ -204,31 +204,44 @@ pub(crate) fn check(
 fn examine(look: &Look<'_>, head: &Head, recovery: &Recovery) -> Result<Examined, RecoverError> {
     let statement = &recovery.statement;
     recovery.verify(&look.chain()?, &StrictEd25519)?;
-    let (accepted, kept) = (all(look)?, statement.kept.height);
-    let known = accepted.contains(recovery)
-        || accepted.iter().any(|other| other.digest() == recovery.digest());
+    let kept = statement.kept.height;
+    let (known, replaces) = beside(all(look)?, recovery);
     if !known && head.height > kept {
         return Err(RecoverError::Ahead { head: head.height, kept });
     }
     if !known && head.height == kept {
         check(look, head, statement)?;
     }
-    // What a later one builds on stays.
-    let conflicts = |other: &&Recovery| {
-        other.digest() != recovery.digest()
-            && statement.kept.epoch < other.statement.committee.epoch
-            && other.statement.kept.epoch < statement.committee.epoch
-    };
-    let replaces: Vec<_> = accepted.iter().filter(conflicts).cloned().collect();
-    for other in replaces.iter().filter(|_| !known) {
-        let (digest, epoch) = (other.digest(), other.statement.committee.epoch);
-        if statement.committee.epoch <= epoch {
-            return Err(RecoverError::Other { digest, epoch });
-        }
-    }
-    let replaces = if known { vec![] } else { replaces };
+    check_later(recovery, &replaces)?;
     let ended = stakes::committee(look, statement.kept.epoch)?;
     Ok(Examined { head: head.height, known, replaces, ended })
+}
+
+/// Whether it is accepted already, and if not, which accepted ones are of the same epochs. What a
+/// later one builds on is none of these: it stays.
+fn beside(accepted: Vec<Recovery>, recovery: &Recovery) -> (bool, Vec<Recovery>) {
+    let (digest, statement) = (recovery.digest(), &recovery.statement);
+    if accepted.iter().any(|other| other.digest() == digest) {
+        return (true, vec![]);
+    }
+    let conflicts = |other: &Recovery| {
+        statement.kept.epoch < other.statement.committee.epoch
+            && other.statement.kept.epoch < statement.committee.epoch
+    };
+    (false, accepted.into_iter().filter(conflicts).collect())
+}
+
+/// Votes of a committee that is given up must be of another epoch.
+fn check_later(recovery: &Recovery, replaces: &[Recovery]) -> Result<(), RecoverError> {
+    let later =
+        |other: &&Recovery| other.statement.committee.epoch >= recovery.statement.committee.epoch;
+    match replaces.iter().find(later) {
+        Some(other) => {
+            let (digest, epoch) = (other.digest(), other.statement.committee.epoch);
+            Err(RecoverError::Other { digest, epoch })
+        }
+        None => Ok(()),
+    }
 }
 
 impl Ledger {
@@ -248,15 +261,21 @@ impl Ledger {
 }
 
 impl Joining {
-    /// The same before there is a ledger: nothing of the state is there to compare with.
-    pub fn accept_recovery(&self, recovery: &Recovery) -> Result<(), RecoverError> {
+    /// The same before there is a ledger: nothing of the state is there to compare with. Those
+    /// that were accepted before and go.
+    pub fn accept_recovery(&self, recovery: &Recovery) -> Result<Vec<Recovery>, RecoverError> {
         recovery.verify(&self.genesis.digest(), &StrictEd25519)?;
-        self.rocks.write(acceptance(recovery, &[]))?;
-        Ok(())
+        let (known, replaces) = beside(self.recoveries()?, recovery);
+        check_later(recovery, &replaces)?;
+        if !known {
+            self.rocks.write(acceptance(recovery, &replaces))?;
+        }
+        Ok(replaces)
     }
 
-    pub fn accepted(&self) -> Result<Accepted> {
-        Ok(all(&Look(self.rocks.view()))?.iter().map(Recovery::digest).collect())
+    /// Every recovery that the operator accepted, in the order of the heights they keep.
+    pub fn recoveries(&self) -> Result<Vec<Recovery>> {
+        all(&Look(self.rocks.view()))
     }
 }
 
@@ -288,16 +307,12 @@ impl Reader {
         all(&self.look())
     }
 
-    /// The accepted recovery that ended an epoch.
-    pub fn recovery_of(&self, epoch: Epoch) -> Result<Option<Recovery>> {
-        that_ended(&self.look(), epoch)
-    }
-
-    /// A recovery from a height that this node has not reached yet.
+    /// The last recovery from a height that this node has not reached yet.
     pub fn recovery_ahead(&self) -> Result<Option<Recovery>> {
         let look = self.look();
         let head = open::load(&look)?.head.height;
-        Ok(all(&look)?.into_iter().find(|recovery| recovery.statement.kept.height > head))
+        let last = all(&look)?.pop();
+        Ok(last.filter(|recovery| recovery.statement.kept.height > head))
     }
 
     /// Whether what was accepted from the head on is what the state here says.
@@ -307,10 +322,15 @@ impl Reader {
         checked_at(&look, &head).map(drop)
     }
 
-    /// What ended an epoch and names the committee of the next, once this node knows it.
+    /// What ended an epoch and names the committee of the next, once this node knows it. One that a
+    /// recovery left out was ended by it too: somebody may stand in it by a statement that was
+    /// given up.
     pub fn end_of(&self, epoch: Epoch) -> Result<Option<EpochEnd>> {
         let look = self.look();
-        Ok(match that_ended(&look, epoch)? {
+        let within = |it: &Recovery| {
+            (it.statement.kept.epoch..it.statement.committee.epoch).contains(&epoch)
+        };
+        Ok(match all(&look)?.into_iter().find(within) {
             Some(recovery) => Some(EpochEnd::Recovery(Box::new(recovery))),
             None => stakes::epoch_end(&look, epoch)?.map(|(_, end)| EpochEnd::Checkpoint(end)),
         })

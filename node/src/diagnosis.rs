@@ -15,6 +15,8 @@ struct Case<'a> {
     names: Vec<String>,
     reachable: Vec<SeatIndex>,
     halted: Option<String>,
+    /// What peers tell of a recovery that is not accepted here.
+    recovery: Option<String>,
 }
 
 pub fn view(node: &Node) -> DiagnosisView {
@@ -32,6 +34,7 @@ pub fn view(node: &Node) -> DiagnosisView {
         names: names.collect(),
         reachable: heard.map(|(index, _)| index).collect(),
         halted: node.halted.lock().clone(),
+        recovery: node.recovery_told(),
     }
     .view()
 }
@@ -113,6 +116,7 @@ impl Case<'_> {
         if let Some(reason) = &self.halted {
             found.push(format!("this node has stopped: {reason}"));
         }
+        found.extend(self.recovery.clone());
         self.reach(&mut found);
         self.dropped(&mut found);
         found.extend(self.known.silent.as_ref().and_then(silence));
@@ -233,8 +237,15 @@ mod tests {
     fn findings(reachable: &[u16], known: Diagnosis) -> Vec<String> {
         let committee = committee();
         let names = ["ada", "ben", "cleo", "dora"].map(String::from).to_vec();
-        Case { known, committee: &committee, names, reachable: seats(reachable), halted: None }
-            .findings()
+        Case {
+            known,
+            committee: &committee,
+            names,
+            reachable: seats(reachable),
+            halted: None,
+            recovery: None,
+        }
+        .findings()
     }
 
     #[test]

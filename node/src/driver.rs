@@ -29,7 +29,7 @@ use twinfold_types::{
     message::{ConsensusMessage, PeerMessage},
     state_key,
     tx::Action,
-    vote::{Certificate, Checkpoint, CheckpointCertificate},
+    vote::{Certificate, Checkpoint, CheckpointCertificate, VoteKind},
 };
 
 /// Events stepped before the journal is synced once for all of them.
@@ -211,11 +211,18 @@ impl Driver {
                 _ => None,
             })
             .collect();
-        if !records.is_empty() {
+        // What others decided binds nobody here: execution does not wait for its sync.
+        let mut decided = Vec::new();
+        if records.iter().all(|record| is_decision(record)) {
+            decided.extend(records.into_iter().cloned());
+        } else {
             self.journal.append(&records)?;
         }
         for effect in effects {
             self.perform(effect).await?;
+        }
+        if !decided.is_empty() {
+            self.journal.append(&decided)?;
         }
         if self.journal.wants_compaction() {
             self.journal.compact(&self.machine.durable_records())?;
@@ -462,4 +469,9 @@ impl Driver {
             changed
         });
     }
+}
+
+/// A commit certificate: what the log keeps for whoever makes a recovery from it.
+fn is_decision(record: &Record) -> bool {
+    matches!(record, Record::Certificate(it) if it.body.kind == VoteKind::Commit)
 }

@@ -158,6 +158,11 @@ impl Node {
         answers
     }
 
+    /// What peers tell of a recovery that is not accepted here.
+    pub fn recovery_told(&self) -> Option<String> {
+        self.heard.notice(self.reader.head().height)
+    }
+
     /// The leader of the view moved to.
     pub fn leader(&self) -> Option<PublicKey> {
         let leader = self.agreement.borrow().leader;

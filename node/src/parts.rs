@@ -245,7 +245,7 @@ pub async fn open(
         );
     }
     if let Some(recovery) = recovery {
-        machine = machine.following_only();
+        machine = machine.following_until(recovery.statement.kept.height);
         tracing::warn!(
             height = %recovery.statement.kept.height, statement = %recovery.digest(),
             "a recovery is accepted: this node fetches what it keeps, and signs nothing until it is there"

@@ -281,6 +281,8 @@ view! {
         txs: Vec<TxView>,
         /// Receipt of what the block itself brought about, if anything.
         receipt: Option<Receipt>,
+        /// What the node came to by executing it, as far as it kept that.
+        checkpoint: Option<Checkpoint>,
     }
     TxView {
         id: TxId,

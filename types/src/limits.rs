@@ -43,6 +43,9 @@ pub const JOIN_ANSWER_BYTES_MAX: usize = SYNC_BYTES_MAX + 2 * BLOCK_BYTES_MAX;
 pub const CHECKPOINT_FILE_BYTES_MAX: usize = 16 << 20;
 /// A recovery's file: a committee of the largest size, and every member an admin who signed.
 pub const RECOVERY_FILE_BYTES_MAX: usize = 4 << 20;
+/// Epoch numbers that a recovery may leave out. A few are left out where statements were given
+/// up; one near the end of the numbers would leave none for the epochs after it.
+pub const RECOVERY_EPOCHS_MAX: u64 = 1 << 16;
 
 /// Seats in a committee: certificates are lists of signatures.
 pub const SEATS_MAX: usize = 100;

@@ -62,6 +62,11 @@ pub enum RecoveryError {
     Committee { seats: usize, reason: &'static str },
     #[error("its epoch {epoch} does not follow epoch {kept}")]
     Epoch { epoch: Epoch, kept: Epoch },
+    #[error(
+        "its epoch {epoch} is more than {} above epoch {kept}: name one near it",
+        limits::RECOVERY_EPOCHS_MAX
+    )]
+    EpochFar { epoch: Epoch, kept: Epoch },
     #[error("its committee begins above height {anchor}, it keeps height {kept}")]
     Anchor { anchor: Height, kept: Height },
     #[error(
@@ -105,6 +110,9 @@ impl RecoveryStatement {
         let (epoch, kept) = (self.committee.epoch, self.kept.epoch);
         if epoch <= kept {
             return Err(RecoveryError::Epoch { epoch, kept });
+        }
+        if epoch.0 - kept.0 > limits::RECOVERY_EPOCHS_MAX {
+            return Err(RecoveryError::EpochFar { epoch, kept });
         }
         let (anchor, kept) = (self.committee.anchor, self.kept.height);
         if anchor != kept {
@@ -293,6 +301,10 @@ mod tests {
         assert!(matches!(empty, RecoveryError::Committee { seats: 0, .. }));
         let back = refused(&|s| s.committee.epoch = Epoch(2));
         assert!(matches!(back, RecoveryError::Epoch { .. }));
+        let far = refused(&|s| s.committee.epoch = Epoch(2 + limits::RECOVERY_EPOCHS_MAX + 1));
+        assert!(matches!(far, RecoveryError::EpochFar { .. }));
+        let last = refused(&|s| s.committee.epoch = Epoch(u64::MAX));
+        assert!(matches!(last, RecoveryError::EpochFar { .. }));
         let gap = refused(&|s| s.committee.anchor = Height(41));
         assert!(matches!(gap, RecoveryError::Anchor { .. }));
     }

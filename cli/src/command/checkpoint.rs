@@ -15,7 +15,7 @@ use serde::Serialize;
 use std::path::{Path, PathBuf};
 use twinfold_types::{
     Digest, Epoch, Height, TimeMs, genesis::Genesis, key::StrictEd25519, limits,
-    stated::StatementError, trust::TrustedCheckpoint,
+    stated::StatementError, trust::TrustedCheckpoint, vote::Checkpoint,
 };
 
 #[derive(Debug, Subcommand)]
@@ -122,13 +122,44 @@ fn stated_by(what: &str, trusted: &TrustedCheckpoint, genesis: &Genesis) -> Resu
 
 /// What a quorum once signed may be another history's by now; an admin's own node tells.
 fn hold_against_node(client: &Client, trusted: &TrustedCheckpoint) -> Result<()> {
-    let (height, block) = (trusted.height(), trusted.certificate.checkpoint.block);
-    let found = client.block(height)?.digest;
-    if found != block {
-        let what = format!("block {height} of the node");
-        return Err(VerifyError::mismatch(what, format!("{block}, as stated"), found).into());
+    let (height, stated) = (trusted.height(), &trusted.certificate.checkpoint);
+    let Some(own) = client.block(height)?.checkpoint else {
+        return Err(CliError::failed(
+            format!("the node does not tell what it came to at height {height}"),
+            "ask a node of yours that executed that height itself, and runs this version (--node)",
+        ));
+    };
+    compare(stated, &own)
+}
+
+/// All that the file has the admins say, not the block alone: the same block may stand beside a
+/// state that nobody who executed it came to.
+fn compare(stated: &Checkpoint, own: &Checkpoint) -> Result<()> {
+    let committee = |of: &Checkpoint| match of.next_committee {
+        Some(digest) => digest.to_string(),
+        None => "none".into(),
+    };
+    let log = |of: &Checkpoint| format!("{} of {} entries", of.audit_root, of.audit_size);
+    let parts = [
+        ("block", stated.block.to_string(), own.block.to_string()),
+        ("state root", stated.state_root.to_string(), own.state_root.to_string()),
+        ("audit root", log(stated), log(own)),
+        ("next committee", committee(stated), committee(own)),
+    ];
+    for (what, stated, own) in parts {
+        if stated != own {
+            let what = format!("{what} of the node");
+            return Err(VerifyError::mismatch(what, format!("{stated}, as stated"), own).into());
+        }
     }
-    Ok(())
+    match stated == own {
+        true => Ok(()),
+        false => {
+            let place = |of: &Checkpoint| format!("epoch {}, height {}", of.epoch, of.height);
+            let expected = format!("{}, as stated", place(stated));
+            Err(VerifyError::mismatch("checkpoint of the node", expected, place(own)).into())
+        }
+    }
 }
 
 fn sign(context: &Context, trusted: &mut TrustedCheckpoint, genesis: &Genesis) -> Result<()> {
@@ -214,4 +245,34 @@ fn human(report: &Report) -> String {
         ("fingerprint", report.fingerprint.to_string()),
         ("signed by", state),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_admin_signs_what_the_own_node_came_to_and_nothing_beside_it() {
+        let own = Checkpoint {
+            epoch: Epoch(2),
+            height: Height(40),
+            block: Digest([1; 32]),
+            state_root: Digest([2; 32]),
+            audit_size: 7,
+            audit_root: Digest([3; 32]),
+            next_committee: None,
+        };
+        let refused = |change: &dyn Fn(&mut Checkpoint)| {
+            let mut stated = own.clone();
+            change(&mut stated);
+            compare(&stated, &own).unwrap_err().to_string()
+        };
+        assert!(compare(&own, &own).is_ok());
+        assert!(refused(&|c| c.block = Digest([9; 32])).contains("block"));
+        assert!(refused(&|c| c.state_root = Digest([9; 32])).contains("state root"));
+        assert!(refused(&|c| c.audit_root = Digest([9; 32])).contains("audit root"));
+        assert!(refused(&|c| c.audit_size = 8).contains("audit root"));
+        assert!(refused(&|c| c.next_committee = Some(own.block)).contains("next committee"));
+        assert!(refused(&|c| c.epoch = Epoch(3)).contains("epoch 3"));
+    }
 }

@@ -133,10 +133,10 @@ impl TestNet {
         let recovered = Recovered { head, certificate, stable, records };
         let signer = Arc::new(secret(index));
         let machine = Machine::new(config, signer, Arc::new(StrictEd25519), recovered)?;
-        let ahead = |committee: &Committee| committee.anchor > head.height;
-        Ok(match self.accepted(index).is_some_and(ahead) {
-            true => machine.following_only(),
-            false => machine,
+        let kept = self.accepted(index).map(|committee| committee.anchor);
+        Ok(match kept.filter(|kept| *kept > head.height) {
+            Some(kept) => machine.following_until(kept),
+            None => machine,
         })
     }
 

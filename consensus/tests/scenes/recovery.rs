@@ -1,16 +1,22 @@
 //! Scenes of a chain that lost more than f seats for good (P21).
 
 use crate::net::{TestNet, everything, seat};
+use twinfold_consensus::Record;
 use twinfold_types::{
     Committee, Epoch, Height, SeatIndex,
     limits::{STATUS_INTERVAL_MS, VIEW_TIMEOUT_MS_MAX, WATERMARK_HEIGHTS},
     message::ConsensusMessage,
+    vote::VoteKind,
 };
 
 /// These nodes accept that they go on from a height.
 fn accept(net: &mut TestNet, kept: u64, nodes: &[usize]) {
-    let seats = nodes.iter().map(|node| seat(*node)).collect();
-    let committee = Committee { anchor: Height(kept), ..Committee::new(Epoch(1), seats) };
+    accept_epoch(net, 1, kept, nodes, nodes);
+}
+
+fn accept_epoch(net: &mut TestNet, epoch: u64, kept: u64, seats: &[usize], nodes: &[usize]) {
+    let seats = seats.iter().map(|node| seat(*node)).collect();
+    let committee = Committee { anchor: Height(kept), ..Committee::new(Epoch(epoch), seats) };
     net.recovery = Some((committee, nodes.to_vec()));
     nodes.iter().for_each(|node| net.restart(*node, false));
     nodes.iter().for_each(|node| net.greet(*node));
@@ -81,4 +87,45 @@ fn who_accepted_while_behind_helps_no_old_quorum_and_goes_on_at_the_kept_height(
     let heights = net.heights();
     assert!([0, 3, 4].iter().all(|node| heights[*node] > 3), "{heights:?}");
     assert_eq!((heights[1], heights[2], epochs(&net)[1]), (3, 3, 0), "they accepted nothing");
+}
+
+#[test]
+fn who_accepted_while_behind_signs_nothing_in_the_epochs_that_it_comes_through() {
+    let mut net = TestNet::new(4);
+    net.ends_at = Some(Height(3));
+    net.work(true);
+    net.nodes[3].down = true;
+    (0..2).for_each(|_| net.work(true));
+    net.pass(4 * STATUS_INTERVAL_MS);
+    assert_eq!((net.heights(), epochs(&net)), (vec![3, 3, 3, 1, 3], vec![1, 1, 1, 0, 1]));
+
+    // A height of the epoch after the one in which it stands.
+    accept_epoch(&mut net, 2, 5, &[3, 4, 0], &[3]);
+    net.pass(4 * STATUS_INTERVAL_MS);
+    let node = &net.nodes[3].machine;
+    assert_eq!((node.epoch(), node.committed().height), (Epoch(1), Height(3)));
+    assert!(node.committee().seat_of(&net.key(3)).is_some());
+    assert_eq!((node.seat(), node.lacks_key()), (None, false), "it has left that epoch too");
+    (0..2).for_each(|_| net.work(true));
+    net.pass(4 * STATUS_INTERVAL_MS);
+    assert_eq!((epochs(&net)[3], net.nodes[3].machine.seat()), (2, Some(SeatIndex(0))));
+    let signed = net.nodes[3].log.iter().filter(|record| record.epoch() == Epoch(1));
+    assert!(!signed.clone().any(|record| matches!(record, Record::Vote(_))));
+}
+
+#[test]
+fn the_log_of_every_validator_shows_what_it_knows_to_be_committed() {
+    let mut net = TestNet::new(4);
+    for height in 1..4 {
+        net.work(true);
+        for node in &net.nodes {
+            let decided = node.log.iter().any(|record| match record {
+                Record::Certificate(it) => {
+                    it.body.kind == VoteKind::Commit && it.body.height == Height(height)
+                }
+                _ => false,
+            });
+            assert!(decided, "height {height}");
+        }
+    }
 }

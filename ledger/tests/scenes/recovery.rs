@@ -4,7 +4,8 @@ use crate::{kit::*, kit_stake::*};
 use std::path::Path;
 use twinfold_ledger::{Draft, Joining, Ledger, LedgerError, RecoverError};
 use twinfold_types::{
-    Action, Digest, Epoch, Event, Height, PublicKey, TimeMs, TxId,
+    Action, Code, Digest, Epoch, Event, Height, PublicKey, TimeMs, TxId,
+    handover::EpochEnd,
     member::AdminAction,
     proof::ProofError,
     recovery::{Accepted, Recovery, RecoveryError, RecoveryStatement},
@@ -290,9 +291,25 @@ fn a_node_without_a_ledger_accepts_before_it_joins() {
     let dir = tempfile::tempdir().unwrap();
     let (folder, target) = (dir.path().join("joining"), dir.path().join("ledger"));
     let open = || Joining::open(&folder, &target, &chain.genesis).unwrap().unwrap();
-    open().accept_recovery(&recovery).unwrap();
+    let mut given_up = recovery.statement.clone();
+    given_up.time = given_up.time.plus(1);
+    let given_up = signed(given_up);
+    assert_eq!(open().accept_recovery(&given_up).unwrap(), []);
+    let error = open().accept_recovery(&recovery).unwrap_err();
+    assert!(matches!(error, RecoverError::Other { epoch: Epoch(1), .. }), "{error}");
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert_eq!(open().accept_recovery(&recovery).unwrap(), []);
+    assert_eq!(open().accept_recovery(&recovery).unwrap(), [], "again");
+    let mut later = recovery.statement.clone();
+    later.committee.epoch = Epoch(2);
+    let other = dir.path().join("other");
+    let open_other = || Joining::open(&other, &target, &chain.genesis).unwrap().unwrap();
+    open_other().accept_recovery(&recovery).unwrap();
+    let replaced = open_other().accept_recovery(&signed(later.clone())).unwrap();
+    assert_eq!(replaced, std::slice::from_ref(&recovery));
+    assert_eq!(open_other().recoveries().unwrap(), [signed(later)]);
     let joining = open();
-    assert_eq!(joining.accepted().unwrap(), Accepted::from([recovery.digest()]));
+    assert_eq!(joining.recoveries().unwrap(), [recovery]);
     let anchor = chain.reader.anchor().unwrap().unwrap();
     crate::joining::copy_parts(&chain.reader, &joining, anchor.height(), vec![]);
     crate::joining::copy_blocks(&chain.reader, &joining, anchor.height());
@@ -301,4 +318,31 @@ fn a_node_without_a_ledger_accepts_before_it_joins() {
     assert_eq!(reader.committee(), chain.reader.committee());
     let epoch = chain.committee().epoch;
     assert_eq!(reader.trail(epoch).unwrap(), chain.reader.trail(epoch).unwrap());
+}
+
+#[test]
+fn what_was_signed_twice_in_the_ended_epoch_is_admitted_before_the_first_block_after_it() {
+    let (mut chain, _, _dir) = chain();
+    let evidence = crate::slashing::equivocation(&chain, 1);
+    let recovery = recovery(&chain);
+    chain.ledger.accept_recovery(&recovery).unwrap();
+    let tx = chain.tx(AUDITOR, evidence);
+    let now = TimeMs(chain.now() + 5);
+    assert_eq!(chain.reader.admit(&tx, now).unwrap(), Ok(()));
+    let receipts = chain.block(vec![tx]);
+    assert_eq!(receipts.last().unwrap().code, Code::Ok);
+}
+
+#[test]
+fn whoever_stands_in_an_epoch_that_was_left_out_is_told_what_ended_it() {
+    let (mut chain, _, _dir) = chain();
+    let (seats, time) = (keys(&GO_ON), TimeMs(chain.now() + 3_600_000));
+    let draft = Draft { seats: &seats, epoch: Some(Epoch(3)), time };
+    let recovery = signed(chain.reader.draft_recovery(&draft).unwrap());
+    chain.ledger.accept_recovery(&recovery).unwrap();
+    let end = EpochEnd::Recovery(Box::new(recovery));
+    for epoch in 0..3 {
+        assert_eq!(chain.reader.end_of(Epoch(epoch)).unwrap().as_ref(), Some(&end));
+    }
+    assert_eq!(chain.reader.end_of(Epoch(3)).unwrap(), None);
 }

@@ -9,6 +9,8 @@ const BEHIND_MAX: u64 = limits::WATERMARK_HEIGHTS;
 #[derive(Clone, Debug)]
 pub struct Standing {
     pub halted: Option<String>,
+    /// What peers tell of a recovery that is not accepted here.
+    pub recovery: Option<String>,
     /// Seats of the committee, and how many of them this node hears (its own included).
     pub seats: usize,
     pub heard: usize,
@@ -25,6 +27,7 @@ impl Standing {
         let others = keys().filter(|key| *key != node.own);
         Self {
             halted: node.halted.lock().clone(),
+            recovery: node.recovery_told(),
             seats: committee.size(),
             heard: keys().filter(|key| *key == node.own || connected.contains(key)).count(),
             committed: node.agreement.borrow().committed,
@@ -38,6 +41,10 @@ impl Standing {
         if let Some(reason) = &self.halted {
             let hint = "its data are kept for inspection; see docs/operations.md";
             return Some((format!("the node takes part no longer: {reason}"), hint.into()));
+        }
+        if let Some(notice) = &self.recovery {
+            let hint = "see docs/operations.md, \"When more than a third is lost for good\"";
+            return Some((notice.clone(), hint.into()));
         }
         let quorum = quorum::quorum(self.seats);
         if self.heard < quorum {
@@ -76,6 +83,7 @@ mod tests {
     fn standing() -> Standing {
         Standing {
             halted: None,
+            recovery: None,
             seats: 4,
             heard: 4,
             committed: Height(1_000),
@@ -98,6 +106,8 @@ mod tests {
 
     #[test]
     fn a_node_that_halted_says_why() {
+        let told = fault(|standing| standing.recovery = Some("by a recovery".into())).unwrap();
+        assert!(told.contains("by a recovery"));
         let error = fault(|standing| standing.halted = Some("roots differ".into())).unwrap();
         assert!(error.contains("roots differ"));
     }

@@ -112,8 +112,8 @@ pub fn block(reader: &Reader, height: Height) -> Result<Option<BlockView>> {
     });
     let txs = txs.collect();
     let (parent, epoch) = (block.header.parent, block.header.epoch);
-    let receipt = receipts.remove(&0);
-    Ok(Some(BlockView { height, digest, parent, epoch, time, bytes, txs, receipt }))
+    let (receipt, checkpoint) = (receipts.remove(&0), reader.checkpoint(height)?);
+    Ok(Some(BlockView { height, digest, parent, epoch, time, bytes, txs, receipt, checkpoint }))
 }
 
 pub fn action_name(action: &Action) -> &'static str {

@@ -56,7 +56,7 @@ fn ends_in(blocks: &[Block], last: Height, digest: Digest) -> bool {
         blocks.last().is_some_and(|block| (block.header.height, block.digest()) == (last, digest));
     let linked = blocks.windows(2).all(|pair| {
         pair[1].header.parent == pair[0].digest()
-            && pair[0].header.height.next() == pair[1].header.height
+            && pair[0].header.height.0.checked_add(1) == Some(pair[1].header.height.0)
     });
     ends && linked
         && blocks.len() <= limits::JOIN_BLOCKS_MAX
@@ -99,6 +99,10 @@ mod tests {
         let mut forged = blocks.clone();
         forged[1].header.time = TimeMs(9);
         assert!(!good(&forged));
+        let mut highest = blocks.clone();
+        highest[3].header.height = Height(u64::MAX);
+        highest[4].header.parent = highest[3].digest();
+        assert!(!ends_in(&highest, Height(5), highest[4].digest()));
         let mut hollow = blocks;
         hollow[4].header.body = Digest([1; 32]);
         assert!(!ends_in(&hollow, Height(5), hollow[4].digest()));

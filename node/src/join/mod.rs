@@ -21,7 +21,7 @@ use crate::{
     keys::NodeKeys,
     network::{Peers, Plane, PlaneConfig, peers::parse_address, plane::keypair},
 };
-use color_eyre::eyre::{WrapErr, ensure, eyre};
+use color_eyre::eyre::{WrapErr, bail, ensure, eyre};
 use std::{path::Path, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 use twinfold_ledger::{Anchor, Joining};
@@ -30,7 +30,7 @@ use twinfold_types::{
     genesis::Genesis,
     key::{Signer, StrictEd25519},
     limits,
-    recovery::Accepted,
+    recovery::Recovery,
     trust::TrustedCheckpoint,
 };
 
@@ -62,7 +62,7 @@ pub async fn run(config: &Config, keys: &NodeKeys, genesis: &Genesis) -> color_e
     std::fs::create_dir_all(&config.data)
         .wrap_err_with(|| format!("cannot make {}", config.data.display()))?;
     let Some(joining) = Joining::open(&partial, &ledger, genesis)? else { return Ok(()) };
-    let accepted = joining.accepted()?;
+    let accepted = joining.recoveries()?;
     let trusted = trusted(join, genesis, &accepted)?;
     let (stop, progress) = (CancellationToken::new(), Arc::new(Progress::default()));
     let waiting = api::Waiting::new(genesis, keys.consensus.public_key(), progress.clone());
@@ -84,13 +84,23 @@ pub async fn run(config: &Config, keys: &NodeKeys, genesis: &Genesis) -> color_e
 fn trusted(
     join: &Join,
     genesis: &Genesis,
-    accepted: &Accepted,
+    accepted: &[Recovery],
 ) -> color_eyre::Result<TrustedCheckpoint> {
     let path = &join.checkpoint;
     let trusted = read_checkpoint(path)?;
     let named = || format!("the checkpoint {}", path.display());
     let (chain, first) = (genesis.digest(), genesis.committee());
-    trusted.verify(&chain, &first, accepted, &StrictEd25519).wrap_err_with(named)?;
+    let digests = sources::digests(accepted);
+    trusted.verify(&chain, &first, &digests, &StrictEd25519).wrap_err_with(named)?;
+    let checkpoint = &trusted.certificate.checkpoint;
+    if let Some(recovery) = sources::left_out(&trusted.trail, checkpoint, accepted) {
+        let (height, digest) = (recovery.statement.kept.height, recovery.digest());
+        bail!(
+            "the checkpoint {} is of the chain that the recovery {digest} ended at height {height}, and this \
+             node's operator accepted that one: fetch a checkpoint from a node that followed it",
+            path.display()
+        );
+    }
     // Whoever has left by then has been paid out.
     let limit = if join.allow_old { u64::MAX } else { genesis.params.stake.unbonding_ms };
     trusted

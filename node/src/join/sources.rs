@@ -18,13 +18,14 @@ use std::{
 use tokio::sync::watch;
 use twinfold_ledger::Anchor;
 use twinfold_types::{
-    Committee, PublicKey, codec,
+    Committee, Digest, PublicKey, codec,
     genesis::Genesis,
-    handover::{Trail, TrailError},
+    handover::{EpochEnd, Trail, TrailError},
     key::StrictEd25519,
     limits,
-    recovery::Accepted,
+    recovery::{Accepted, Recovery},
     trust::TrustedCheckpoint,
+    vote::Checkpoint,
 };
 
 pub struct Sources {
@@ -35,7 +36,7 @@ pub struct Sources {
     avoided: Mutex<BTreeSet<PeerId>>,
     asked: AtomicUsize,
     /// Recoveries that this node's operator accepted.
-    accepted: Accepted,
+    accepted: Vec<Recovery>,
     pub progress: Arc<Progress>,
 }
 
@@ -48,7 +49,7 @@ impl Sources {
         plane: &Plane,
         peers: Peers,
         genesis: &Genesis,
-        accepted: Accepted,
+        accepted: Vec<Recovery>,
         progress: Arc<Progress>,
     ) -> Self {
         Self {
@@ -137,9 +138,10 @@ impl Sources {
     pub async fn anchors(&self, trusted: &TrustedCheckpoint, genesis: &Genesis) -> Vec<Anchor> {
         let (chain, first) = (genesis.digest(), genesis.committee().digest());
         let limit = limits::CHECKPOINT_FILE_BYTES_MAX;
+        let accepted = digests(&self.accepted);
         let check = |bytes: &[u8]| {
             let anchor: Anchor = codec::decode(bytes, limit).map_err(|error| error.to_string())?;
-            let committee = anchor.trail.follow(&chain, &first, &self.accepted, &StrictEd25519);
+            let committee = anchor.trail.follow(&chain, &first, &accepted, &StrictEd25519);
             let committee = match committee {
                 Ok(committee) => committee,
                 // Not false: it is for this node's operator to accept.
@@ -151,6 +153,13 @@ impl Sources {
             };
             let certified = anchor.certificate.verify(&chain, committee, &StrictEd25519);
             certified.map_err(|error| format!("a checkpoint: {error}"))?;
+            let checkpoint = &anchor.certificate.checkpoint;
+            if let Some(recovery) = left_out(&anchor.trail, checkpoint, &self.accepted) {
+                // Not false: it has not followed the recovery, or not yet.
+                let statement = recovery.digest();
+                tracing::warn!(%statement, "a peer has the chain that the accepted recovery ended");
+                return Ok(None);
+            }
             if !passes_through(&anchor.trail, &trusted.trail.committee) {
                 // Not false by itself: it may only be older.
                 return Ok(None);
@@ -173,9 +182,85 @@ impl Sources {
     }
 }
 
+pub fn digests(recoveries: &[Recovery]) -> Accepted {
+    recoveries.iter().map(Recovery::digest).collect()
+}
+
+/// An accepted recovery without which a trail leads to a checkpoint above the height that it
+/// keeps, or to another one at that height: the chain that it ended went on, or it forked.
+pub fn left_out<'r>(
+    trail: &Trail,
+    checkpoint: &Checkpoint,
+    accepted: &'r [Recovery],
+) -> Option<&'r Recovery> {
+    let through = |digest: Digest| {
+        trail.ended.iter().any(|handover| match &handover.end {
+            EpochEnd::Recovery(recovery) => recovery.digest() == digest,
+            EpochEnd::Checkpoint(_) => false,
+        })
+    };
+    let leaves_out = |recovery: &&Recovery| {
+        let kept = &recovery.statement.kept;
+        match checkpoint.height.cmp(&kept.height) {
+            std::cmp::Ordering::Less => false,
+            std::cmp::Ordering::Equal => checkpoint.block != kept.block,
+            std::cmp::Ordering::Greater => !through(recovery.digest()),
+        }
+    };
+    accepted.iter().find(leaves_out)
+}
+
 /// Whether a committee is one of those that the hand-overs lead through.
 fn passes_through(trail: &Trail, committee: &Committee) -> bool {
     let ended = trail.ended.iter().map(|handover| &handover.committee);
     let mut all = ended.chain([&trail.committee]);
     all.any(|passed| passed.digest() == committee.digest())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use twinfold_types::{
+        Epoch, Height, TimeMs, genesis::FORMAT_VERSION, handover::Handover,
+        recovery::RecoveryStatement,
+    };
+
+    fn checkpoint(epoch: u64, height: u64, block: u8) -> Checkpoint {
+        Checkpoint {
+            epoch: Epoch(epoch),
+            height: Height(height),
+            block: Digest([block; 32]),
+            state_root: Digest::ZERO,
+            audit_size: 0,
+            audit_root: Digest::ZERO,
+            next_committee: None,
+        }
+    }
+
+    #[test]
+    fn no_checkpoint_of_the_chain_that_an_accepted_recovery_ended_is_begun_from() {
+        let committee = |epoch: u64| Committee::new(Epoch(epoch), vec![]);
+        let recovery = Recovery::unsigned(RecoveryStatement {
+            format: FORMAT_VERSION,
+            chain: Digest::ZERO,
+            kept: checkpoint(0, 40, 1),
+            ended: committee(0).digest(),
+            committee: committee(1),
+            admins: vec![],
+            threshold: 1,
+            time: TimeMs(1),
+        });
+        let end = EpochEnd::Recovery(Box::new(recovery.clone()));
+        let ended = vec![Handover { committee: committee(0), end }];
+        let through = Trail { ended, committee: committee(1) };
+        let without = Trail { ended: vec![], committee: committee(0) };
+        let accepted = [recovery];
+        let is_left_out = |trail, checkpoint| left_out(trail, &checkpoint, &accepted).is_some();
+        assert!(!is_left_out(&through, checkpoint(1, 41, 2)));
+        assert!(is_left_out(&without, checkpoint(0, 41, 2)), "it was ended below");
+        assert!(!is_left_out(&without, checkpoint(0, 40, 1)), "what is kept");
+        assert!(is_left_out(&without, checkpoint(0, 40, 2)), "another block in its place");
+        assert!(!is_left_out(&without, checkpoint(0, 39, 2)), "an older one of the same chain");
+        assert!(left_out(&without, &checkpoint(0, 41, 2), &[]).is_none());
+    }
 }

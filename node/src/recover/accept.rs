@@ -1,7 +1,7 @@
 //! The operator's own word: this node follows that very statement. One synced batch, so a kill
 //! leaves it accepted or not; accepting it again changes nothing.
 
-use super::{Names, check_size, read_file, read_node};
+use super::{Names, check_size, log::Log, read_file, read_node};
 use crate::args::RecoverAccept;
 use color_eyre::eyre::{WrapErr, bail, ensure};
 use std::io::{IsTerminal, Write};
@@ -24,7 +24,8 @@ pub fn run(args: &RecoverAccept) -> color_eyre::Result<()> {
         Names::of_genesis(&genesis).show(&recovery.statement, None);
         println!("\nThis node has no ledger yet: it follows the statement when it joins.");
         if confirmed(args.yes, &recovery)? {
-            joining.accept_recovery(&recovery).wrap_err_with(named)?;
+            let replaced = joining.accept_recovery(&recovery).wrap_err_with(named)?;
+            tell_replaced(&replaced);
             told(&recovery);
         }
         return Ok(());
@@ -38,9 +39,9 @@ pub fn run(args: &RecoverAccept) -> color_eyre::Result<()> {
         println!("It is accepted here already.");
         return Ok(());
     }
-    for other in &examined.replaces {
-        println!("It replaces the statement {} that was accepted before.", other.digest());
-    }
+    let log = Log::read(&config.data.join("journal"), genesis.digest())?;
+    log.check_accepted(&reader, &recovery, &examined.replaces).wrap_err_with(named)?;
+    tell_replaced(&examined.replaces);
     let (head, kept) = (examined.head, recovery.statement.kept.height);
     match head < kept {
         true => println!(
@@ -56,6 +57,12 @@ pub fn run(args: &RecoverAccept) -> color_eyre::Result<()> {
         told(&recovery);
     }
     Ok(())
+}
+
+fn tell_replaced(replaced: &[Recovery]) {
+    for other in replaced {
+        println!("It replaces the statement {} that was accepted before.", other.digest());
+    }
 }
 
 fn told(recovery: &Recovery) {

@@ -3,6 +3,7 @@
 
 mod accept;
 pub mod heard;
+mod log;
 mod propose;
 
 use crate::{args::RecoverCommand, config::Config, genesis_file};
