@@ -105,7 +105,7 @@ impl ModelAbout {
                 limits::DESCRIPTION_BYTES_MAX
             ));
         }
-        if !licence.is_empty() && !(is_label(licence) && licence.is_ascii()) {
+        if !licence.is_empty() && (!is_label(licence) || !licence.is_ascii()) {
             return Some(format!("licence {licence:?}: expected an SPDX expression"));
         }
         if !scenario.is_empty() && !is_label(scenario) {
