@@ -144,7 +144,7 @@ impl Running {
     pub fn start(&mut self, index: usize) -> Result<()> {
         self.network.start(index)?;
         self.note_ids();
-        Ok(self.network.wait_ready(READY)?)
+        self.network.wait_ready(READY)
     }
 
     fn note_ids(&mut self) {

@@ -173,7 +173,10 @@ fn wrong_updates(lab: &mut Lab) {
     let done = lab.done(TRAINERS[0], Action::Update(Box::new(good.clone())));
     wrong(|update| update.examples = 11).refused(409, &["already ordered"]);
     wrong(|update| update.cluster = ClusterId(1)).refused(409, &["another cluster"]);
-    assert_eq!(lab.client().tx(&done.id).unwrap().level.max(Level::Executed), Level::Certified);
+    crate::lab::until("it is certified", || {
+        let status = lab.client().tx(&done.id).ok()?;
+        (status.level == Level::Certified).then_some(())
+    });
 }
 
 /// Ordered, because nodes order digests only; left out by the fold, with the reason.

@@ -5,7 +5,7 @@ use super::{
     http::{Request, segment},
 };
 use serde::de::DeserializeOwned;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use twinfold_types::{
     BlobId, ClusterId, Digest, Epoch, Height, PublicKey, TxId,
     api::{
@@ -22,6 +22,10 @@ use twinfold_types::{
 
 /// Pages of a listing that are read before a client gives up.
 const PAGES_MAX: usize = 1_000;
+
+/// How long a proof may need to become certified, and between two looks.
+const CERTIFIED_WAIT: Duration = Duration::from_secs(2);
+const CERTIFIED_PAUSE: Duration = Duration::from_millis(50);
 
 impl Client {
     pub(super) fn json<T: DeserializeOwned>(
@@ -239,13 +243,23 @@ impl Client {
         self.bundle(format!("/v1/proofs/model/{id}"))
     }
 
-    /// A bundle is decoded here and verified by whoever holds the genesis file.
+    /// A bundle is decoded here and verified by whoever holds the genesis file. What was executed
+    /// just now is certified in a moment: that is waited for.
     pub(super) fn bundle(&self, path: String) -> Result<Bundle, ClientError> {
         let mut request = Request::get(path, "a proof");
         request.limit = limits::MESSAGE_BYTES_MAX as u64;
-        self.http.fetch(&request, |_, bytes| {
-            codec::decode(&bytes, limits::MESSAGE_BYTES_MAX).map_err(|error| error.to_string())
-        })
+        let started = Instant::now();
+        loop {
+            let found = self.http.fetch(&request, |_, bytes| {
+                codec::decode(&bytes, limits::MESSAGE_BYTES_MAX).map_err(|error| error.to_string())
+            });
+            match found {
+                Err(error) if error.is_not_certified() && started.elapsed() < CERTIFIED_WAIT => {
+                    std::thread::sleep(CERTIFIED_PAUSE);
+                }
+                found => return found,
+            }
+        }
     }
 }
 
