@@ -1,7 +1,12 @@
 //! Payloads of any size, from file to file and never whole in memory. What comes back is cut
 //! again and held against its identity; a download that broke off goes on where it stopped.
 
-use super::{Client, ClientError, http::Request, now, read::transfer_time};
+use super::{
+    Client, ClientError,
+    http::{Request, Sent},
+    now,
+    read::transfer_time,
+};
 use std::{
     fs::File,
     io::{Read, Write},
@@ -68,20 +73,40 @@ pub fn identify(path: &Path, coding: Coding) -> Result<BlobId, ClientError> {
 }
 
 impl Client {
-    /// Stores a file with the committee. Where another epoch has begun meanwhile, it is offered
-    /// again to that one.
+    /// Stores content with the committee as whole copies.
+    pub fn upload(
+        &self,
+        key: &SecretKey,
+        bytes: &[u8],
+    ) -> Result<AvailabilityCertificate, ClientError> {
+        self.put(key, Sent::Bytes(bytes), Cut::Whole)
+    }
+
+    /// Stores a file with the committee.
     pub fn put_file(
         &self,
         key: &SecretKey,
         path: &Path,
         cut: Cut,
     ) -> Result<AvailabilityCertificate, ClientError> {
+        let length = std::fs::metadata(path).map_err(|error| local(path, &error))?.len();
+        self.put(key, Sent::File(path, length), cut)
+    }
+
+    /// The certificate that comes back is checked. A payload is stored for the running committee:
+    /// where another epoch has begun meanwhile, it is offered again to that one.
+    fn put(
+        &self,
+        key: &SecretKey,
+        content: Sent<'_>,
+        cut: Cut,
+    ) -> Result<AvailabilityCertificate, ClientError> {
         let committee = self.committee()?;
-        match self.put_to(&committee, key, path, cut) {
+        match self.put_to(&committee, key, content, cut) {
             Err(error) if !matches!(error, ClientError::Unreachable(_)) => {
                 let newer = self.committee_from(self.status()?.epoch)?;
                 match newer.epoch > committee.epoch {
-                    true => self.put_to(&newer, key, path, cut),
+                    true => self.put_to(&newer, key, content, cut),
                     false => Err(error),
                 }
             }
@@ -93,15 +118,19 @@ impl Client {
         &self,
         committee: &Committee,
         key: &SecretKey,
-        file: &Path,
+        content: Sent<'_>,
         cut: Cut,
     ) -> Result<AvailabilityCertificate, ClientError> {
         let chain = self.chain()?;
-        let blob = identify(file, cut.coding(committee.size())?)?;
+        let coding = cut.coding(committee.size())?;
+        let blob = match content {
+            Sent::Bytes(bytes) => BlobId::of(bytes, coding)
+                .ok_or_else(|| ClientError::settings("payload", "it is too long"))?,
+            Sent::File(path, _) => identify(path, coding)?,
+        };
         let body = UploadBody { blob: blob.digest(), time_ms: now().0 };
         let signature = key.sign(&body.statement(&chain.digest));
-        let (path, length) = ("/v1/blobs", blob.length);
-        let mut request = Request::post_file(path, file, length, "an availability certificate");
+        let mut request = Request::send("/v1/blobs", content, "an availability certificate");
         request.timeout = transfer_time(blob.length);
         request.headers = vec![
             (HEADER_KEY, key.public_key().to_string()),

@@ -78,8 +78,8 @@ impl Client {
             .map_err(|error| unusable(error.to_string()))
     }
 
-    /// A part of a payload, as some node sends it: nothing of it is checked here. Another
-    /// call begins with another node where one sent too little.
+    /// A part of a payload, as some node sends it: nothing of it is checked here. Each
+    /// call begins with another node.
     pub fn blob_part(&self, id: &BlobId, first: u64, bytes: u64) -> Result<Vec<u8>, ClientError> {
         let mut request = Request::get(format!("/v1/blobs/{}", id.digest()), "a part of a payload");
         request.timeout = transfer_time(bytes);
@@ -91,7 +91,6 @@ impl Client {
         match read {
             Ok(_) if part.len() as u64 == bytes => Ok(part),
             ended => {
-                self.http.prefer_another();
                 let reason = match ended {
                     Ok(_) => format!("{} of {bytes} bytes came", part.len()),
                     Err(error) => error.to_string(),
@@ -99,10 +98,5 @@ impl Client {
                 Err(ClientError::settings("payload", format!("the download broke off: {reason}")))
             }
         }
-    }
-
-    /// What a node sent was not what it should be: the next request begins with another.
-    pub fn distrust(&self) {
-        self.http.prefer_another();
     }
 }

@@ -79,17 +79,11 @@ impl<'a> Request<'a> {
     }
 
     pub fn post(path: impl Into<String>, body: &'a [u8], expected: &'static str) -> Self {
-        Self { body: Some(Sent::Bytes(body)), limit: 1 << 20, ..Self::get(path, expected) }
+        Self::send(path, Sent::Bytes(body), expected)
     }
 
-    pub fn post_file(
-        path: impl Into<String>,
-        file: &'a Path,
-        length: u64,
-        expected: &'static str,
-    ) -> Self {
-        let body = Some(Sent::File(file, length));
-        Self { body, limit: 1 << 20, ..Self::get(path, expected) }
+    pub fn send(path: impl Into<String>, body: Sent<'a>, expected: &'static str) -> Self {
+        Self { body: Some(body), limit: 1 << 20, ..Self::get(path, expected) }
     }
 
     fn label(&self) -> String {
@@ -288,12 +282,6 @@ impl Http {
             }
         }
         Err(last.map_or(ClientError::Unreachable(attempts), |error| *error))
-    }
-
-    /// Requests begin with another node from now on.
-    pub fn prefer_another(&self) {
-        let next = (self.preferred.load(Ordering::Relaxed) + 1) % self.nodes.len();
-        self.preferred.store(next, Ordering::Relaxed);
     }
 
     /// Opens a stream that has no end: each read waits at most `quiet`.

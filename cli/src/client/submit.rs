@@ -1,20 +1,14 @@
-//! Sending: transactions and payloads. A transaction is sent again, unchanged,
+//! Sending transactions. One is sent again, unchanged,
 //! to whichever node answers until it has come as far as asked: its identity
 //! makes that harmless.
 
-use super::{
-    Client, ClientError,
-    http::Request,
-    now,
-    read::{level_name, transfer_time},
-};
+use super::{Client, ClientError, http::Request, now, read::level_name};
 use std::time::{Duration, Instant};
 use twinfold_types::{
-    Action, AvailabilityCertificate, BlobId, Committee, SecretKey, SignedTx, TimeMs,
-    api::{HEADER_KEY, HEADER_SIGNATURE, HEADER_TIME, Level, TxStatus},
-    blob::UploadBody,
+    Action, SecretKey, SignedTx, TimeMs,
+    api::{Level, TxStatus},
     codec,
-    key::{Signer, StrictEd25519},
+    key::Signer,
     limits,
     tx::TxBody,
 };
@@ -94,56 +88,5 @@ impl Client {
     ) -> Result<TxStatus, ClientError> {
         let tx = self.sign(key, action)?;
         self.send_tx(&tx, level, timeout)
-    }
-
-    /// Stores a payload with the committee; the certificate that comes back is checked. A
-    /// payload is stored for the running committee: where another epoch has begun meanwhile,
-    /// it is offered again to that one.
-    pub fn upload(
-        &self,
-        key: &SecretKey,
-        bytes: &[u8],
-    ) -> Result<AvailabilityCertificate, ClientError> {
-        let committee = self.committee()?;
-        match self.upload_to(&committee, key, bytes) {
-            Err(error) if !matches!(error, ClientError::Unreachable(_)) => {
-                let newer = self.committee_from(self.status()?.epoch)?;
-                match newer.epoch > committee.epoch {
-                    true => self.upload_to(&newer, key, bytes),
-                    false => Err(error),
-                }
-            }
-            done => done,
-        }
-    }
-
-    fn upload_to(
-        &self,
-        committee: &Committee,
-        key: &SecretKey,
-        bytes: &[u8],
-    ) -> Result<AvailabilityCertificate, ClientError> {
-        let chain = self.chain()?;
-        let blob = BlobId::whole_copies(bytes, committee.size());
-        let body = UploadBody { blob: blob.digest(), time_ms: now().0 };
-        let signature = key.sign(&body.statement(&chain.digest));
-        let mut request = Request::post("/v1/blobs", bytes, "an availability certificate");
-        request.timeout = transfer_time(bytes.len() as u64);
-        request.headers = vec![
-            (HEADER_KEY, key.public_key().to_string()),
-            (HEADER_TIME, body.time_ms.to_string()),
-            (HEADER_SIGNATURE, signature.to_string()),
-        ];
-        self.http.fetch(&request, |_, answer| {
-            let certificate: AvailabilityCertificate =
-                serde_json::from_slice(&answer).map_err(|error| error.to_string())?;
-            if certificate.blob != blob {
-                return Err("it certifies another payload".into());
-            }
-            certificate
-                .verify(&chain.digest, committee, &StrictEd25519)
-                .map_err(|error| error.to_string())?;
-            Ok(certificate)
-        })
     }
 }

@@ -94,7 +94,6 @@ fn fetch_run(
     for (index, (_, chunk)) in run.iter().enumerate() {
         let content = &part[at..at + chunk.length as usize];
         if !is_content(content, chunk) {
-            client.distrust();
             let error = false_content(format!("a part of payload {}", pack.digest()));
             return Ok((index, Err(error)));
         }

@@ -151,16 +151,12 @@ impl BlobStore {
         Ok(None)
     }
 
-    /// Whether a fragment is here and synced, every byte of it: a receipt says so once more.
-    pub fn holds(&self, digest: &BlobDigest, fragment: u16) -> bool {
-        match self.check(digest) {
-            Ok(Some(found)) => found == fragment,
-            Ok(None) => false,
-            Err(error) => {
-                self.note_damage(digest, &error);
-                false
-            }
-        }
+    /// Which fragment is here and synced, every byte of it: a receipt says so once more.
+    pub fn held(&self, digest: &BlobDigest) -> Option<u16> {
+        self.check(digest).unwrap_or_else(|error| {
+            self.note_damage(digest, &error);
+            None
+        })
     }
 
     /// Reads and syncs all of a fragment: which one it is.

@@ -100,19 +100,15 @@ async fn wants(inner: &Inner, announced: &Announced<'_>) -> Result<bool, BlobErr
     let Announced { blob, fragment, proof, .. } = announced;
     inner.check_proof(blob, proof, crate::clock::now().0)?;
     inner.check_place(blob, *fragment)?;
-    let (blobs, digest, fragment) = (inner.blobs.clone(), blob.digest(), *fragment);
-    let look = move || {
-        let other = blobs.stored(&digest).map(|stored| stored.header.fragment);
-        (blobs.holds(&digest, fragment), other.filter(|other| *other != fragment))
-    };
-    let looked = tokio::task::spawn_blocking(look).await;
-    let (holds, other) = looked.map_err(|_| BlobError::Stopped)?;
-    if let Some(other) = other {
+    let (blobs, digest) = (inner.blobs.clone(), blob.digest());
+    let held = tokio::task::spawn_blocking(move || blobs.held(&digest)).await;
+    let held = held.map_err(|_| BlobError::Stopped)?;
+    if let Some(other) = held.filter(|held| held != fragment) {
         // It may be counted on: only this node itself takes another in its place.
         let reason = format!("fragment {other} of this payload is held here");
         return Err(BlobError::NotPermitted(reason));
     }
-    let wanted = !holds;
+    let wanted = held.is_none();
     if wanted {
         inner.blobs.check_quota(&proof.key, blob)?;
     }

@@ -7,7 +7,7 @@ use super::{
     encoder::Encoder,
     layout::{Coding, Layout, LayoutError},
 };
-use crate::{Digest, hash::Tag, limits};
+use crate::{Digest, hash::Tag};
 use serde::{Deserialize, Serialize};
 
 /// Digest of a [`BlobId`].
@@ -49,14 +49,6 @@ impl BlobId {
 
     pub fn digest(&self) -> BlobDigest {
         Digest::of(Tag::Blob, self)
-    }
-
-    /// Whether content is what a digest names, as whole copies for a committee of any size: a blob
-    /// keeps the number of seats that it was stored for.
-    pub fn is_whole_copy(content: &[u8], digest: &BlobDigest) -> bool {
-        let hash = Digest(*blake3::hash(content).as_bytes());
-        let length = content.len() as u64;
-        (1..=limits::SEATS_MAX).any(|n| Self::of_whole_copies(length, hash, n).digest() == *digest)
     }
 
     /// How the content is cut, if its coding and length are ones that this version stores.
