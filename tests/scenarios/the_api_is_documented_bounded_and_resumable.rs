@@ -57,8 +57,11 @@ fn document(lab: &mut Lab) {
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1"), "{}", document["openapi"]);
 }
 
-/// Reads without parameters give 200 and JSON.
+/// Reads without parameters give 200 and JSON; a checkpoint only once the first is stable.
 fn documented_paths(lab: &mut Lab) {
+    until("the first checkpoint is stable", || {
+        (get(&url(lab, "/v1/checkpoint")).status == 200).then_some(())
+    });
     let document = get(&url(lab, "/openapi.json")).json();
     let mut asked = 0;
     for (path, methods) in document["paths"].as_object().unwrap() {
