@@ -36,14 +36,16 @@ impl Durability {
         Ok(())
     }
 
-    /// At the end, after all faults.
+    /// At the end, after all faults. The node has no blocks up to `base`.
     pub fn survives_in(
         &self,
         node: usize,
+        base: Height,
         chain: impl Iterator<Item = (Height, Digest)>,
     ) -> Result<(), String> {
         let chain: BTreeMap<Height, Digest> = chain.collect();
-        match self.0.iter().find(|(height, digest)| chain.get(height) != Some(digest)) {
+        let mut above = self.0.iter().filter(|(height, _)| **height > base);
+        match above.find(|(height, digest)| chain.get(height) != Some(digest)) {
             Some((height, digest)) => Err(format!(
                 "durability: {digest:?} was acknowledged at height {height}, node {node} has {:?}",
                 chain.get(height)

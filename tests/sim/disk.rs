@@ -31,10 +31,12 @@ pub struct Execution {
 pub struct Disk {
     pub log: Vec<Record>,
     pub stable: Option<CheckpointCertificate>,
-    /// Executed blocks from height 1 on.
+    /// Executed, and kept: from height 1 on, or from the one after `base`.
     blocks: Vec<(Block, Certificate, Checkpoint)>,
     executed_txs: BTreeSet<TxId>,
     genesis: Head,
+    /// Where the ledger begins that was joined from a checkpoint.
+    base: Option<Checkpoint>,
     head: Head,
     pub ledger: Ledger,
     /// By epoch: those that are elected.
@@ -54,6 +56,7 @@ impl Disk {
             blocks,
             executed_txs,
             genesis,
+            base: None,
             head: genesis,
             ledger,
             committees,
@@ -114,7 +117,39 @@ impl Disk {
     }
 
     pub fn checkpoint(&self) -> Option<&Checkpoint> {
-        self.blocks.last().map(|(.., checkpoint)| checkpoint)
+        self.blocks.last().map(|(.., checkpoint)| checkpoint).or(self.base.as_ref())
+    }
+
+    /// Height below the first block that is kept.
+    pub fn base(&self) -> Height {
+        self.base.as_ref().map_or(Height(0), |base| base.height)
+    }
+
+    /// What another node joins from: a stable checkpoint and the blocks up to it. None while
+    /// there is no such checkpoint, nor by one that has joined itself.
+    pub fn anchor(&self) -> Option<(&CheckpointCertificate, Vec<(Block, Certificate)>)> {
+        let stable = self.stable.as_ref().filter(|_| self.base.is_none())?;
+        let height = stable.checkpoint.height;
+        let blocks = self.blocks.get(..height.0 as usize)?.iter();
+        let blocks = blocks.map(|(block, certificate, _)| (block.clone(), certificate.clone()));
+        Some((stable, blocks.collect()))
+    }
+
+    /// This ledger has executed up to a checkpoint that another node has as stable, and is from
+    /// here on one that joined there: it has the state, the transactions that cannot be repeated,
+    /// the committees and their epochs' ends, and no block.
+    pub fn joined(&mut self, stable: &CheckpointCertificate, other: &Disk) -> Result<(), String> {
+        if self.checkpoint() != Some(&stable.checkpoint) {
+            return Err(format!("determinism: {:?}, not {stable:?}", self.checkpoint()));
+        }
+        let ends = other.epoch_ends.iter();
+        let ends = ends.filter(|(_, end)| end.checkpoint.height <= stable.checkpoint.height);
+        self.epoch_ends = ends.map(|(epoch, end)| (*epoch, end.clone())).collect();
+        self.base = Some(stable.checkpoint.clone());
+        self.stable = Some(stable.clone());
+        let blocks = std::mem::take(&mut self.blocks);
+        self.ledger.replay_of(blocks.iter().map(|(block, ..)| block), self.head.time);
+        Ok(())
     }
 
     pub fn has_executed(&self, tx: &TxId) -> bool {
@@ -215,16 +250,25 @@ impl Disk {
         txs
     }
 
+    /// Whether a block is executed here: it is kept, or the checkpoint's that this node joined at,
+    /// which a quorum executed.
+    pub fn has(&self, height: Height, digest: &Digest) -> bool {
+        let is_base = |base: &Checkpoint| (base.height, base.block) == (height, *digest);
+        self.base.as_ref().is_some_and(is_base) || self.block(height, digest).is_some()
+    }
+
+    fn place(&self, height: Height) -> Option<usize> {
+        height.0.checked_sub(self.base().0 + 1)?.try_into().ok()
+    }
+
     pub fn block(&self, height: Height, digest: &Digest) -> Option<Block> {
-        let index = usize::try_from(height.0.checked_sub(1)?).ok()?;
-        let (block, _, checkpoint) = self.blocks.get(index)?;
+        let (block, _, checkpoint) = self.blocks.get(self.place(height)?)?;
         (checkpoint.block == *digest).then(|| block.clone())
     }
 
     /// Blocks from a height on, ending at one that has a certificate of its own.
     pub fn committed(&self, from: Height) -> Option<CommittedBlocks> {
-        let start = usize::try_from(from.0.checked_sub(1)?).ok()?;
-        let rest = self.blocks.get(start..)?;
+        let rest = self.blocks.get(self.place(from)?..)?;
         // No certificate speaks of two epochs.
         let epoch = rest.first()?.0.header.epoch;
         let other = rest.iter().position(|(block, ..)| block.header.epoch != epoch);

@@ -17,7 +17,7 @@ use twinfold_types::{
     genesis::ChainParams,
     hash::Tag,
     key::Verifier,
-    limits::DECODE_BYTES_MAX,
+    limits::{DECODE_BYTES_MAX, TX_VALIDITY_MS_MAX},
     quorum::PastEpoch,
     round::{Entry, RoundKey},
     stake::StakeParams,
@@ -171,6 +171,17 @@ impl Ledger {
                 rows.collect::<HashMap<_, _, RandomState>>().into_iter().collect()
             }
             _ => rows.collect(),
+        }
+    }
+
+    /// The replay set as one that joins makes it: of the blocks whose transactions may be valid
+    /// still, whatever execution remembered.
+    pub fn replay_of<'a>(&mut self, blocks: impl Iterator<Item = &'a Block>, now: TimeMs) {
+        let recent = TimeMs(now.0.saturating_sub(TX_VALIDITY_MS_MAX));
+        self.replay.clear();
+        for block in blocks.filter(|block| block.header.time >= recent) {
+            let lasting = block.txs.iter().filter(|tx| tx.body.valid_until >= now);
+            self.replay.extend(lasting.map(|tx| (tx.body.valid_until, tx.id())));
         }
     }
 

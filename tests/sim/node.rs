@@ -48,6 +48,8 @@ pub struct Node {
     pub docket: Docket,
     /// Whether it is going to be looked at.
     pub tending: bool,
+    /// Not part of the network yet: its first start is a joining.
+    pub absent: bool,
 }
 
 impl Node {

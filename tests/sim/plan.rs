@@ -62,6 +62,8 @@ pub struct Plan {
     pub reward: u64,
     /// Trainers send updates, and every node folds them.
     pub learns: bool,
+    /// The observer is not there from the start: then it joins from a stable checkpoint.
+    pub joins_ms: Option<u64>,
     /// Many transactions lapse soon.
     pub brief_validity: bool,
     /// No checkpoint becomes stable while there are faults: the watermark is reached.
@@ -103,6 +105,7 @@ impl Plan {
             evidence_ms: 600_000,
             reward: 0,
             learns: seed % 8 == 5,
+            joins_ms: None,
             brief_validity: seed % 4 == 2,
             checkpoints_lost: false,
         };
@@ -114,6 +117,10 @@ impl Plan {
         if plan.liars.iter().any(|(_, lie)| *lie == Lie::Censor) {
             plan.view_heights = plan.view_heights.min(10);
         }
+        let mut dice = Dice::new(seed ^ 0x6a6f_696e);
+        if plan.observer && dice.chance(50) {
+            plan.joins_ms = Some(dice.between(1_000, plan.faults_ms));
+        }
         plan
     }
 
@@ -124,6 +131,7 @@ impl Plan {
         let mut plan = Self::new(seed, Some(seats));
         plan.mistake = Some(mistake);
         plan.real_signatures = false;
+        plan.joins_ms = None;
         plan.liars = draw_liars(seats, &SHARP_LIES, &mut dice);
         plan.txs = dice.between(20, 60) as usize;
         plan.delay_ms_max = dice.pick(&[20, 100, 400, 1_500]);

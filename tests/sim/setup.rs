@@ -100,6 +100,7 @@ pub fn nodes(plan: &Plan, consortium: &Arc<Consortium>) -> Vec<Node> {
         build: None,
         docket: docket(plan.planted()),
         tending: false,
+        absent: plan.joins_ms.is_some() && seat.is_none(),
     };
     seats.into_iter().enumerate().map(node).collect()
 }

@@ -93,6 +93,9 @@ impl World {
 
     /// What the turn has written so far may reach the disk or not.
     pub(super) fn crash(&mut self, node: usize) {
+        if self.nodes[node].absent {
+            return;
+        }
         self.note(|| format!("crash {node}"));
         if let Some((records, effects)) = self.nodes[node].turn.take()
             && !records.is_empty()
@@ -124,6 +127,7 @@ impl World {
             return;
         }
         self.doomed.remove(&node);
+        self.join_if_absent(node);
         self.nodes[node].skew_ms = setup::draw_skew(&self.plan, &mut self.dice);
         if let Err(failure) = self.nodes[node].start() {
             if self.nodes[node].is_honest() {

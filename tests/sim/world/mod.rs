@@ -3,6 +3,7 @@
 mod accuse;
 mod checks;
 mod faults;
+mod joining;
 mod network;
 mod state;
 mod turns;
@@ -64,6 +65,8 @@ pub struct World {
     /// The promises that count; all if there are none.
     promises: &'static [&'static str],
     failure: Option<String>,
+    /// Nodes that began at a checkpoint.
+    joined: u64,
 }
 
 /// What a run came to.
@@ -78,6 +81,8 @@ pub struct Summary {
     /// Seats slashed for what they did in an epoch, and how many of them after it was over.
     pub slashed: u64,
     pub slashed_late: u64,
+    /// Nodes that joined from a checkpoint.
+    pub joined: u64,
 }
 
 impl Summary {
@@ -89,6 +94,7 @@ impl Summary {
         self.changes += other.changes;
         self.slashed += other.slashed;
         self.slashed_late += other.slashed_late;
+        self.joined += other.joined;
     }
 }
 
@@ -119,12 +125,14 @@ impl World {
             looked_at: BTreeSet::new(),
             promises: &[],
             failure: None,
+            joined: 0,
         };
         world.watch_genesis();
         world.schedule_work();
         world.schedule_faults();
         for node in 0..world.nodes.len() {
-            world.at(0, Action::Restart { node });
+            let later = world.plan.joins_ms.filter(|_| world.nodes[node].absent);
+            world.at(later.unwrap_or(0), Action::Restart { node });
         }
         world
     }
@@ -157,7 +165,7 @@ impl World {
         self.falls_silent()?;
         let (slashed, slashed_late) = self.checks.punished.counts();
         let (epochs, changes) = self.checks.one_committee.counts();
-        Ok(Summary { epochs, changes, slashed, slashed_late, ..summary })
+        Ok(Summary { epochs, changes, slashed, slashed_late, joined: self.joined, ..summary })
     }
 
     /// An idle network says nothing. A validator that left its view alone keeps asking.

@@ -47,7 +47,7 @@ impl World {
         }
         let from = Height(stable.0.saturating_sub(64));
         for node in self.nodes.iter().filter(|node| node.is_honest()) {
-            let chain = node.disk.digests().skip(from.0 as usize);
+            let chain = node.disk.digests().skip_while(|(height, _)| *height <= from);
             let result = self.checks.durability.holds_in(node.index, chain);
             if let Err(failure) = result
                 && is_watched(self.promises, &failure)
@@ -61,7 +61,8 @@ impl World {
     pub(super) fn look_at_the_end(&self) -> Result<(), String> {
         for node in self.nodes.iter().filter(|node| node.is_honest()) {
             self.checks.durability.holds_in(node.index, node.disk.digests())?;
-            self.checks.durability.survives_in(node.index, node.disk.digests())?;
+            let (base, chain) = (node.disk.base(), node.disk.digests());
+            self.checks.durability.survives_in(node.index, base, chain)?;
         }
         Ok(())
     }

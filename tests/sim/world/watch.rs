@@ -161,7 +161,7 @@ impl World {
         let disk = &self.nodes[node].disk;
         let base = self.checks.one_base.base(node, &vote.body);
         let stable = disk.stable.as_ref().map_or(Height(0), |stable| stable.checkpoint.height);
-        let in_ledger = disk.block(vote.body.height, &vote.body.digest).is_some();
+        let in_ledger = disk.has(vote.body.height, &vote.body.digest);
         let results = [
             self.checks.single_vote.signed(vote),
             self.checks.synced.spoke(vote, &disk.log, in_ledger),
