@@ -31,6 +31,8 @@ const EARLY_PER_SEAT_MAX: usize = 16;
 /// Seats put a result on the ledger one after the other, this far apart.
 const SUBMIT_STEP: Duration = Duration::from_millis(400);
 const RETRY: Duration = Duration::from_millis(500);
+/// With nothing to fold only a new block brings something.
+const LOOK: Duration = Duration::from_secs(10);
 const RETRY_MAX: Duration = Duration::from_secs(60);
 const REPEAT: Duration = Duration::from_secs(1);
 
@@ -84,7 +86,7 @@ impl Folder {
                 self.refresh(&mut folds);
             }
             let wake = self.submit_at.values().min().copied();
-            let tick = Instant::now() + RETRY;
+            let tick = Instant::now() + if self.due.is_empty() { LOOK } else { RETRY };
             let wake = wake.map_or(tick, |at| at.min(tick));
             tokio::select! {
                 head = heads.changed() => if head.is_err() { return },

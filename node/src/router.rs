@@ -111,11 +111,11 @@ pub async fn admit_transactions(
 /// what a client brought here is repeated until a block takes it, less and less often: a
 /// network that is slow because it has much to do is not given more.
 pub async fn repeat_transactions(node: Arc<Node>) {
-    let mut interval = tokio::time::interval(REPEAT_INTERVAL);
-    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut leader = node.leader();
     loop {
-        interval.tick().await;
+        // What comes to an empty pool is overdue no sooner.
+        let idle = node.pool.size().0 == 0;
+        tokio::time::sleep(if idle { REPEAT_AGE } else { REPEAT_INTERVAL }).await;
         let now = node.leader();
         if let Some(new) = now.filter(|_| now != leader) {
             node.forward(&new, node.pool.clients(NEW_LEADER_BYTES_MAX));

@@ -10,10 +10,15 @@ use libp2p::{
     tcp, yamux,
 };
 use std::{collections::BTreeSet, time::Duration};
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 use twinfold_types::{SecretKey, limits};
 
+/// While a peer is not connected that this node dials, and while none is.
 const DIAL_INTERVAL: Duration = Duration::from_millis(250);
+const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3_600);
 /// Both sides may dial at once; more than a few connections of one peer are a fault.
 const CONNECTIONS_PER_PEER_MAX: u32 = 4;
@@ -124,13 +129,24 @@ async fn run(
     connected: watch::Sender<BTreeSet<PeerId>>,
     mut changes: mpsc::UnboundedReceiver<Change>,
 ) {
-    let mut dial = tokio::time::interval(DIAL_INTERVAL);
+    let mut dial_at = Instant::now();
     loop {
         tokio::select! {
-            event = swarm.select_next_some() => note(&mut swarm, config.name, event, &connected),
-            _ = dial.tick() => dial_missing(&mut swarm, &config),
+            event = swarm.select_next_some() => {
+                if matches!(event, SwarmEvent::ConnectionClosed { .. }) {
+                    dial_at = dial_at.min(Instant::now() + DIAL_INTERVAL);
+                }
+                note(&mut swarm, config.name, event, &connected);
+            }
+            () = tokio::time::sleep_until(dial_at) => {
+                let missing = dial_missing(&mut swarm, &config);
+                dial_at = Instant::now() + if missing { DIAL_INTERVAL } else { LOOK_INTERVAL };
+            }
             change = changes.recv() => match change {
-                Some(Change::Allow(peer)) => { swarm.behaviour_mut().allowed.allow_peer(peer); }
+                Some(Change::Allow(peer)) => {
+                    swarm.behaviour_mut().allowed.allow_peer(peer);
+                    dial_at = Instant::now();
+                }
                 Some(Change::Disallow(peer)) => {
                     swarm.behaviour_mut().allowed.disallow_peer(peer);
                 }
@@ -141,9 +157,10 @@ async fn run(
 }
 
 /// Of two nodes that know each other's address the smaller peer id dials. Whom the operator
-/// configured is dialled in any case: it may know nothing of this node's address.
-fn dial_missing(swarm: &mut Swarm<Behaviour>, config: &PlaneConfig) {
-    let own = *swarm.local_peer_id();
+/// configured is dialled in any case: it may know nothing of this node's address. Tells whether
+/// somebody is dialled.
+fn dial_missing(swarm: &mut Swarm<Behaviour>, config: &PlaneConfig) -> bool {
+    let (own, mut missing) = (*swarm.local_peer_id(), false);
     for peer in config.peers.all() {
         let Some(addresses) = &peer.addresses else { continue };
         let theirs_to_dial =
@@ -151,12 +168,14 @@ fn dial_missing(swarm: &mut Swarm<Behaviour>, config: &PlaneConfig) {
         if theirs_to_dial || swarm.is_connected(&peer.id) {
             continue;
         }
+        missing = true;
         let options =
             DialOpts::peer_id(peer.id).addresses(vec![(config.address)(addresses)]).build();
         if let Err(error) = swarm.dial(options) {
             tracing::debug!(plane = config.name, peer = %peer.name, %error, "cannot dial");
         }
     }
+    missing
 }
 
 fn note(
