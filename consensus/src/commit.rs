@@ -100,6 +100,9 @@ impl Machine {
 
     /// Commits what a quorum of commits decides, ancestors first.
     pub(crate) fn execute_decisions(&mut self) -> bool {
+        if self.is_left_out(self.head.height.next()) {
+            return false;
+        }
         let quorum = self.rules.quorum();
         let above = self.slots.range(self.head.height.next()..).rev();
         let newest = above.into_iter().find_map(|(_, s)| votes::certificate(&s.commits, quorum));
@@ -162,6 +165,9 @@ impl Machine {
     /// The next block of the chain is final.
     pub(crate) fn commit(&mut self, block: Block, certificate: &Certificate) {
         let (height, digest, time) = (block.header.height, block.digest(), block.header.time);
+        if self.is_left_out(height) {
+            return;
+        }
         self.head = Head { height, digest, time };
         self.unexecuted.insert(height, digest);
         self.settled = true;

@@ -229,6 +229,12 @@ impl Machine {
         self
     }
 
+    /// Whether an accepted recovery leaves this height of the epochs before it out: nothing of them
+    /// is committed there any more, whoever signed it.
+    pub(crate) fn is_left_out(&self, height: Height) -> bool {
+        self.follows_until.is_some_and(|kept| height > kept)
+    }
+
     pub fn epoch(&self) -> Epoch {
         self.committee.epoch
     }

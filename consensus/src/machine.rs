@@ -284,6 +284,9 @@ impl Machine {
     /// whoever makes a recovery from this node's folder must see that they are (P21). As a claim
     /// it often ranks no higher than what was prepared on the way to it.
     pub(crate) fn note_decision(&mut self, certificate: &Certificate) {
+        if self.is_left_out(certificate.body.height) {
+            return;
+        }
         self.raise_claim(certificate);
         if self.highest.as_ref() != Some(certificate) {
             self.persist(Record::Certificate(certificate.clone()));

@@ -206,7 +206,7 @@ impl Machine {
     /// it is asked again, so that others come first.
     fn ask_committed(&mut self, peer: PublicKey) {
         // Beyond the end of the epoch nothing can be verified yet.
-        if self.is_over() {
+        if self.is_over() || self.is_left_out(self.head.height.next()) {
             return;
         }
         if self.sync.kept.get(&peer).is_some_and(|first| *first > self.head.height.next()) {

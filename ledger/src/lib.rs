@@ -40,6 +40,7 @@ pub mod pure {
         genesis::state as genesis_state,
         state::{StateRead, Writes},
         store::Row,
+        term::Recovered,
     };
 }
 

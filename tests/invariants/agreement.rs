@@ -16,4 +16,9 @@ impl Agreement {
         }
         Ok(())
     }
+
+    /// What only those knew who are lost for good.
+    pub fn forget_above(&mut self, kept: Height) {
+        self.0.split_off(&kept.next());
+    }
 }

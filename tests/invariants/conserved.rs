@@ -19,6 +19,16 @@ pub struct Conserved {
 }
 
 impl Conserved {
+    /// From a height on, whatever only those knew who are lost for good.
+    pub fn begin_again(
+        &mut self,
+        height: Height,
+        rows: &dyn Fn(Prefix) -> Rows,
+    ) -> Result<(), String> {
+        self.newest = None;
+        self.executed(height, &[], rows)
+    }
+
     /// A state after a height. Honest nodes have the same one, so each height is looked at once.
     pub fn executed(
         &mut self,

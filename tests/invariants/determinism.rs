@@ -17,4 +17,9 @@ impl Determinism {
         }
         Ok(())
     }
+
+    /// What only those knew who are lost for good.
+    pub fn forget_above(&mut self, kept: Height) {
+        self.0.split_off(&kept.next());
+    }
 }

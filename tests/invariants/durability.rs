@@ -17,6 +17,11 @@ impl Durability {
         self.0.keys().next_back().copied().unwrap_or_default()
     }
 
+    /// What only those knew who are lost for good.
+    pub fn forget_above(&mut self, kept: Height) {
+        self.0.split_off(&kept.next());
+    }
+
     /// A chain may end early while there are faults.
     pub fn holds_in(
         &self,

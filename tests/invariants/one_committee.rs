@@ -21,6 +21,10 @@ impl OneCommittee {
         self.0.get(&epoch)
     }
 
+    pub fn newest(&self) -> Epoch {
+        self.0.keys().next_back().copied().unwrap_or_default()
+    }
+
     /// Epochs, and how many of them began with other seats than the one before.
     pub fn counts(&self) -> (u64, u64) {
         let pairs = self.0.values().zip(self.0.values().skip(1));

@@ -1,5 +1,7 @@
 //! A node's disk: what was synced survives a crash; of the rest nothing, a part or all does.
 
+mod recovery;
+
 use crate::{
     dice::Dice,
     ledger::{Executed, Ledger},
@@ -39,8 +41,8 @@ pub struct Disk {
     base: Option<Checkpoint>,
     head: Head,
     pub ledger: Ledger,
-    /// By epoch: those that are elected.
-    committees: Vec<Committee>,
+    /// Those that began an epoch, or are elected for one.
+    committees: BTreeMap<Epoch, Committee>,
     /// Stable checkpoints that ended epochs.
     epoch_ends: BTreeMap<Epoch, CheckpointCertificate>,
 }
@@ -49,7 +51,8 @@ impl Disk {
     pub fn new(chain: Digest, time: TimeMs, ledger: Ledger) -> Self {
         let genesis = Head { height: Height(0), digest: chain, time };
         let (log, blocks, executed_txs) = (Vec::new(), Vec::new(), BTreeSet::new());
-        let (committees, epoch_ends) = (vec![ledger.running()], BTreeMap::new());
+        let running = ledger.running();
+        let (committees, epoch_ends) = ([(running.epoch, running)].into(), BTreeMap::new());
         Self {
             log,
             stable: None,
@@ -169,6 +172,8 @@ impl Disk {
     ) -> Execution {
         assert_eq!(block.header.height, self.head.height.next(), "executed out of order");
         let parent = self.newest_checkpoint();
+        let recovered = self.recovered().cloned();
+        self.committees.extend(recovered.map(|committee| (committee.epoch, committee)));
         let executed = self.ledger.execute(&block, &parent, arrived);
         let Executed { root, receipts_digest, receipts, elected, ends_at } =
             executed.expect("a state in memory is never damaged");
@@ -185,21 +190,26 @@ impl Disk {
         self.head = Head { height: checkpoint.height, digest, time };
         self.executed_txs.extend(block.txs.iter().map(|tx| tx.id()));
         self.blocks.push((block, certificate, checkpoint.clone()));
-        self.committees.extend(elected.clone());
+        self.committees.extend(elected.clone().map(|committee| (committee.epoch, committee)));
         Execution { checkpoint, receipts, elected, ends_at }
     }
 
     /// The committee of the epoch that the next block belongs to.
     pub fn running(&self) -> &Committee {
-        self.committees.last().expect("genesis has a committee")
+        let recovered = self.recovered();
+        let elected = || self.committees.values().next_back().expect("genesis has a committee");
+        recovered.unwrap_or_else(elected)
     }
 
     /// The committee that may vote: of the epoch before while its end is not stable.
     pub fn voting_committee(&self) -> &Committee {
         let running = self.running();
-        let handed_over = |epoch: u64| self.epoch_ends.contains_key(&Epoch(epoch));
-        match running.epoch.0.checked_sub(1) {
-            Some(before) if !handed_over(before) => &self.committees[before as usize],
+        let mut recoveries = self.ledger.recoveries.values();
+        let recovered = recoveries.any(|statement| statement.committee.epoch == running.epoch);
+        match running.epoch.0.checked_sub(1).map(Epoch) {
+            Some(before) if !recovered && !self.epoch_ends.contains_key(&before) => {
+                &self.committees[&before]
+            }
             _ => running,
         }
     }

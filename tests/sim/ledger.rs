@@ -10,15 +10,16 @@ use std::{
 };
 use twinfold_ledger::{
     LedgerError,
-    pure::{Env, Row, StateRead, Transition, Writes, admit, execute_block},
+    pure::{Env, Recovered, Row, StateRead, Transition, Writes, admit, execute_block},
 };
 use twinfold_types::{
-    Block, Code, Committee, Digest, Epoch, Event, Height, Receipt, SignedTx, TimeMs, TxId, codec,
+    Block, Code, Committee, Digest, Event, Height, Receipt, SignedTx, TimeMs, TxId, codec,
     genesis::ChainParams,
     hash::Tag,
     key::Verifier,
     limits::{DECODE_BYTES_MAX, TX_VALIDITY_MS_MAX},
     quorum::PastEpoch,
+    recovery::RecoveryStatement,
     round::{Entry, RoundKey},
     stake::StakeParams,
     state_key::{self, Prefix, StateKey},
@@ -32,6 +33,8 @@ pub struct Ledger {
     rows: BTreeMap<Vec<u8>, Vec<u8>>,
     /// (last valid time, transaction) of what was applied in the window.
     replay: BTreeSet<(TimeMs, TxId)>,
+    /// Recoveries that the operator accepted, by the height that each keeps.
+    pub recoveries: BTreeMap<Height, RecoveryStatement>,
     root: Digest,
     /// A mistake in execution.
     flaw: Option<Flaw>,
@@ -68,7 +71,8 @@ impl Ledger {
         let rows = consortium.state.iter();
         let rows = rows.filter_map(|(key, value)| Some((key.clone(), value.clone()?))).collect();
         let verifier = keys::verifier(consortium.real_signatures);
-        Self { consortium, verifier, rows, replay: BTreeSet::new(), root: Digest::ZERO, flaw }
+        let (replay, recoveries, root) = (BTreeSet::new(), BTreeMap::new(), Digest::ZERO);
+        Self { consortium, verifier, rows, replay, recoveries, root, flaw }
     }
 
     /// An empty one of the same chain.
@@ -100,9 +104,8 @@ impl Ledger {
             .expect("a state in memory is never damaged")
     }
 
-    fn get<T: Serialize + DeserializeOwned>(&self, key: &StateKey) -> Option<T> {
-        let bytes = self.rows.get(key.bytes())?;
-        Some(codec::decode(bytes, DECODE_BYTES_MAX).expect("execution wrote it"))
+    pub fn get<T: Serialize + DeserializeOwned>(&self, key: &StateKey) -> Option<T> {
+        self.rows.get(key.bytes()).map(|bytes| decode(bytes))
     }
 
     /// With what execution knows beside the state.
@@ -113,18 +116,25 @@ impl Ledger {
         time: TimeMs,
         f: impl FnOnce(Env<'_>) -> T,
     ) -> T {
-        let committee = self.running();
-        let before = committee.epoch.0.checked_sub(1);
-        let before = before.and_then(|it| self.get::<PastEpoch>(&state_key::past_epoch(Epoch(it))));
+        let running = self.running();
+        let before = self.rows_of(Prefix::PastEpoch).pop();
+        let before = before.map(|(_, row)| decode::<PastEpoch>(&row).committee);
+        let (committee, before, recovered) = match self.recoveries.get(&parent.height) {
+            Some(statement) => {
+                let recovered = Recovered { statement: statement.digest(), older: before };
+                (statement.committee.clone(), Some(running), Some(recovered))
+            }
+            None => (running, before, None),
+        };
         f(Env {
             chain: &self.consortium.chain,
             committee: &committee,
-            before: before.as_ref().map(|past| &past.committee),
+            before: before.as_ref(),
             parent,
             height,
             time,
             verifier: &*self.verifier,
-            recovered: None,
+            recovered: recovered.as_ref(),
         })
     }
 
@@ -206,6 +216,10 @@ impl Ledger {
             _ => learning::fold(&self.consortium, key.task, &entries),
         }
     }
+}
+
+fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> T {
+    codec::decode(bytes, DECODE_BYTES_MAX).expect("execution wrote it")
 }
 
 fn sealed(receipts: &[Receipt]) -> Vec<RoundKey> {

@@ -178,6 +178,7 @@ fn drawn(pieces: &[Piece]) -> BTreeMap<String, u64> {
         count("failed syncs".into(), plan.sync_failures);
         count("runs with real signatures".into(), plan.real_signatures.into());
         count("runs in which a node joins later".into(), plan.joins_ms.is_some().into());
+        count("runs in which too many are lost".into(), plan.loses_ms.is_some().into());
         count("runs that reach the watermark".into(), plan.checkpoints_lost.into());
     }
     counts

@@ -50,6 +50,8 @@ pub struct Node {
     pub tending: bool,
     /// Not part of the network yet: its first start is a joining.
     pub absent: bool,
+    /// Gone for good, with its disk.
+    pub lost: bool,
 }
 
 impl Node {
@@ -97,8 +99,17 @@ impl Node {
     /// What its disk holds may be what an honest machine never writes: then it stays down.
     pub fn start(&mut self) -> Result<(), String> {
         self.setup.config.committee = self.disk.voting_committee().clone();
-        let machine = self.setup.machine(self.disk.recover());
-        self.machine = Some(machine.map_err(|error| format!("node {}: {error}", self.index))?);
+        let (mut recovered, ahead) = (self.disk.recover(), self.disk.recovery_ahead());
+        if ahead.is_some() {
+            let epoch = self.setup.config.committee.epoch;
+            recovered.records.retain(|record| record.epoch() <= epoch);
+        }
+        let machine = self.setup.machine(recovered);
+        let machine = machine.map_err(|error| format!("node {}: {error}", self.index))?;
+        self.machine = Some(match ahead {
+            Some(kept) => machine.following_until(kept),
+            None => machine,
+        });
         let checkpoint = self.disk.checkpoint().cloned();
         let ends_at = self.disk.ends_at();
         self.inbox.extend(checkpoint.map(|checkpoint| Event::Executed { checkpoint, ends_at }));
@@ -118,16 +129,24 @@ impl Node {
         ending || !self.pool.is_empty()
     }
 
-    /// Into the next epoch, once the disk has the stable checkpoint that hands over to it.
+    /// Into the next epoch, once the disk has the stable checkpoint that hands over to it, or the
+    /// height from which a recovery goes on.
     fn open_epoch(&mut self, now: TimeMs) -> Vec<Effect> {
         let committee = self.disk.voting_committee().clone();
+        let recovered = self.disk.recovered().is_some();
         let Some(machine) = &mut self.machine else { return Vec::new() };
-        if machine.epoch().next() != committee.epoch || machine.executed() != committee.anchor {
+        let follows = machine.epoch().next() == committee.epoch || recovered;
+        let opens = follows && machine.epoch() < committee.epoch;
+        if !opens || machine.executed() != committee.anchor {
             return Vec::new();
         }
         self.build = None;
         self.setup.config.committee = committee.clone();
-        machine.open_epoch(now, committee, self.setup.signer.clone())
+        let signer = self.setup.signer.clone();
+        match recovered {
+            true => machine.open_recovered(now, committee, signer),
+            false => machine.open_epoch(now, committee, signer),
+        }
     }
 
     /// Steps through everything that waits. The caller lets the effects out after the sync.

@@ -101,6 +101,7 @@ pub fn nodes(plan: &Plan, consortium: &Arc<Consortium>) -> Vec<Node> {
         docket: docket(plan.planted()),
         tending: false,
         absent: plan.joins_ms.is_some() && seat.is_none(),
+        lost: false,
     };
     seats.into_iter().enumerate().map(node).collect()
 }

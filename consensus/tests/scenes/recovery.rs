@@ -129,3 +129,24 @@ fn the_log_of_every_validator_shows_what_it_knows_to_be_committed() {
         }
     }
 }
+
+#[test]
+fn whoever_accepted_takes_nothing_of_the_old_epoch_above_the_kept_height() {
+    let mut net = TestNet::new(4);
+    net.work(true);
+    net.nodes[4].down = true;
+    net.work(true);
+    net.work(true);
+    assert_eq!(net.heights(), [3, 3, 3, 3, 1]);
+
+    // The others go on as if nothing had been said, and serve what they have.
+    accept(&mut net, 2, &[4]);
+    net.pass(2 * STATUS_INTERVAL_MS);
+    assert_eq!((net.heights()[4], epochs(&net)[4]), (2, 1));
+    assert!(net.nodes[4].halt.is_none());
+    let above = |record: &Record| match record {
+        Record::Certificate(certificate) => certificate.body.height > Height(2),
+        _ => false,
+    };
+    assert!(!net.nodes[4].machine.durable_records().iter().any(above));
+}

@@ -46,6 +46,9 @@ impl World {
 
     pub(super) fn schedule_faults(&mut self) {
         let end = self.plan.faults_ms;
+        if let Some(time) = self.plan.loses_ms {
+            self.at(time, Action::Lose);
+        }
         for _ in 0..self.plan.crashes {
             let node = self.dice.index(self.nodes.len());
             self.schedule_crash(node);
@@ -123,7 +126,7 @@ impl World {
     }
 
     pub(super) fn restart(&mut self, node: usize) {
-        if self.nodes[node].is_up() {
+        if self.nodes[node].is_up() || self.nodes[node].lost {
             return;
         }
         self.doomed.remove(&node);

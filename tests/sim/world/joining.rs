@@ -10,12 +10,15 @@ impl World {
         if !std::mem::take(&mut self.nodes[node].absent) {
             return;
         }
-        let others = self.nodes.iter().filter(|other| other.is_honest());
+        let others = self.standing();
         let anchors = others.filter_map(|other| Some((other.index, other.disk.anchor()?)));
         let newest = anchors.max_by_key(|(_, (stable, _))| stable.checkpoint.height);
         let Some((source, (stable, blocks))) = newest else { return };
         let stable = stable.clone();
         self.note(|| format!("{node} joins at height {}", stable.checkpoint.height));
+        let [joining, other] =
+            self.nodes.get_disjoint_mut([node, source]).expect("it is another one");
+        joining.disk.accept_all_of(&other.disk);
         // The state comes by executing: what peers send of it is proved to be the same.
         for (block, certificate) in blocks {
             block.txs.iter().for_each(|tx| self.nodes[node].pool.executed(&tx.id()));

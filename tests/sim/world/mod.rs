@@ -5,6 +5,7 @@ mod checks;
 mod faults;
 mod joining;
 mod network;
+mod recovery;
 mod state;
 mod turns;
 mod watch;
@@ -18,7 +19,9 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
-use twinfold_types::{Height, PublicKey, SignedTx, View, message::ConsensusMessage};
+use twinfold_types::{
+    Height, PublicKey, SignedTx, View, message::ConsensusMessage, recovery::RecoveryStatement,
+};
 
 /// Milliseconds since the Unix epoch when a run starts.
 pub const START_MS: u64 = 1_750_000_000_000;
@@ -38,6 +41,9 @@ enum Action {
     FailSync { node: usize },
     Restart { node: usize },
     Partition { groups: u64 },
+    Lose,
+    Recover,
+    Accept { node: usize },
 }
 
 pub struct World {
@@ -67,6 +73,8 @@ pub struct World {
     failure: Option<String>,
     /// Nodes that began at a checkpoint.
     joined: u64,
+    /// What the admins said after more seats were lost than the committee bears.
+    recovery: Option<RecoveryStatement>,
 }
 
 /// What a run came to.
@@ -83,6 +91,8 @@ pub struct Summary {
     pub slashed_late: u64,
     /// Nodes that joined from a checkpoint.
     pub joined: u64,
+    /// Recoveries that the admins stated.
+    pub recovered: u64,
 }
 
 impl Summary {
@@ -95,6 +105,7 @@ impl Summary {
         self.slashed += other.slashed;
         self.slashed_late += other.slashed_late;
         self.joined += other.joined;
+        self.recovered += other.recovered;
     }
 }
 
@@ -126,6 +137,7 @@ impl World {
             promises: &[],
             failure: None,
             joined: 0,
+            recovery: None,
         };
         world.watch_genesis();
         world.schedule_work();
@@ -165,7 +177,8 @@ impl World {
         self.falls_silent()?;
         let (slashed, slashed_late) = self.checks.punished.counts();
         let (epochs, changes) = self.checks.one_committee.counts();
-        Ok(Summary { epochs, changes, slashed, slashed_late, joined: self.joined, ..summary })
+        let (joined, recovered) = (self.joined, u64::from(self.recovery.is_some()));
+        Ok(Summary { epochs, changes, slashed, slashed_late, joined, recovered, ..summary })
     }
 
     /// An idle network says nothing. A validator that left its view alone keeps asking.
@@ -227,6 +240,9 @@ impl World {
                 self.doomed.insert(node, Doom::SyncFails);
             }
             Action::Restart { node } => self.restart(node),
+            Action::Lose => self.lose(),
+            Action::Recover => self.recover(),
+            Action::Accept { node } => self.accept(node),
             Action::Partition { groups } => self.partition(groups),
         }
     }

@@ -2,25 +2,29 @@
 //! holds together.
 
 use super::{START_MS, World, is_watched};
+use crate::node::Node;
 use twinfold_consensus_planted::Machine;
 use twinfold_types::{Epoch, Height, View};
 
 impl World {
+    /// Those that the run's promises are about.
+    pub(super) fn standing(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(|node| node.is_honest() && !node.lost)
+    }
+
     /// Everything is executed, and everyone is at the height of the last block that anyone
     /// committed: one without transactions may be on its way after that.
     pub(super) fn is_done(&self) -> bool {
         let top = self.highest_height();
-        let mut honest = self.nodes.iter().filter(|node| node.is_honest());
         self.submitting == 0
             && self.checks.durability.highest().0 == top
-            && honest.all(|node| {
+            && self.standing().all(|node| {
                 node.pool.is_done(node.clock(self.now_ms)) && node.disk.head().height.0 == top
             })
     }
 
     fn honest_machines(&self) -> impl Iterator<Item = &Machine> {
-        let honest = self.nodes.iter().filter(|node| node.is_honest());
-        honest.filter_map(|node| node.machine.as_ref())
+        self.standing().filter_map(|node| node.machine.as_ref())
     }
 
     pub(super) fn highest_epoch(&self) -> Epoch {
@@ -35,8 +39,7 @@ impl World {
     }
 
     pub(super) fn highest_height(&self) -> u64 {
-        let honest = self.nodes.iter().filter(|node| node.is_honest());
-        honest.map(|node| node.disk.head().height).max().unwrap_or(Height(0)).0
+        self.standing().map(|node| node.disk.head().height).max().unwrap_or(Height(0)).0
     }
 
     /// A checkpoint is stable somewhere: every honest chain must agree with what was
@@ -46,7 +49,7 @@ impl World {
             return;
         }
         let from = Height(stable.0.saturating_sub(64));
-        for node in self.nodes.iter().filter(|node| node.is_honest()) {
+        for node in self.nodes.iter().filter(|node| node.is_honest() && !node.lost) {
             let chain = node.disk.digests().skip_while(|(height, _)| *height <= from);
             let result = self.checks.durability.holds_in(node.index, chain);
             if let Err(failure) = result
@@ -59,7 +62,7 @@ impl World {
 
     /// All chains whole.
     pub(super) fn look_at_the_end(&self) -> Result<(), String> {
-        for node in self.nodes.iter().filter(|node| node.is_honest()) {
+        for node in self.standing() {
             self.checks.durability.holds_in(node.index, node.disk.digests())?;
             let (base, chain) = (node.disk.base(), node.disk.digests());
             self.checks.durability.survives_in(node.index, base, chain)?;
