@@ -21,7 +21,7 @@ const TWO_HEIGHTS: Scope = Scope { views: 3, heights: 2 };
 /// States generated in a usual run of what cannot be looked at whole, and until a mistake shows.
 const STATES: usize = 2_000_000;
 /// The same in a long run: less than 8 GiB, at 35 bytes for each generated.
-const STATES_LONG: usize = 160_000_000;
+const STATES_LONG: usize = 250_000_000;
 
 fn is_long() -> bool {
     std::env::var_os("TWINFOLD_MODEL_LONG").is_some()

@@ -68,6 +68,9 @@ impl Disk {
     /// is at the kept height can serve its block to those who are not.
     pub fn accept(&mut self, statement: &RecoveryStatement) -> Result<(), String> {
         let kept = &statement.kept;
+        if self.ledger.recoveries.get(&kept.height) == Some(statement) {
+            return Ok(());
+        }
         let (head, height) = (self.head.height, kept.height);
         let decided = self.decided().map_or(head, |it| it.body.height);
         if head.max(decided) > height {
