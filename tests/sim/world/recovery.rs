@@ -131,6 +131,7 @@ impl World {
             let (height, digest) = (block.header.height, block.digest());
             let agreed = self.checks.agreement.committed(node, height, digest);
             self.check(agreed);
+            block.txs.iter().for_each(|tx| self.nodes[node].pool.executed(&tx.id()));
             let executed = self.nodes[node].disk.execute(block, certificate, &|_| 0);
             self.watch_execution(node, &executed);
         }
