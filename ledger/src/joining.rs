@@ -86,8 +86,13 @@ pub struct Joining {
 impl Joining {
     /// Opens the folder, or begins one. `target` is where the complete ledger will stand. None
     /// where it was complete and only had to be moved there.
-    pub fn open(dir: &Path, target: &Path, genesis: &Genesis) -> Result<Option<Self>, LedgerError> {
-        let rocks = Rocks::open(dir)?;
+    pub fn open(
+        dir: &Path,
+        target: &Path,
+        logs: Option<&Path>,
+        genesis: &Genesis,
+    ) -> Result<Option<Self>, LedgerError> {
+        let rocks = Rocks::open(dir, logs)?;
         let (chain, mine) = (genesis.digest(), codec::encode(&(LAYOUT_VERSION, genesis.digest())));
         let joining = Self { rocks, genesis: genesis.clone(), target: target.into() };
         let rocks = &joining.rocks;

@@ -113,11 +113,12 @@ impl StateRead for View<'_> {
 }
 
 impl Ledger {
-    /// Opens the folder of this genesis; an empty one begins with its state.
-    pub fn open(dir: &Path, genesis: &Genesis) -> Result<Self, LedgerError> {
+    /// Opens the folder of this genesis; an empty one begins with its state. The database writes
+    /// about itself to `logs`, or else beside its tables.
+    pub fn open(dir: &Path, logs: Option<&Path>, genesis: &Genesis) -> Result<Self, LedgerError> {
         genesis.check()?;
         let chain = genesis.digest();
-        let (rocks, published) = open::open(dir, genesis, &chain)?;
+        let (rocks, published) = open::open(dir, logs, genesis, &chain)?;
         let (published, held) = (RwLock::new(published), AtomicU64::new(u64::MAX));
         let shared = Shared { rocks, genesis: genesis.clone(), chain, published, held };
         Ok(Self { shared: Arc::new(shared) })

@@ -17,10 +17,11 @@ use twinfold_types::{Digest, Height, block::body_digest, genesis::Genesis, merkl
 
 pub fn open(
     dir: &Path,
+    logs: Option<&Path>,
     genesis: &Genesis,
     chain: &Digest,
 ) -> Result<(Rocks, Published), LedgerError> {
-    let rocks = Rocks::open(dir)?;
+    let rocks = Rocks::open(dir, logs)?;
     if is_fresh(&rocks, chain)? {
         rocks.write(first_batch(&rocks.view(), genesis, chain)?)?;
     }
@@ -176,11 +177,11 @@ mod tests {
     /// What opening says after a row of the folder was changed.
     fn after(change: impl FnOnce(&mut Batch)) -> LedgerError {
         let dir = tempfile::tempdir().unwrap();
-        drop(Ledger::open(dir.path(), &genesis()).unwrap());
+        drop(Ledger::open(dir.path(), None, &genesis()).unwrap());
         let mut batch = Batch::default();
         change(&mut batch);
-        Rocks::open(dir.path()).unwrap().write(batch).unwrap();
-        Ledger::open(dir.path(), &genesis()).err().expect("a refusal")
+        Rocks::open(dir.path(), None).unwrap().write(batch).unwrap();
+        Ledger::open(dir.path(), None, &genesis()).err().expect("a refusal")
     }
 
     #[test]

@@ -326,15 +326,17 @@ impl Reader {
     /// recovery left out was ended by it too: somebody may stand in it by a statement that was
     /// given up.
     pub fn end_of(&self, epoch: Epoch) -> Result<Option<EpochEnd>> {
-        let look = self.look();
-        let within = |it: &Recovery| {
-            (it.statement.kept.epoch..it.statement.committee.epoch).contains(&epoch)
-        };
-        Ok(match all(&look)?.into_iter().find(within) {
-            Some(recovery) => Some(EpochEnd::Recovery(Box::new(recovery))),
-            None => stakes::epoch_end(&look, epoch)?.map(|(_, end)| EpochEnd::Checkpoint(end)),
-        })
+        end_of(&self.look(), epoch)
     }
+}
+
+pub(crate) fn end_of(look: &Look<'_>, epoch: Epoch) -> Result<Option<EpochEnd>> {
+    let within =
+        |it: &Recovery| (it.statement.kept.epoch..it.statement.committee.epoch).contains(&epoch);
+    Ok(match all(look)?.into_iter().find(within) {
+        Some(recovery) => Some(EpochEnd::Recovery(Box::new(recovery))),
+        None => stakes::epoch_end(look, epoch)?.map(|(_, end)| EpochEnd::Checkpoint(end)),
+    })
 }
 
 /// The recovery from the head on, held against the state once more.

@@ -33,9 +33,9 @@ pub enum Order {
 
 impl Rocks {
     /// Opens the database in a folder, or makes it.
-    pub fn open(dir: &Path) -> Result<Self, LedgerError> {
+    pub fn open(dir: &Path, logs: Option<&Path>) -> Result<Self, LedgerError> {
         let names = Column::ALL.map(Column::name);
-        let options = options();
+        let options = options(logs);
         // A folder with a CURRENT file was complete once: there no column may be missing.
         let exists = dir.join("CURRENT").exists();
         if !exists {
@@ -48,6 +48,25 @@ impl Rocks {
             DB::open_cf_with_opts(&options_here, dir, names.map(|name| (name, options.clone())))
                 .map_err(|error| open_error(dir, error))?;
         Ok(Self { db, dir: dir.to_path_buf() })
+    }
+
+    /// Opens a database that no process writes, and changes nothing in its folder. Strictly: its
+    /// log's last record must be whole too.
+    pub fn open_to_read(dir: &Path, logs: &Path, strict: bool) -> Result<Self, LedgerError> {
+        let mut options = options(Some(logs));
+        if strict {
+            options.set_wal_recovery_mode(DBRecoveryMode::AbsoluteConsistency);
+        }
+        let columns = Column::ALL.map(|column| (column.name(), options.clone()));
+        let db = DB::open_cf_with_opts_for_read_only(&options, dir, columns, false);
+        let db = db.map_err(|error| open_error(dir, error))?;
+        Ok(Self { db, dir: dir.to_path_buf() })
+    }
+
+    /// Names of the files that hold tables.
+    pub fn tables(&self) -> Result<Vec<String>, LedgerError> {
+        let files = self.db.live_files().map_err(|error| self.error(error))?;
+        Ok(files.into_iter().map(|file| file.name.trim_start_matches('/').to_string()).collect())
     }
 
     pub fn view(&self) -> View<'_> {
@@ -190,8 +209,11 @@ fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
     Some(end)
 }
 
-fn options() -> Options {
+fn options(logs: Option<&Path>) -> Options {
     let mut options = Options::default();
+    if let Some(logs) = logs {
+        options.set_db_log_dir(logs);
+    }
     options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
     options.set_paranoid_checks(true);
     options.set_compression_type(DBCompressionType::Lz4);

@@ -143,7 +143,7 @@ pub fn value_key(key_hash: &[u8; 32], version: u64) -> Vec<u8> {
 }
 
 /// Which column a stale row stands in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum StaleKind {
     Node = 0,

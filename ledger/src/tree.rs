@@ -22,7 +22,7 @@ use twinfold_types::{
 };
 
 /// What [`Column::Values`] holds: the state key, and its value unless it was deleted.
-type ValueRow = (Vec<u8>, Option<Vec<u8>>);
+pub type ValueRow = (Vec<u8>, Option<Vec<u8>>);
 
 /// Versions kept below the newest stable checkpoint, for proofs under way.
 pub const VERSIONS_KEPT: u64 = 64;
@@ -148,6 +148,15 @@ impl TreeReader for Stored<'_> {
     fn get_rightmost_leaf(&self) -> anyhow::Result<Option<(NodeKey, LeafNode)>> {
         anyhow::bail!("the rightmost leaf is not kept")
     }
+}
+
+/// The state key at a place and its value there, as a version has them.
+pub fn newest(
+    view: &View<'_>,
+    version: Version,
+    place: KeyHash,
+) -> Result<Option<ValueRow>, LedgerError> {
+    Stored(view).newest(version, place)
 }
 
 /// Adds a version's nodes, values and stale rows to the batch, and says its root.
@@ -308,7 +317,7 @@ mod tests {
     #[test]
     fn a_leaf_among_the_parts_is_named_with_its_place() {
         let dir = tempfile::tempdir().unwrap();
-        let rocks = Rocks::open(dir.path()).unwrap();
+        let rocks = Rocks::open(dir.path(), None).unwrap();
         let row = |number: u8| (vec![number], Some(vec![number; 150_000]));
         let mut all = Writes::new();
         let mut root = Digest::ZERO;

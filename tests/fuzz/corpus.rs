@@ -240,7 +240,7 @@ fn state_keys() -> Samples {
 fn bundle() -> Bundle {
     let genesis = samples::genesis();
     let (chain, folder) = (genesis.digest(), tempfile::tempdir().expect("a temporary folder"));
-    let mut ledger = Ledger::open(folder.path(), &genesis).expect("an empty folder");
+    let mut ledger = Ledger::open(folder.path(), None, &genesis).expect("an empty folder");
     let (name, action) = samples::actions().swap_remove(2);
     assert_eq!(name, "propose quota");
     let (valid_from, valid_until) = (TimeMs(1_000), TimeMs(61_000));

@@ -30,7 +30,7 @@ pub struct Forge {
 impl Forge {
     /// An empty chain in a folder of its own; `keys` are the consensus keys by seat.
     pub fn new(dir: &Path, genesis: &Genesis, keys: Vec<SecretKey>) -> Self {
-        let ledger = Ledger::open(dir, genesis).expect("an empty folder");
+        let ledger = Ledger::open(dir, None, genesis).expect("an empty folder");
         let (reader, chain, committee) = (ledger.reader(), genesis.digest(), genesis.committee());
         Self { ledger, reader, dir: dir.into(), chain, committee, keys, nonce: 0 }
     }

@@ -93,7 +93,7 @@ fn only_the_block_that_follows_is_committed() {
         wrong.push(block);
     }
     for block in wrong {
-        let error = chain.ledger.commit(&block, &certificate(&block)).unwrap_err();
+        let error = chain.ledger.commit(&block, &chain.certificate(&block)).unwrap_err();
         assert!(matches!(error, LedgerError::WrongBlock { .. }), "{error}");
     }
     assert_eq!(chain.reader.head(), head);
@@ -115,7 +115,7 @@ fn everything_written_is_read_back_after_reopening() {
     let mut chain = Chain::at(dir.path());
     assert_eq!((chain.reader.head(), chain.reader.stable()), (head, stable));
     assert_eq!(chain.reader.block(head.height).unwrap().as_ref(), Some(&block));
-    assert_eq!(chain.reader.certificate(head.height).unwrap(), Some(certificate(&block)));
+    assert_eq!(chain.reader.certificate(head.height).unwrap(), Some(chain.certificate(&block)));
     assert_eq!(chain.reader.receipts(head.height).unwrap(), receipts);
     assert_eq!(chain.reader.height_of(&block.digest()).unwrap(), Some(head.height));
     assert_eq!(chain.reader.block_digest(Height(0)).unwrap(), Some(chain.chain));
@@ -154,7 +154,7 @@ fn a_folder_of_another_genesis_is_refused_with_both_digests() {
     drop(chain);
     let mut other = genesis();
     other.chain = "another".into();
-    let error = Ledger::open(dir.path(), &other).err().unwrap().to_string();
+    let error = Ledger::open(dir.path(), None, &other).err().unwrap().to_string();
     assert!(error.contains(&ours.to_string()), "{error}");
     assert!(error.contains(&other.digest().to_string()), "{error}");
 }
@@ -163,7 +163,7 @@ fn a_folder_of_another_genesis_is_refused_with_both_digests() {
 fn a_folder_in_use_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let _chain = Chain::at(dir.path());
-    let error = Ledger::open(dir.path(), &genesis()).err().unwrap();
+    let error = Ledger::open(dir.path(), None, &genesis()).err().unwrap();
     assert!(matches!(error, LedgerError::Locked { .. }), "{error}");
 }
 
@@ -172,6 +172,6 @@ fn a_genesis_that_fails_its_check_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let mut broken = genesis();
     broken.params.threshold = 9;
-    let error = Ledger::open(dir.path(), &broken).err().unwrap();
+    let error = Ledger::open(dir.path(), None, &broken).err().unwrap();
     assert!(matches!(error, LedgerError::Genesis(_)), "{error}");
 }

@@ -36,7 +36,7 @@ fn copy(from: &Path) -> tempfile::TempDir {
 
 /// Opens the damaged copy: a refusal that names the folder, or a true head.
 fn judge(dir: &Path, heads: &[Head], what: &str) -> bool {
-    match Ledger::open(dir, &genesis()) {
+    match Ledger::open(dir, None, &genesis()) {
         Ok(ledger) => {
             let reader = ledger.reader();
             assert!(heads.contains(&reader.head()), "{what}: an invented head");
@@ -119,6 +119,6 @@ fn a_flip_inside_the_log_is_refused_rather_than_forgotten() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 0x55;
     std::fs::write(&newest, bytes).unwrap();
-    let error = Ledger::open(source.path(), &genesis()).err().expect("a refusal");
+    let error = Ledger::open(source.path(), None, &genesis()).err().expect("a refusal");
     assert!(matches!(error, LedgerError::Damaged { .. }), "{error}");
 }

@@ -19,7 +19,7 @@ fn the_first_block_at_the_end_of_an_epochs_time_is_its_last() {
     assert_eq!((checkpoint.epoch, next.epoch), (Epoch(0), Epoch(1)));
     assert_eq!((next.anchor, next.ends), (Height(2), first.ends.plus(24 * 3_600 * 1_000 + 5)));
     chain.block(vec![]);
-    assert_eq!(chain.last.unwrap().checkpoint.epoch, Epoch(1));
+    assert_eq!(chain.last.as_ref().unwrap().checkpoint.epoch, Epoch(1));
 }
 
 #[test]
@@ -32,7 +32,7 @@ fn a_block_is_of_its_epoch_and_follows_its_rules() {
     let mut other = good.clone();
     other.header.protocol += 1;
     for block in [old, other] {
-        let error = chain.ledger.commit(&block, &certificate(&block)).unwrap_err();
+        let error = chain.ledger.commit(&block, &chain.certificate(&block)).unwrap_err();
         assert!(matches!(error, LedgerError::WrongBlock { .. }), "{error}");
     }
     chain.commit(&good);
@@ -112,7 +112,7 @@ fn new_rules_begin_with_an_epoch_and_stop_a_program_that_does_not_know_them() {
     chain.end_epoch();
     assert_eq!(chain.committee().protocol, known + 1);
     let block = chain.draft(chain.now() + 1, vec![]);
-    let error = chain.ledger.commit(&block, &certificate(&block)).unwrap_err();
+    let error = chain.ledger.commit(&block, &chain.certificate(&block)).unwrap_err();
     assert!(matches!(error, LedgerError::Protocol { .. }), "{error}");
 }
 
@@ -240,6 +240,6 @@ fn a_chain_reopened_after_any_block_around_an_epochs_end_goes_on() {
     }
     drop(reference);
     let genesis = genesis();
-    let ledger = Ledger::open(dir.path(), &genesis).unwrap();
+    let ledger = Ledger::open(dir.path(), None, &genesis).unwrap();
     assert_eq!(ledger.reader().committee().epoch, Epoch(1));
 }

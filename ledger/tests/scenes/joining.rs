@@ -54,7 +54,7 @@ pub fn copy_blocks(reader: &Reader, joining: &Joining, last: Height) -> usize {
 }
 
 fn begin(dir: &Path, genesis: &twinfold_types::genesis::Genesis) -> Option<Joining> {
-    Joining::open(&dir.join("joining"), &dir.join("ledger"), genesis).unwrap()
+    Joining::open(&dir.join("joining"), &dir.join("ledger"), None, genesis).unwrap()
 }
 
 fn join(chain: &Chain, dir: &Path) -> Anchor {
@@ -70,7 +70,7 @@ fn join(chain: &Chain, dir: &Path) -> Anchor {
 fn it_stands_where_the_first_stood_and_goes_on_like_it() {
     let (mut chain, dir) = (chain(), tempfile::tempdir().unwrap());
     let anchor = join(&chain, dir.path());
-    let mut joined = Ledger::open(&dir.path().join("ledger"), &chain.genesis).unwrap();
+    let mut joined = Ledger::open(&dir.path().join("ledger"), None, &chain.genesis).unwrap();
     let reader = joined.reader();
     assert_eq!(reader.head(), chain.reader.head());
     assert_eq!(reader.stable(), Some(anchor.certificate.clone()));
@@ -89,7 +89,7 @@ fn it_stands_where_the_first_stood_and_goes_on_like_it() {
     for _ in 0..3 {
         let update = chain.tx(ADMIN, Action::Propose(AdminAction::SetThreshold(3)));
         let block = chain.draft(chain.now() + 1_000, vec![old.clone(), update]);
-        let ours = joined.commit(&block, &certificate(&block)).unwrap();
+        let ours = joined.commit(&block, &chain.certificate(&block)).unwrap();
         assert_eq!(ours, chain.commit(&block));
         assert_eq!(ours.receipts[0].code, Code::Replayed);
     }
@@ -101,7 +101,7 @@ fn it_stands_where_the_first_stood_and_goes_on_like_it() {
     let error = reader.prove_tx(&old.id()).unwrap_err();
     assert!(matches!(error, LedgerError::Pruned { .. }), "{error}");
     drop((reader, joined));
-    Ledger::open(&dir.path().join("ledger"), &chain.genesis).unwrap();
+    Ledger::open(&dir.path().join("ledger"), None, &chain.genesis).unwrap();
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn what_a_kill_left_is_gone_on_with_and_never_taken_for_a_ledger() {
     // Complete, and killed before it was moved.
     std::fs::rename(dir.path().join("ledger"), dir.path().join("joining")).unwrap();
     assert!(begin(dir.path(), &chain.genesis).is_none());
-    let reader = Ledger::open(&dir.path().join("ledger"), &chain.genesis).unwrap().reader();
+    let reader = Ledger::open(&dir.path().join("ledger"), None, &chain.genesis).unwrap().reader();
     assert_eq!(reader.head(), chain.reader.head());
 }
 
@@ -163,7 +163,7 @@ fn what_does_not_hash_to_what_is_certified_makes_no_ledger() {
     let mut other = genesis();
     other.chain = "another".into();
     let folder = dir.path().join("joining");
-    let error = Joining::open(&folder, &dir.path().join("ledger"), &other).err().unwrap();
+    let error = Joining::open(&folder, &dir.path().join("ledger"), None, &other).err().unwrap();
     assert!(matches!(error, LedgerError::Damaged { .. }), "{error}");
 }
 
@@ -179,7 +179,7 @@ fn a_ledger_that_begins_in_a_later_epoch_has_every_hand_over() {
         }
         let dir = tempfile::tempdir().unwrap();
         join(&chain, dir.path());
-        let joined = Ledger::open(&dir.path().join("ledger"), &chain.genesis).unwrap();
+        let joined = Ledger::open(&dir.path().join("ledger"), None, &chain.genesis).unwrap();
         let reader = joined.reader();
         assert_eq!(
             (reader.head(), reader.committee()),
@@ -190,7 +190,7 @@ fn a_ledger_that_begins_in_a_later_epoch_has_every_hand_over() {
         assert_eq!(reader.voting_committee().unwrap(), chain.reader.voting_committee().unwrap());
         let mut joined = joined;
         let block = chain.draft(chain.now() + 1_000, vec![]);
-        let ours = joined.commit(&block, &certificate(&block)).unwrap();
+        let ours = joined.commit(&block, &chain.certificate(&block)).unwrap();
         assert_eq!(ours, chain.commit(&block));
     }
 }

@@ -1,9 +1,9 @@
 //! A chain of four validators, three admins (two signatures decide), an operator
 //! and four trainers of one organisation, driven block by block.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tempfile::TempDir;
-use twinfold_ledger::{Executed, Ledger, Reader};
+use twinfold_ledger::{Executed, Ledger, Reader, Rederived, rederive};
 use twinfold_types::{
     Action, AvailabilityCertificate, BlobId, Block, ClusterId, Code, Digest, Event, Header,
     PublicKey, Receipt, RoundNumber, SeatIndex, SecretKey, SignedTx, Stake, TaskId, TimeMs, TxId,
@@ -103,6 +103,7 @@ pub struct Chain {
     pub chain: Digest,
     pub last: Option<Executed>,
     nonce: u64,
+    pub dir: PathBuf,
     /// Removed at the end, unless the folder belongs to the caller.
     _dir: Option<TempDir>,
 }
@@ -130,9 +131,9 @@ impl Chain {
     }
 
     pub fn of(dir: &Path, genesis: Genesis) -> Self {
-        let ledger = Ledger::open(dir, &genesis).unwrap();
+        let ledger = Ledger::open(dir, None, &genesis).unwrap();
         let (reader, chain) = (ledger.reader(), genesis.digest());
-        Self { ledger, reader, genesis, chain, last: None, nonce: 0, _dir: None }
+        Self { ledger, reader, genesis, chain, last: None, nonce: 0, dir: dir.into(), _dir: None }
     }
 
     pub fn now(&self) -> u64 {
@@ -171,7 +172,7 @@ impl Chain {
     }
 
     pub fn commit(&mut self, block: &Block) -> Executed {
-        let executed = self.ledger.commit(block, &certificate(block)).unwrap();
+        let executed = self.ledger.commit(block, &self.certificate(block)).unwrap();
         self.last = Some(executed.clone());
         executed
     }
@@ -369,6 +370,25 @@ impl Chain {
         self.ledger.set_stable(&certificate).unwrap();
     }
 
+    /// By which a quorum committed a block.
+    pub fn certificate(&self, block: &Block) -> Certificate {
+        let Header { epoch, height, .. } = block.header;
+        let (kind, view, digest) = (VoteKind::Commit, View(0), block.digest());
+        let body = VoteBody { kind, epoch, view, height, digest };
+        let known = self.reader.past_committee(epoch).unwrap();
+        let committee = known.unwrap_or_else(|| (*self.reader.committee()).clone());
+        let statement = body.statement(&self.chain, &committee.digest());
+        let quorum = committee.seat_indices().take(committee.quorum());
+        let sign = |seat| (seat, seat_secret(&committee, seat).sign(&statement));
+        Certificate { body, signatures: quorum.map(sign).collect() }
+    }
+
+    /// Everything in a folder is what it rests on.
+    pub fn audit(&self) -> Rederived {
+        let logs = tempfile::tempdir().unwrap();
+        rederive(&self.dir, logs.path(), &self.genesis, &mut |_, _| ()).unwrap()
+    }
+
     pub fn stable(&self, checkpoint: twinfold_types::vote::Checkpoint) -> CheckpointCertificate {
         let committee = self.reader.past_committee(checkpoint.epoch).unwrap().unwrap();
         let quorum: Vec<_> = committee.seat_indices().take(committee.quorum()).collect();
@@ -388,6 +408,21 @@ impl Chain {
     }
 }
 
+/// Every scene ends with an audit of its folder.
+impl Drop for Chain {
+    fn drop(&mut self) {
+        if std::thread::panicking() || !self.dir.exists() {
+            return;
+        }
+        // Closed first: the database goes on tidying its tables while it is open.
+        let other = tempfile::tempdir().unwrap();
+        self.ledger = Ledger::open(other.path(), None, &self.genesis).unwrap();
+        self.reader = self.ledger.reader();
+        let found = self.audit().findings;
+        assert!(found.is_empty(), "{:?}", &found[..found.len().min(3)]);
+    }
+}
+
 pub fn seat_secret(committee: &Committee, seat: SeatIndex) -> SecretKey {
     secret_of(committee.key(seat).expect("a seat"))
 }
@@ -398,15 +433,4 @@ pub fn round_key(task: TaskId, cluster: u16, round: u64) -> RoundKey {
 
 pub fn round_job(task: TaskId, cluster: u16, round: u64) -> FoldJob {
     FoldJob::Round(round_key(task, cluster, round))
-}
-
-pub fn certificate(block: &Block) -> Certificate {
-    let body = VoteBody {
-        kind: VoteKind::Commit,
-        epoch: block.header.epoch,
-        view: View(0),
-        height: block.header.height,
-        digest: block.digest(),
-    };
-    Certificate { body, signatures: vec![] }
 }

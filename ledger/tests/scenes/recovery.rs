@@ -121,7 +121,7 @@ fn a_replay_from_genesis_comes_to_the_same_and_needs_the_same_word() {
         }
         for height in 1..=last.height.0 {
             let block = chain.reader.block(Height(height)).unwrap().unwrap();
-            let executed = other.ledger.commit(&block, &certificate(&block))?;
+            let executed = other.ledger.commit(&block, &other.certificate(&block))?;
             let here = Height(height) == recovery.statement.kept.height && accepts;
             assert_eq!(executed.recovered.is_some(), here);
         }
@@ -224,7 +224,7 @@ fn who_is_behind_compares_on_the_way_and_goes_no_further_where_it_differs() {
     }
     behind.ledger.accept_recovery(&signed(wrong.clone())).unwrap();
     let last = block(before.next());
-    let error = behind.ledger.commit(&last, &certificate(&last)).unwrap_err();
+    let error = behind.ledger.commit(&last, &behind.certificate(&last)).unwrap_err();
     assert!(matches!(error, LedgerError::Recovery { .. }), "{error}");
     drop(behind);
 
@@ -253,7 +253,7 @@ fn a_block_of_the_replaced_committee_is_refused_by_name() {
     let late = chain.draft(chain.now() + 1, vec![]);
     let recovery = recovery(&chain);
     chain.ledger.accept_recovery(&recovery).unwrap();
-    let error = chain.ledger.commit(&late, &certificate(&late)).unwrap_err();
+    let error = chain.ledger.commit(&late, &chain.certificate(&late)).unwrap_err();
     assert!(matches!(error, LedgerError::BeyondRecovery { .. }), "{error}");
 }
 
@@ -290,7 +290,7 @@ fn a_node_without_a_ledger_accepts_before_it_joins() {
     chain.certify();
     let dir = tempfile::tempdir().unwrap();
     let (folder, target) = (dir.path().join("joining"), dir.path().join("ledger"));
-    let open = || Joining::open(&folder, &target, &chain.genesis).unwrap().unwrap();
+    let open = || Joining::open(&folder, &target, None, &chain.genesis).unwrap().unwrap();
     let mut given_up = recovery.statement.clone();
     given_up.time = given_up.time.plus(1);
     let given_up = signed(given_up);
@@ -303,7 +303,7 @@ fn a_node_without_a_ledger_accepts_before_it_joins() {
     let mut later = recovery.statement.clone();
     later.committee.epoch = Epoch(2);
     let other = dir.path().join("other");
-    let open_other = || Joining::open(&other, &target, &chain.genesis).unwrap().unwrap();
+    let open_other = || Joining::open(&other, &target, None, &chain.genesis).unwrap().unwrap();
     open_other().accept_recovery(&recovery).unwrap();
     let replaced = open_other().accept_recovery(&signed(later.clone())).unwrap();
     assert_eq!(replaced, std::slice::from_ref(&recovery));
@@ -314,7 +314,7 @@ fn a_node_without_a_ledger_accepts_before_it_joins() {
     crate::joining::copy_parts(&chain.reader, &joining, anchor.height(), vec![]);
     crate::joining::copy_blocks(&chain.reader, &joining, anchor.height());
     joining.finish(&anchor).unwrap();
-    let reader = Ledger::open(&target, &chain.genesis).unwrap().reader();
+    let reader = Ledger::open(&target, None, &chain.genesis).unwrap().reader();
     assert_eq!(reader.committee(), chain.reader.committee());
     let epoch = chain.committee().epoch;
     assert_eq!(reader.trail(epoch).unwrap(), chain.reader.trail(epoch).unwrap());

@@ -61,7 +61,9 @@ pub async fn run(config: &Config, keys: &NodeKeys, genesis: &Genesis) -> color_e
     );
     std::fs::create_dir_all(&config.data)
         .wrap_err_with(|| format!("cannot make {}", config.data.display()))?;
-    let Some(joining) = Joining::open(&partial, &ledger, genesis)? else { return Ok(()) };
+    let Some(joining) = Joining::open(&partial, &ledger, Some(&config.logs), genesis)? else {
+        return Ok(());
+    };
     let accepted = joining.recoveries()?;
     let trusted = trusted(join, genesis, &accepted)?;
     let (stop, progress) = (CancellationToken::new(), Arc::new(Progress::default()));

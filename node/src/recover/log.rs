@@ -197,7 +197,7 @@ mod tests {
     /// A ledger that stands at height 1, and what the journal beside it comes to.
     fn beside(records: &[Record]) -> (tempfile::TempDir, Ledger, color_eyre::Result<usize>) {
         let dir = tempfile::tempdir().unwrap();
-        let mut ledger = Ledger::open(&dir.path().join("ledger"), &genesis()).unwrap();
+        let mut ledger = Ledger::open(&dir.path().join("ledger"), None, &genesis()).unwrap();
         let first = &blocks()[0];
         ledger.commit(first, &certificate(first, VoteKind::Commit)).unwrap();
         let (path, chain) = (dir.path().join("journal"), genesis().digest());
@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn a_certificate_that_decided_several_blocks_is_found_beside_the_first() {
         let dir = tempfile::tempdir().unwrap();
-        let mut ledger = Ledger::open(&dir.path().join("ledger"), &genesis()).unwrap();
+        let mut ledger = Ledger::open(&dir.path().join("ledger"), None, &genesis()).unwrap();
         let [first, second, third] = &blocks()[..] else { panic!("three blocks") };
         ledger.commit(first, &certificate(third, VoteKind::Commit)).unwrap();
         let (path, chain) = (dir.path().join("journal"), genesis().digest());
