@@ -8,7 +8,7 @@ use crate::{
 };
 use std::collections::BTreeSet;
 use twinfold_types::{
-    Committee, Epoch,
+    Committee, Epoch, Height,
     handover::EpochEnd,
     key::StrictEd25519,
     model::ModelRecord,
@@ -40,6 +40,13 @@ impl Check<'_, '_> {
             }
         });
         self.report.area("heads", count);
+        for key in [store::META_FORMAT, store::META_GENESIS] {
+            let there = self.view().get(Column::Meta, key);
+            if self.read(Column::Meta, there) == Some(None) {
+                let name = String::from_utf8_lossy(key).into_owned();
+                self.report.find(format!("meta {name}"), None, "is missing".into());
+            }
+        }
         let read = open::load(self.look);
         let Some(published) = self.read(Column::Meta, read) else { return };
         let Some(stable) = published.stable else { return };
@@ -47,6 +54,13 @@ impl Check<'_, '_> {
         if let Err(what) = self.check_stable(&stable) {
             self.report.find("meta stable", Some(height), what);
         }
+    }
+
+    /// Height of the newest stable checkpoint.
+    pub(super) fn stable(&self) -> Height {
+        let published = open::load(self.look).ok();
+        let stable = published.and_then(|published| published.stable);
+        stable.map_or(Height(0), |stable| stable.checkpoint.height)
     }
 
     fn check_stable(&self, stable: &CheckpointCertificate) -> Result<(), String> {
@@ -135,7 +149,8 @@ impl Check<'_, '_> {
             Some(EpochEnd::Recovery(_)) => return Ok(()),
             None => {
                 let running = term::running(self.look).map_err(text)?;
-                Some(running.digest()).filter(|_| running.epoch == committee.epoch)
+                let open = running.epoch == committee.epoch && committee.anchor > self.stable();
+                Some(running.digest()).filter(|_| open)
             }
         };
         match named == Some(committee.digest()) {

@@ -3,6 +3,7 @@
 
 use super::Check;
 use crate::{
+    ledger,
     store::{self, Column, StaleKind},
     tree::{self, ValueRow},
 };
@@ -12,7 +13,7 @@ use jmt::{
 };
 use std::collections::BTreeSet;
 use twinfold_types::{
-    codec,
+    Height, codec,
     limits::DECODE_BYTES_MAX,
     proof::{TreeHasher, key_hash},
 };
@@ -34,19 +35,25 @@ impl Check<'_, '_> {
         let (roots, count) = self.node_keys();
         let head = self.head.height.0;
         let mut met = Met::default();
-        if !roots.contains(&head) {
-            self.report.find("nodes", Some(self.head.height), "the head has no root".into());
-        }
         for version in roots.iter().rev().copied() {
             if version > head {
                 let what = format!("a tree of height {version}, above the head");
                 self.report.find("nodes", None, what);
                 continue;
             }
-            let expected = (version == head).then_some(self.head.state_root.0);
+            let read = ledger::checkpoint(self.view(), Height(version));
+            let own = self.read(Column::Checkpoints, read).flatten();
+            let expected = own.map(|own| own.state_root.0);
             self.walk(&root_key(version), expected, version, &mut met);
             if version == head {
                 met.of_head = met.all.clone();
+            }
+        }
+        let kept = self.stable().0.saturating_sub(tree::VERSIONS_KEPT);
+        for version in kept.max(self.first().0 - 1)..=head {
+            if !roots.contains(&version) {
+                let what = "a height whose tree is kept has no root".to_string();
+                self.report.find("nodes", Some(Height(version)), what);
             }
         }
         self.report.area("tree nodes", count);

@@ -2,6 +2,7 @@
 //! epochs, proofs, crashes and damaged folders.
 
 mod asynchronous;
+mod audit;
 mod blocks;
 mod crash;
 mod damage;
