@@ -23,6 +23,11 @@ impl Disk {
         logged.chain(stored).max_by_key(|certificate| certificate.body.height)
     }
 
+    /// The highest height that is known here to be committed.
+    pub fn decided_height(&self) -> Height {
+        self.decided().map_or(Height(0), |it| it.body.height).max(self.head.height)
+    }
+
     /// What the log shows to be committed and the ledger has not executed, the lowest first; none
     /// where a body is not here.
     pub fn committed_above(&self) -> Option<Vec<(Block, Certificate)>> {
@@ -72,8 +77,8 @@ impl Disk {
             return Ok(());
         }
         let (head, height) = (self.head.height, kept.height);
-        let decided = self.decided().map_or(head, |it| it.body.height);
-        if head.max(decided) > height {
+        let decided = self.decided_height();
+        if decided > height {
             return Err(format!("height {decided} is decided, the recovery keeps {height}"));
         }
         if head == height && self.newest_checkpoint() != *kept {

@@ -89,15 +89,19 @@ impl World {
         ];
         results.into_iter().for_each(|result| self.check(result));
         self.recovery = Some(statement);
+        // A liar that knows more of the old epoch could tell those who have not accepted: they
+        // would have to begin anew.
+        let knows_more = |node: &usize| self.nodes[*node].disk.decided_height() > kept;
+        let some_late = !left.iter().any(knows_more);
         for node in left {
-            self.accept_soon(node);
+            self.accept_soon(node, some_late);
         }
     }
 
     /// Some are started again before their operator has heard of it.
-    fn accept_soon(&mut self, node: usize) {
+    fn accept_soon(&mut self, node: usize, some_late: bool) {
         let pause = self.dice.between(100, 3_000);
-        if self.dice.chance(25) {
+        if self.dice.chance(25) && some_late {
             self.at(pause, Action::Restart { node });
             let later = self.dice.between(4_000, 8_000);
             self.at(later, Action::Accept { node });
