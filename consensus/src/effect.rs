@@ -79,6 +79,8 @@ pub enum Record {
     /// The log lacks what was signed: nothing is until a stable checkpoint beyond the height, nor in
     /// a view below.
     Silence { epoch: Epoch, view: View, height: Height },
+    /// Of heights up to this one the log holds nothing any more: the ledger has them.
+    Settled { epoch: Epoch, height: Height },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -114,11 +116,6 @@ pub enum RecoveryError {
     UnknownView { vote_view: View, installed: View },
     #[error("the log holds two different own votes at view {view}, height {height}")]
     TwoVotes { view: View, height: Height },
-    #[error(
-        "the log holds a record of epoch {found}, the ledger ends in epoch {expected}: the two are not \
-         of one folder"
-    )]
-    LaterEpoch { found: Epoch, expected: Epoch },
     #[error(
         "epoch {epoch} follows version {wanted} of the rules, this program knows versions up to \
          {ours}: install a newer one"

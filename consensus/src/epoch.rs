@@ -98,7 +98,8 @@ impl Machine {
     /// Whether this node's member holds a seat whose key is not here: it follows, and signs nothing.
     pub fn lacks_key(&self) -> bool {
         let follows = self.follows_until.is_some();
-        !follows && self.seat.is_none() && self.committee.seat_of(&self.own).is_some()
+        let waits = follows || !self.later.is_empty();
+        !waits && self.seat.is_none() && self.committee.seat_of(&self.own).is_some()
     }
 
     /// Whether a block of this epoch is its last: by its time, or because the admins said so
@@ -216,6 +217,7 @@ impl Machine {
         self.checkpoints = Checkpoints::new(self.checkpoints.stable().cloned());
         self.attested = Attested::default();
         self.newest = Newest::default();
+        self.take_up_later();
         self.ask_again();
         self.pace.begin_epoch();
         self.sync.begin_epoch(self.now);

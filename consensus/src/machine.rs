@@ -71,6 +71,10 @@ pub struct Machine {
     pub(crate) sync: Sync,
     /// What every seat was seen to sign last.
     pub(crate) newest: Newest,
+    /// Records of epochs that the ledger has not come to yet.
+    pub(crate) later: Vec<Record>,
+    /// What the log says the ledger has, where the ledger has it not.
+    pub(crate) lost_up_to: Option<Height>,
     pub(crate) silence: Silence,
     /// What the log once lacked.
     pub(crate) forgotten: Option<Forgotten>,
@@ -369,6 +373,8 @@ impl Machine {
             attested: Attested::default(),
             sync: Sync::default(),
             newest: Newest::default(),
+            later: Vec::new(),
+            lost_up_to: None,
             silence: Silence::default(),
             forgotten: None,
             pace: Pace::default(),

@@ -40,16 +40,49 @@ impl Machine {
             // What was signed in an epoch that is over binds nobody any more (P19).
             let epoch = record.epoch();
             if epoch > machine.epoch() {
-                let expected = machine.epoch();
-                return Err(RecoveryError::LaterEpoch { found: epoch, expected });
+                machine.later.push(record);
+                continue;
             }
             if epoch == machine.epoch() && !(machine.lacks_key() && record.is_signed_here()) {
                 machine.replay(record)?;
             }
         }
+        if !machine.later.is_empty() {
+            machine.seat = None;
+        }
+        machine.note_lost_ledger();
         machine.bodies.remove_up_to(machine.executed);
         machine.settled = true;
         Ok(machine)
+    }
+
+    /// The ledger is older than the log: what this validator signed in a later epoch binds it when it
+    /// comes there. Where it cannot be taken up, nothing is signed in that epoch.
+    pub(crate) fn take_up_later(&mut self) {
+        let epoch = self.epoch();
+        for record in std::mem::take(&mut self.later) {
+            if record.epoch() > epoch {
+                self.later.push(record);
+            } else if record.epoch() == epoch
+                && !(self.lacks_key() && record.is_signed_here())
+                && self.replay(record).is_err()
+            {
+                self.seat = None;
+            }
+        }
+        if !self.later.is_empty() {
+            self.seat = None;
+        }
+        self.note_lost_ledger();
+    }
+
+    /// The ledger has not what the log forgot because the ledger had it: what was signed there is
+    /// known nowhere here, as after a restored copy (P20).
+    fn note_lost_ledger(&mut self) {
+        if let Some(height) = self.lost_up_to.take() {
+            let (view, (_, voted, _)) = (self.view, self.newest_own_vote());
+            self.restore_silence(Forgotten { view, height: height.max(voted) });
+        }
     }
 
     fn replay(&mut self, record: Record) -> Result<(), RecoveryError> {
@@ -86,6 +119,9 @@ impl Machine {
             }
             Record::Silence { view, height, .. } => {
                 self.restore_silence(Forgotten { view, height });
+            }
+            Record::Settled { height, .. } => {
+                self.lost_up_to = (height > self.head.height).then_some(height);
             }
             Record::Checkpoint(vote) => {
                 self.check_seat(vote.seat)?;
@@ -131,7 +167,8 @@ impl Machine {
     /// The least that rebuilds what must be durable, in an order that replays: a driver
     /// compacts its log to it.
     pub fn durable_records(&self) -> Vec<Record> {
-        let mut records = Vec::new();
+        let (epoch, height) = (self.epoch(), self.executed);
+        let mut records = vec![Record::Settled { epoch, height }];
         let new_view = self.installed.new_view.clone();
         records.extend(new_view.map(|new_view| Record::NewView(Box::new(new_view))));
         if self.view > self.installed.view {
@@ -150,6 +187,7 @@ impl Machine {
         records.extend(deciding.cloned().map(Record::Certificate));
         records.extend(self.highest.clone().map(Record::Certificate));
         records.extend(self.checkpoints.own_votes().cloned().map(Record::Checkpoint));
+        records.extend(self.later.iter().cloned());
         records
     }
 }
@@ -168,7 +206,7 @@ impl Record {
             Record::ViewChange(change) => change.header.body.epoch,
             Record::NewView(new_view) => new_view.body.epoch,
             Record::Checkpoint(vote) => vote.checkpoint.epoch,
-            Record::Silence { epoch, .. } => *epoch,
+            Record::Silence { epoch, .. } | Record::Settled { epoch, .. } => *epoch,
         }
     }
 }

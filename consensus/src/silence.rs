@@ -95,7 +95,7 @@ impl Machine {
     }
 
     /// In the installed view everything up to the head is settled; older views are left.
-    fn newest_own_vote(&self) -> (View, Height, VoteKind) {
+    pub(crate) fn newest_own_vote(&self) -> (View, Height, VoteKind) {
         let settled = (self.installed.view, self.head.height, VoteKind::Commit);
         let Some(seat) = self.seat else { return settled };
         let own = self.slots.values().flat_map(|slot| slot.own_votes(seat));

@@ -37,8 +37,30 @@ pub enum Command {
     /// Works on the folder of a node that is stopped.
     #[command(subcommand)]
     Recover(RecoverCommand),
+    /// Look at everything that a stopped node has on its disk, and say what is not what was written.
+    Audit(AuditArgs),
+    /// The same, and put aside what is damaged: the node fetches it from the others when it starts.
+    Repair(AuditArgs),
     /// Print the version.
     Version,
+}
+
+#[derive(Debug, Args)]
+pub struct AuditArgs {
+    /// Folder that `init` made, with config.toml in it.
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        required_unless_present = "config",
+        conflicts_with = "config"
+    )]
+    pub dir: Option<PathBuf>,
+    /// Configuration file of the stopped node.
+    #[arg(long, env = "TWINFOLD_NODE_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Print the findings as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Subcommand)]

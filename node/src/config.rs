@@ -99,6 +99,8 @@ pub struct Retention {
 pub struct Log {
     pub filter: String,
     pub format: LogFormat,
+    /// Folder of what the database writes about itself; not among the data.
+    pub dir: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
@@ -137,7 +139,11 @@ impl Retention {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { filter: "info,libp2p_swarm=warn".into(), format: LogFormat::Human }
+        Self {
+            filter: "info,libp2p_swarm=warn".into(),
+            format: LogFormat::Human,
+            dir: "log".into(),
+        }
     }
 }
 
@@ -183,7 +189,7 @@ impl Config {
     }
 
     fn resolve(&mut self, folder: &Path) {
-        for path in [&mut self.genesis, &mut self.data, &mut self.keys.dir] {
+        for path in [&mut self.genesis, &mut self.data, &mut self.keys.dir, &mut self.log.dir] {
             *path = folder.join(&*path);
         }
         if let Some(join) = &mut self.join {
@@ -251,6 +257,8 @@ days = 30
 filter = "info,libp2p_swarm=warn"
 # human or json
 format = "human"
+# What the database writes about itself.
+dir = "log"
 "#
         )
     }

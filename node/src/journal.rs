@@ -3,7 +3,7 @@
 //!
 //! A frame is `marker 16 bytes · length u32 · checksum 8 bytes · batch`; the checksum
 //! covers length and batch. The marker is drawn at random for each file and stands in its
-//! header: nothing that others write, such as the transactions of a block, can look like a
+//! header, which has a checksum too: nothing that others write, such as the transactions of a block, can look like a
 //! frame. A bad frame at the end was cut short before its sync and
 //! is dropped on opening. A bad frame with a good one behind it was synced once and is
 //! refused with its offset: a validator that forgot its votes could vote twice.
@@ -20,10 +20,11 @@ use std::{
 };
 use twinfold_types::{Digest, codec, hash::Tag};
 
-const MAGIC: &[u8; 8] = b"TFJRNL02";
-/// Magic, chain and marker.
-const HEADER_BYTES: usize = 56;
+const MAGIC: &[u8; 8] = b"TFJRNL03";
+/// Magic, chain, marker, and the checksum of these.
+const HEADER_BYTES: usize = 64;
 const CHAIN_AT: std::ops::Range<usize> = 8..40;
+const MARKER_AT: std::ops::Range<usize> = 40..56;
 const FRAME_HEADER_BYTES: usize = 28;
 
 /// What the frames of one file begin with.
@@ -155,6 +156,24 @@ pub fn sync_parent(path: &Path) -> std::io::Result<()> {
     }
 }
 
+/// What an audit finds in a journal that nobody writes: its records, or where a batch begins that
+/// was cut short. Changes nothing.
+pub fn inspect<T: Serialize + DeserializeOwned>(
+    path: &Path,
+    chain: &Digest,
+) -> Result<Vec<T>, JournalError> {
+    let bytes =
+        std::fs::read(path).map_err(|error| JournalError::Io { path: path.into(), error })?;
+    let (_, records, end) = read_frames(path, &bytes, chain)?;
+    match end == bytes.len() {
+        true => Ok(records),
+        false => {
+            let reason = "its last batch was cut short, or changed since".into();
+            Err(JournalError::Damaged { path: path.into(), offset: end, reason })
+        }
+    }
+}
+
 /// The bytes of a file that holds these batches: what a disk that is only simulated writes.
 pub fn image<T: Serialize>(
     chain: &Digest,
@@ -177,7 +196,9 @@ pub fn read_image<T: Serialize + DeserializeOwned>(
 }
 
 fn header(chain: &Digest, marker: &Marker) -> Vec<u8> {
-    [MAGIC.as_slice(), &chain.0, marker].concat()
+    let mut header = [MAGIC.as_slice(), &chain.0, marker].concat();
+    header.extend_from_slice(&checksum(&header));
+    header
 }
 
 fn checksum(batch: &[u8]) -> [u8; 8] {
@@ -210,10 +231,15 @@ fn read_frames<T: Serialize + DeserializeOwned>(
         offset,
         reason: reason.into(),
     };
-    let marker = bytes.get(CHAIN_AT.end..HEADER_BYTES).and_then(|marker| marker.try_into().ok());
-    let Some(marker) = marker.filter(|_| bytes.starts_with(MAGIC)) else {
-        return Err(damaged(0, "no journal header"));
-    };
+    let (said, sum) = bytes
+        .get(..HEADER_BYTES)
+        .unwrap_or_default()
+        .split_at_checked(MARKER_AT.end)
+        .ok_or_else(|| damaged(0, "no journal header"))?;
+    if !said.starts_with(MAGIC) || checksum(said) != sum {
+        return Err(damaged(0, "its header is not one that this program wrote"));
+    }
+    let marker: Marker = std::array::from_fn(|at| said[MARKER_AT.start + at]);
     if bytes[CHAIN_AT] != chain.0 {
         let mut found = Digest::ZERO;
         found.0.copy_from_slice(&bytes[CHAIN_AT]);
@@ -307,7 +333,7 @@ mod tests {
         bytes[HEADER_BYTES + FRAME_HEADER_BYTES + 3] ^= 1;
         std::fs::write(&path, &bytes).unwrap();
         let Err(error) = Journal::open::<u64>(&path, CHAIN, true) else { panic!("opened") };
-        assert!(error.to_string().contains("byte 56"), "{error}");
+        assert!(error.to_string().contains("byte 64"), "{error}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod api;
 pub mod args;
 pub mod ask;
 pub mod assembler;
+pub mod audit;
 pub mod blobs;
 pub mod checkpoint;
 pub mod clock;

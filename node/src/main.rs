@@ -2,7 +2,7 @@ use clap::Parser;
 use std::process::ExitCode;
 use twinfold_node::{
     args::{Cli, Command},
-    checkpoint, declare, doctor, genesis_file, init, recover, start,
+    audit, checkpoint, declare, doctor, genesis_file, init, recover, start,
 };
 
 fn main() -> ExitCode {
@@ -20,6 +20,8 @@ fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(&args),
         Command::Checkpoint(args) => checkpoint::run(&args),
         Command::Recover(command) => recover::run(&command),
+        Command::Audit(args) => audit::run(&args),
+        Command::Repair(args) => audit::run_repair(&args),
         Command::Version => {
             println!("twinfold-node {}", env!("CARGO_PKG_VERSION"));
             Ok(())

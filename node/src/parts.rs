@@ -148,7 +148,7 @@ pub async fn open(
         .wrap_err_with(|| format!("cannot make {}", config.data.display()))?;
     let key = Arc::new(keys.consensus.clone());
     let seat_keys = Arc::new(SeatKeys::open(&config.keys.dir, key.clone())?);
-    let ledger = Ledger::open(&config.data.join("ledger"), Some(&config.logs), &genesis)?;
+    let ledger = Ledger::open(&config.data.join("ledger"), Some(&config.log.dir), &genesis)?;
     let reader = ledger.reader();
     reader.check_recovery()?;
     let recovery = reader.recovery_ahead()?;

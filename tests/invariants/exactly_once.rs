@@ -15,6 +15,11 @@ impl ExactlyOnce {
         self.committed.insert(node, head);
     }
 
+    /// Its ledger is empty again: whatever it applied counts no more.
+    pub fn began_anew(&mut self, node: usize) {
+        self.applied.retain(|(of, _)| *of != node);
+    }
+
     pub fn committed(&mut self, node: usize, height: Height) -> Result<(), String> {
         let before = self.committed.insert(node, height).unwrap_or_default();
         if height.0 != before.0 + 1 {

@@ -29,6 +29,11 @@ impl Punished {
         }
     }
 
+    /// Its ledger is empty again.
+    pub fn began_anew(&mut self, node: usize) {
+        self.slashed.retain(|(of, ..)| *of != node);
+    }
+
     /// What a process held is gone with it.
     pub fn crashed(&mut self, node: usize) {
         self.held.retain(|(holder, ..), _| *holder != node);

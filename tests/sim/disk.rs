@@ -115,6 +115,13 @@ impl Disk {
         }
     }
 
+    /// The ledger is damaged and put aside; the log is not.
+    pub fn lose_ledger(&mut self) {
+        let (log, recoveries) = (std::mem::take(&mut self.log), self.ledger.recoveries.clone());
+        self.forget(true);
+        (self.log, self.ledger.recoveries) = (log, recoveries);
+    }
+
     pub fn head(&self) -> Head {
         self.head
     }

@@ -179,6 +179,7 @@ fn drawn(pieces: &[Piece]) -> BTreeMap<String, u64> {
         count("runs with real signatures".into(), plan.real_signatures.into());
         count("runs in which a node joins later".into(), plan.joins_ms.is_some().into());
         count("runs in which too many are lost".into(), plan.loses_ms.is_some().into());
+        count("ledgers lost".into(), plan.ledgers_lost);
         count("runs that reach the watermark".into(), plan.checkpoints_lost.into());
     }
     counts

@@ -66,6 +66,8 @@ pub struct Plan {
     pub joins_ms: Option<u64>,
     /// More seats are lost for good than the committee bears.
     pub loses_ms: Option<u64>,
+    /// Crashes after which the ledger is gone and the log is there.
+    pub ledgers_lost: u64,
     /// Many transactions lapse soon.
     pub brief_validity: bool,
     /// No checkpoint becomes stable while there are faults: the watermark is reached.
@@ -109,6 +111,7 @@ impl Plan {
             learns: seed % 8 == 5,
             joins_ms: None,
             loses_ms: None,
+            ledgers_lost: 0,
             brief_validity: seed % 4 == 2,
             checkpoints_lost: false,
         };
@@ -124,6 +127,9 @@ impl Plan {
         if plan.observer && dice.chance(50) {
             plan.joins_ms = Some(dice.between(1_000, plan.faults_ms));
         }
+        if dice.chance(30) {
+            plan.ledgers_lost = dice.between(1, 3);
+        }
         let steady = !plan.learns && !plan.ends_early && !plan.checkpoints_lost;
         if steady && seats >= 7 && dice.chance(40) {
             plan.loses_ms = Some(dice.between(2_000, plan.faults_ms / 2));
@@ -138,7 +144,7 @@ impl Plan {
         let mut plan = Self::new(seed, Some(seats));
         plan.mistake = Some(mistake);
         plan.real_signatures = false;
-        (plan.joins_ms, plan.loses_ms) = (None, None);
+        (plan.joins_ms, plan.loses_ms, plan.ledgers_lost) = (None, None, 0);
         plan.liars = draw_liars(seats, &SHARP_LIES, &mut dice);
         plan.txs = dice.between(20, 60) as usize;
         plan.delay_ms_max = dice.pick(&[20, 100, 400, 1_500]);

@@ -45,6 +45,7 @@ fn steps(plan: &Plan) -> Vec<Plan> {
         changed(&|plan| plan.observer = false),
         changed(&|plan| plan.joins_ms = None),
         changed(&|plan| plan.loses_ms = None),
+        changed(&|plan| plan.ledgers_lost = 0),
         changed(&|plan| plan.crashes = 0),
         changed(&|plan| plan.kills_of_all = 0),
         changed(&|plan| plan.partitions = 0),

@@ -68,13 +68,23 @@ pub fn run_seeds() {
     let threads = thread::available_parallelism().map_or(1, |threads| threads.get());
     thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
     let Progress { done, total, failures, .. } = progress.into_inner().expect("all have ended");
-    let Summary { height, view, sent, epochs, changes, slashed, slashed_late, joined, recovered } =
-        total;
+    let Summary {
+        height,
+        view,
+        sent,
+        epochs,
+        changes,
+        slashed,
+        slashed_late,
+        joined,
+        recovered,
+        ledgers_lost,
+    } = total;
     let last = first + done.max(1) - 1;
     println!("seeds {first} to {last}: {height} heights in {view} views, {sent} messages");
     println!(
         "{epochs} epochs, {changes} with another committee than the one before; {slashed} slashed, {slashed_late} after their epoch; \
-         {joined} joined from a checkpoint; {recovered} recoveries"
+         {joined} joined from a checkpoint; {recovered} recoveries; {ledgers_lost} ledgers lost"
     );
     assert!(failures.is_empty(), "{} failures in {done} seeds", failures.len());
 }

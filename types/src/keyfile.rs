@@ -3,8 +3,8 @@
 //! Pure: salts and nonces are drawn, and files written, by the caller.
 
 use crate::{
-    PublicKey, SecretKey,
-    hash::hex_array,
+    Digest, PublicKey, SecretKey,
+    hash::{Tag, hex_array},
     key::{EncryptionKey, Signer},
 };
 use argon2::{Algorithm, Argon2, Params, Version};
@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 /// Argon2id: 19 MiB, 2 passes, 1 lane (the OWASP minimum), about 30 ms.
 const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -24,6 +24,9 @@ pub struct KeyFile {
     pub name: String,
     pub public: PublicKey,
     pub secret: Sealed,
+    /// Over all of the above: a byte that the disk changed is found without the passphrase.
+    #[serde(with = "hex_array")]
+    checksum: [u8; 16],
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -101,6 +104,8 @@ pub enum KeyFileError {
     Malformed(String),
     #[error("key file format {0}; this program reads format {FORMAT}")]
     Format(u32),
+    #[error("the file was changed since it was written: its checksum is another")]
+    Changed,
     #[error("wrong passphrase, or the file was changed")]
     Passphrase,
     #[error("the key is encrypted: a passphrase is needed")]
@@ -131,7 +136,16 @@ impl KeyFile {
     }
 
     fn with(name: &str, key: &SecretKey, secret: Sealed) -> Self {
-        Self { format: FORMAT, name: name.into(), public: key.public_key(), secret }
+        let (format, name, public) = (FORMAT, name.into(), key.public_key());
+        let mut file = Self { format, name, public, secret, checksum: [0; 16] };
+        file.checksum = file.sum();
+        file
+    }
+
+    fn sum(&self) -> [u8; 16] {
+        let said = (self.format, &self.name, self.public, &self.secret);
+        let hash = Digest::of(Tag::KeyFile, &said);
+        std::array::from_fn(|at| hash.0[at])
     }
 
     pub fn is_encrypted(&self) -> bool {
@@ -147,6 +161,9 @@ impl KeyFile {
             .map_err(|error| KeyFileError::Malformed(error.to_string()))?;
         if file.format != FORMAT {
             return Err(KeyFileError::Format(file.format));
+        }
+        if file.sum() != file.checksum {
+            return Err(KeyFileError::Changed);
         }
         Ok(file)
     }

@@ -61,7 +61,7 @@ pub async fn run(config: &Config, keys: &NodeKeys, genesis: &Genesis) -> color_e
     );
     std::fs::create_dir_all(&config.data)
         .wrap_err_with(|| format!("cannot make {}", config.data.display()))?;
-    let Some(joining) = Joining::open(&partial, &ledger, Some(&config.logs), genesis)? else {
+    let Some(joining) = Joining::open(&partial, &ledger, Some(&config.log.dir), genesis)? else {
         return Ok(());
     };
     let accepted = joining.recoveries()?;

@@ -18,7 +18,8 @@ pub fn run(args: &RecoverAccept) -> color_eyre::Result<()> {
     std::fs::create_dir_all(&config.data)
         .wrap_err_with(|| format!("cannot make {}", config.data.display()))?;
     if config.join.is_some() && !folder.exists() {
-        let Some(joining) = Joining::open(&partial, &folder, Some(&config.logs), &genesis)? else {
+        let Some(joining) = Joining::open(&partial, &folder, Some(&config.log.dir), &genesis)?
+        else {
             bail!("the ledger was complete and is in its place now: give the same command again");
         };
         Names::of_genesis(&genesis).show(&recovery.statement, None);
@@ -30,7 +31,7 @@ pub fn run(args: &RecoverAccept) -> color_eyre::Result<()> {
         }
         return Ok(());
     }
-    let mut ledger = Ledger::open(&folder, Some(&config.logs), &genesis)?;
+    let mut ledger = Ledger::open(&folder, Some(&config.log.dir), &genesis)?;
     let reader = ledger.reader();
     let examined = reader.examine_recovery(&recovery).wrap_err_with(named)?;
     Names::of_ledger(&reader)?.show(&recovery.statement, examined.ended.as_ref());

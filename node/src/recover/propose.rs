@@ -20,7 +20,7 @@ pub fn run(args: &RecoverPropose) -> color_eyre::Result<()> {
         "{} is not there: a statement is made from the folder of a node that has followed the chain",
         folder.display()
     );
-    let mut ledger = Ledger::open(&folder, Some(&config.logs), &genesis)?;
+    let mut ledger = Ledger::open(&folder, Some(&config.log.dir), &genesis)?;
     let reader = ledger.reader();
     let log = Log::read(&config.data.join("journal"), genesis.digest())?;
     let executed = log.execute_committed(&mut ledger)?;

@@ -1,7 +1,7 @@
 //! What goes wrong, and when it stops.
 
 use super::{Action, World};
-use crate::{lie::Lie, setup};
+use crate::{lie::Lie, node::Node, setup};
 use twinfold_consensus_planted::Event;
 
 const HEALED_DELAY_MS_MAX: u64 = 50;
@@ -48,6 +48,13 @@ impl World {
         let end = self.plan.faults_ms;
         if let Some(time) = self.plan.loses_ms {
             self.at(time, Action::Lose);
+        }
+        for _ in 0..self.plan.ledgers_lost {
+            let node = self.dice.index(self.nodes.len());
+            let pause = self.dice.between(200, 8_000);
+            let time = self.dice.between(0, end);
+            self.at(time, Action::LoseLedger { node });
+            self.at(time + pause, Action::Restart { node });
         }
         for _ in 0..self.plan.crashes {
             let node = self.dice.index(self.nodes.len());
@@ -116,6 +123,27 @@ impl World {
         }
         self.nodes[node].crash();
         self.checks.punished.crashed(node);
+    }
+
+    /// The disk damages the tables; the operator puts the ledger aside and keeps the log. Somebody
+    /// honest has all of the chain still, and no more are silent for it than the committee bears.
+    pub(super) fn lose_ledger(&mut self, node: usize) {
+        let head = self.nodes[node].disk.head().height;
+        let has_all = |other: &Node| other.disk.base().0 == 0 && other.disk.head().height >= head;
+        let known = self.standing().any(|other| other.index != node && has_all(other));
+        let bears = (self.plan.seats - 1) / 3;
+        let silent = self.plan.liars.len() as u64 + self.ledgers_lost;
+        // After more than it bears were lost for good it bears less.
+        let narrow = self.recovery.is_some() || self.nodes.iter().any(|node| node.lost);
+        if self.nodes[node].absent || narrow || !known || silent >= bears as u64 {
+            return;
+        }
+        self.ledgers_lost += 1;
+        self.crash(node);
+        self.note(|| format!("{node} has lost its ledger"));
+        self.nodes[node].disk.lose_ledger();
+        self.checks.exactly_once.began_anew(node);
+        self.checks.punished.began_anew(node);
     }
 
     /// The process ends itself, and is started again later.

@@ -41,6 +41,7 @@ enum Action {
     FailSync { node: usize },
     Restart { node: usize },
     Partition { groups: u64 },
+    LoseLedger { node: usize },
     Lose,
     Recover,
     Accept { node: usize },
@@ -73,6 +74,7 @@ pub struct World {
     failure: Option<String>,
     /// Nodes that began at a checkpoint.
     joined: u64,
+    ledgers_lost: u64,
     /// What the admins said after more seats were lost than the committee bears.
     recovery: Option<RecoveryStatement>,
 }
@@ -93,6 +95,8 @@ pub struct Summary {
     pub joined: u64,
     /// Recoveries that the admins stated.
     pub recovered: u64,
+    /// Ledgers that were lost beside a log that was not.
+    pub ledgers_lost: u64,
 }
 
 impl Summary {
@@ -106,6 +110,7 @@ impl Summary {
         self.slashed_late += other.slashed_late;
         self.joined += other.joined;
         self.recovered += other.recovered;
+        self.ledgers_lost += other.ledgers_lost;
     }
 }
 
@@ -137,6 +142,7 @@ impl World {
             promises: &[],
             failure: None,
             joined: 0,
+            ledgers_lost: 0,
             recovery: None,
         };
         world.watch_genesis();
@@ -178,7 +184,17 @@ impl World {
         let (slashed, slashed_late) = self.checks.punished.counts();
         let (epochs, changes) = self.checks.one_committee.counts();
         let (joined, recovered) = (self.joined, u64::from(self.recovery.is_some()));
-        Ok(Summary { epochs, changes, slashed, slashed_late, joined, recovered, ..summary })
+        let ledgers_lost = self.ledgers_lost;
+        Ok(Summary {
+            epochs,
+            changes,
+            slashed,
+            slashed_late,
+            joined,
+            recovered,
+            ledgers_lost,
+            ..summary
+        })
     }
 
     /// An idle network says nothing. A validator that left its view alone keeps asking.
@@ -233,13 +249,17 @@ impl World {
             Action::Execute { node, .. } => self.execute(node),
             Action::Submit { node, tx } => self.submit(node, tx),
             Action::Tend { node, .. } => self.tend_docket(node),
-            Action::Crash { .. } | Action::FailSync { .. } | Action::Partition { .. }
+            Action::Crash { .. }
+            | Action::FailSync { .. }
+            | Action::LoseLedger { .. }
+            | Action::Partition { .. }
                 if self.healed => {}
             Action::Crash { node } => self.crash_soon(node),
             Action::FailSync { node } => {
                 self.doomed.insert(node, Doom::SyncFails);
             }
             Action::Restart { node } => self.restart(node),
+            Action::LoseLedger { node } => self.lose_ledger(node),
             Action::Lose => self.lose(),
             Action::Recover => self.recover(),
             Action::Accept { node } => self.accept(node),
