@@ -142,7 +142,7 @@ impl Default for Log {
         Self {
             filter: "info,libp2p_swarm=warn".into(),
             format: LogFormat::Human,
-            dir: "log".into(),
+            dir: "database-log".into(),
         }
     }
 }
@@ -258,7 +258,7 @@ filter = "info,libp2p_swarm=warn"
 # human or json
 format = "human"
 # What the database writes about itself.
-dir = "log"
+dir = "database-log"
 "#
         )
     }

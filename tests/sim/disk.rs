@@ -43,6 +43,8 @@ pub struct Disk {
     pub ledger: Ledger,
     /// Those that began an epoch, or are elected for one.
     committees: BTreeMap<Epoch, Committee>,
+    /// Height of the newest stable checkpoint that was ever here.
+    pub stood: Height,
     /// Stable checkpoints that ended epochs.
     epoch_ends: BTreeMap<Epoch, CheckpointCertificate>,
 }
@@ -63,6 +65,7 @@ impl Disk {
             head: genesis,
             ledger,
             committees,
+            stood: Height(0),
             epoch_ends,
         }
     }
@@ -117,9 +120,10 @@ impl Disk {
 
     /// The ledger is damaged and put aside; the log is not.
     pub fn lose_ledger(&mut self) {
-        let (log, recoveries) = (std::mem::take(&mut self.log), self.ledger.recoveries.clone());
+        let (log, stood) = (std::mem::take(&mut self.log), self.stood);
+        let recoveries = self.ledger.recoveries.clone();
         self.forget(true);
-        (self.log, self.ledger.recoveries) = (log, recoveries);
+        (self.log, self.stood, self.ledger.recoveries) = (log, stood, recoveries);
     }
 
     pub fn head(&self) -> Head {
@@ -156,7 +160,7 @@ impl Disk {
         let ends = ends.filter(|(_, end)| end.checkpoint.height <= stable.checkpoint.height);
         self.epoch_ends = ends.map(|(epoch, end)| (*epoch, end.clone())).collect();
         self.base = Some(stable.checkpoint.clone());
-        self.stable = Some(stable.clone());
+        (self.stable, self.stood) = (Some(stable.clone()), stable.checkpoint.height);
         let blocks = std::mem::take(&mut self.blocks);
         self.ledger.replay_of(blocks.iter().map(|(block, ..)| block), self.head.time);
         Ok(())
@@ -238,6 +242,7 @@ impl Disk {
         if certificate.checkpoint.next_committee.is_some() {
             self.epoch_ends.insert(certificate.checkpoint.epoch, certificate.clone());
         }
+        self.stood = self.stood.max(certificate.checkpoint.height);
         self.stable = Some(certificate);
     }
 

@@ -160,7 +160,8 @@ impl World {
     fn watch_vote(&mut self, node: usize, vote: &Vote) {
         let disk = &self.nodes[node].disk;
         let base = self.checks.one_base.base(node, &vote.body);
-        let stable = disk.stable.as_ref().map_or(Height(0), |stable| stable.checkpoint.height);
+        // What it voted for before its ledger was lost it may say again.
+        let stable = disk.stood;
         let in_ledger = disk.has(vote.body.height, &vote.body.digest);
         let results = [
             self.checks.single_vote.signed(vote),
