@@ -25,6 +25,8 @@ pub struct Config {
     #[serde(default)]
     pub retention: Retention,
     #[serde(default)]
+    pub scrub: Scrub,
+    #[serde(default)]
     pub log: Log,
 }
 
@@ -94,6 +96,16 @@ pub struct Retention {
     pub days: u64,
 }
 
+/// How stored bytes are read again, to find what the disk lost while others still have it.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Scrub {
+    /// 0: never.
+    pub bytes_per_second: u64,
+    /// From the end of one pass to the next.
+    pub pause_seconds: u64,
+}
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
@@ -134,6 +146,12 @@ impl Retention {
         let age_ms = self.days.saturating_mul(24 * 3_600 * 1_000);
         let limits = twinfold_ledger::Retention { heights: self.blocks, age_ms };
         (!self.archive).then_some(limits)
+    }
+}
+
+impl Default for Scrub {
+    fn default() -> Self {
+        Self { bytes_per_second: 4_000_000, pause_seconds: 24 * 3_600 }
     }
 }
 
@@ -251,6 +269,12 @@ payload_listen = "{payload}"
 archive = true
 blocks = 100000
 days = 30
+
+[scrub]
+# Payloads, models and blocks are read again this fast, to find what the disk has lost while others
+# still have it; 0: never. The pause is from the end of one pass to the next.
+bytes_per_second = 4000000
+pause_seconds = 86400
 
 [log]
 # error, warn, info, debug, trace; or by module: "info,twinfold_node::driver=debug"

@@ -38,6 +38,7 @@ pub mod pruning;
 pub mod recover;
 pub mod rotation;
 pub mod router;
+pub mod scrub;
 pub mod seat_keys;
 pub mod spread;
 pub mod stake_rules;

@@ -45,6 +45,10 @@ pub struct Metrics {
     pub fold_alarms: Counter,
     /// Rounds and merges that this node folded.
     pub folds: Counter,
+    /// Stored bytes that the scrubber has read; what it found damaged or missing, and had anew.
+    pub scrubbed_bytes: Counter,
+    pub scrub_found: Counter,
+    pub scrub_restored: Counter,
     /// Payload bytes taken from clients.
     pub upload_bytes: Counter,
     /// Requests refused because of a limit, before they were looked at.
@@ -63,6 +67,9 @@ impl Default for Metrics {
             started: clock::now(),
             fold_alarms: Counter::default(),
             folds: Counter::default(),
+            scrubbed_bytes: Counter::default(),
+            scrub_found: Counter::default(),
+            scrub_restored: Counter::default(),
             upload_bytes: Counter::default(),
             http_shed: Counter::default(),
             watchers: AtomicI64::new(0),
@@ -110,6 +117,12 @@ impl Metrics {
         let fold_alarms = "Fold results of other seats that differ from this node's";
         registry.register("fold_alarms", fold_alarms, self.fold_alarms.clone());
         registry.register("folds", "Rounds and merges folded here", self.folds.clone());
+        let scrubbed = "Stored bytes that were read to see whether they are what was written";
+        registry.register("scrubbed_bytes", scrubbed, self.scrubbed_bytes.clone());
+        let found = "Stored things that were damaged or missing";
+        registry.register("scrub_found", found, self.scrub_found.clone());
+        let restored = "Of these, had anew from others";
+        registry.register("scrub_restored", restored, self.scrub_restored.clone());
         let uploads = "Payload bytes taken from clients";
         registry.register("http_upload_bytes", uploads, self.upload_bytes.clone());
         let shed = "Requests refused because of a limit before they were looked at";

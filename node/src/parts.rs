@@ -5,7 +5,7 @@ use crate::{
     assembler::Assembler,
     blobs::{BlobStore, Exchange, ModelStore, exchange::ExchangeConfig},
     completer::{self, Named},
-    config::Config,
+    config::{Config, Scrub},
     driver::{Driver, DriverError, FromExecutor, ToExecutor},
     executor::{Executor, Membership},
     folder::Folder,
@@ -20,6 +20,7 @@ use crate::{
     recover::heard::Heard,
     rotation,
     router::{Router, admit_transactions, repeat_transactions},
+    scrub,
     seat_keys::SeatKeys,
     spread::spread,
 };
@@ -57,6 +58,7 @@ pub struct Parts {
     evidence: mpsc::Receiver<Evidence>,
     named: mpsc::Receiver<Named>,
     rotate_epochs: u64,
+    scrub: Scrub,
 }
 
 impl Parts {
@@ -75,6 +77,7 @@ impl Parts {
         tokio::spawn(rotation::rotate(self.node.clone(), self.rotate_epochs));
         tokio::spawn(accuser::accuse(self.node.clone(), self.evidence));
         tokio::spawn(completer::complete(self.node.clone(), self.named));
+        tokio::spawn(scrub::scrub(self.node.clone(), self.scrub));
         tokio::spawn(spread(self.node.clone(), self.to_spread));
         tokio::spawn(Assembler::new(self.node.clone()).run(self.proposed));
         tokio::spawn(Folder::new(self.node.clone()).run(self.folds));
@@ -342,6 +345,7 @@ pub async fn open(
         evidence,
         named,
         rotate_epochs: config.keys.rotate_epochs,
+        scrub: config.scrub,
         proposed,
         to_spread,
     })

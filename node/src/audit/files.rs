@@ -75,7 +75,7 @@ pub fn models(dir: &Path, report: &mut Report, bar: &ProgressBar) -> color_eyre:
         count += 1;
         bar.set_message(format!("models: {count}"));
     }
-    looked(report, "models", count);
+    looked(report, "model files", count);
     Ok(())
 }
 
