@@ -122,5 +122,6 @@ fn a_row_that_is_changed_missing_or_added_is_found() {
             }
         }
     }
+    println!("{tried} changes");
     assert_eq!(unseen, [], "of {tried}");
 }
