@@ -293,7 +293,7 @@ mod tests {
         bytes[at] = if bytes[at] == b'0' { b'1' } else { b'0' };
         files::write(&path, &bytes, Access::Owner).unwrap();
         let error = keystore.open("edge").unwrap_err();
-        let expected = KeyFileError::Passphrase;
+        let expected = KeyFileError::Changed;
         assert!(matches!(error, KeystoreError::Key { error, .. } if error == expected));
     }
 
