@@ -83,12 +83,12 @@ fn footer(path: &Path) -> std::io::Result<[u8; FOOTER_BYTES]> {
 
 /// The file of the database that a message names.
 pub fn named_in(message: &str) -> Option<String> {
-    let words = message.split(|c: char| c.is_whitespace() || "/:,()".contains(c));
+    let mut words = message.split(|c: char| c.is_whitespace() || "/:,()".contains(c));
     let is_file = |word: &&str| {
         word.ends_with(".sst")
             || word.ends_with(".log")
             || word.starts_with("MANIFEST-")
             || *word == "CURRENT"
     };
-    words.filter(is_file).next_back().map(str::to_string)
+    words.rfind(is_file).map(str::to_string)
 }

@@ -99,7 +99,7 @@ pub fn rederive(
 
 /// Strictly first: then a log whose end is cut short or flipped is a finding as well.
 fn open_to_read(dir: &Path, logs: &Path, report: &mut Rederived) -> Option<Rocks> {
-    let Err(error) = Rocks::open_to_read(dir, logs, true).map(|rocks| drop(rocks)) else {
+    let Err(error) = Rocks::open_to_read(dir, logs, true).map(drop) else {
         return Rocks::open_to_read(dir, logs, true).ok();
     };
     let place = files::named_in(&error.to_string()).unwrap_or_else(|| "ledger".into());
@@ -145,7 +145,7 @@ impl Check<'_, '_> {
             let rows = match rows {
                 Ok(rows) => rows,
                 Err(error) => {
-                    let at = beyond.map_or("its first rows".into(), |key| hex::encode(key));
+                    let at = beyond.map_or("its first rows".into(), hex::encode);
                     let what = format!("cannot be read behind {at}: {error}");
                     self.report.find(column.name(), None, what);
                     return count;
