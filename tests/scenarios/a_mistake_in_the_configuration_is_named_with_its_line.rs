@@ -58,7 +58,7 @@ fn a_key_that_was_swapped(lab: &Lab) {
     let theirs = fs::read_to_string(other.join("keys/consensus.key")).unwrap();
     let swapped = whole.replace(&field(&whole, "public"), &field(&theirs, "public"));
     fs::write(&path, swapped).unwrap();
-    lab.refuses_to_start(&dir).refused(1, &["consensus.key", "does not belong"]);
+    lab.refuses_to_start(&dir).refused(1, &["consensus.key", "was changed"]);
     fs::write(&path, whole).unwrap();
     let mode = fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600, "keys are for their owner only");
