@@ -2,9 +2,12 @@
 
 use twinfold_types::View;
 
-/// From the end of faults until every honest node has executed everything. The longest
-/// time-out is 30 s; up to f + 1 views in a row may have a leader that fails.
+/// From the end of faults until heights advance, or until there is nothing left to order. The
+/// longest time-out is 30 s; up to f + 1 views in a row may have a leader that fails.
 pub const HEAL_MS_MAX: u64 = 150_000;
+/// On top for each block still needed until every honest node has executed everything: what the
+/// shortest epochs and views cost, with their hand-overs and with leaders that fail in turn.
+pub const BLOCK_MS_MAX: u64 = 1_000;
 /// Views that may pass meanwhile, for each seat of the committee.
 pub const VIEWS_PER_SEAT_MAX: u64 = 4;
 

@@ -213,6 +213,7 @@ impl World {
     pub(super) fn heal(&mut self) {
         self.note(|| "heal".into());
         self.healed = true;
+        self.healed_height = self.highest_height();
         self.sides.clear();
         self.doomed.clear();
         for node in 0..self.nodes.len() {

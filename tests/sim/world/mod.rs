@@ -60,6 +60,8 @@ pub struct World {
     /// The side of each node: messages do not cross. Empty without a partition.
     sides: Vec<u64>,
     healed: bool,
+    /// The highest when the faults stopped.
+    healed_height: u64,
     /// Nodes that end in the middle of their next turn, or when its sync fails.
     doomed: BTreeMap<usize, Doom>,
     sent: u64,
@@ -133,6 +135,7 @@ impl World {
             txs,
             sides: Vec::new(),
             healed: false,
+            healed_height: 0,
             doomed: BTreeMap::new(),
             sent: 0,
             submitting: 0,
@@ -167,9 +170,11 @@ impl World {
         self.heal();
         let (epoch, view) = (self.highest_epoch(), self.highest_view());
         let rotations_before = self.highest_height() / self.plan.view_heights;
-        let deadline = self.now_ms + heals::HEAL_MS_MAX;
-        let done = self.run_until(deadline, World::is_done)?;
-        if !done {
+        let healed = self.now_ms + heals::HEAL_MS_MAX;
+        let advances = self.run_until(healed, |world| world.advances() || world.is_done())?;
+        let blocks = self.plan.txs.div_ceil(self.plan.block_txs) as u64;
+        let deadline = healed + blocks * heals::BLOCK_MS_MAX;
+        if !advances || !self.run_until(deadline, World::is_done)? {
             return Err(format!("heals: {}", self.describe()));
         }
         let rotations = self.highest_height() / self.plan.view_heights - rotations_before + 1;

@@ -23,6 +23,11 @@ impl World {
             })
     }
 
+    /// Since the faults stopped.
+    pub(super) fn advances(&self) -> bool {
+        self.highest_height() > self.healed_height
+    }
+
     fn honest_machines(&self) -> impl Iterator<Item = &Machine> {
         self.standing().filter_map(|node| node.machine.as_ref())
     }
