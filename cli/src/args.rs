@@ -108,6 +108,10 @@ pub enum Command {
     /// Payloads of any size: store, fetch, see who holds what
     #[command(subcommand)]
     Blob(command::blob::BlobCommand),
+    /// Legal holds that stand: see `twinfold proposal new hold`
+    Holds,
+    /// Who has how many bytes of payloads on the ledger
+    Storage,
     /// Data sets: files with versions on the ledger, appended by whom their owner lets
     #[command(subcommand)]
     Dataset(command::dataset::DatasetCommand),
@@ -162,6 +166,12 @@ mod tests {
             "proposal new expel --validator site-2",
             "proposal new readmit --validator site-2",
             "proposal new set-protocol --protocol 2",
+            "proposal new set-storage-quota --organisation north --bytes 2TiB",
+            "proposal new set-storage-quota --member tess",
+            "proposal new hold --task digits --reason case-7",
+            "proposal new release-hold --payload 00",
+            "holds",
+            "storage",
             "stake delegate --validator site-5 --amount 2_500",
             "stake undelegate --validator site-5 --amount 7",
             "stake transfer --to tess --amount 7",

@@ -150,6 +150,13 @@ fn chain_hint(code: Code) -> &'static str {
         Code::QuotaReached => {
             "ask the admins for a larger quota: `twinfold proposal new set-quota`"
         }
+        Code::StorageFull => {
+            "see `twinfold storage`; the admins can allow more: `twinfold proposal new \
+             set-storage-quota`"
+        }
+        Code::Held | Code::HoldExists | Code::HoldUnknown => {
+            "see `twinfold holds`; the admins release one: `twinfold proposal new release-hold`"
+        }
         Code::StakeTooLittle => "see what is free and what is delegated: `twinfold stake show`",
         Code::StakeTooMuch => "grant less, or take stake back elsewhere first",
         Code::CandidateUnknown => {

@@ -166,7 +166,7 @@ pub fn duration(ms: u64) -> String {
 }
 
 pub fn bytes(count: u64) -> String {
-    const UNITS: [&str; 4] = ["B", "kB", "MB", "GB"];
+    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
     let (mut value, mut unit) = (count as f64, 0);
     while value >= 1_000.0 && unit < UNITS.len() - 1 {
         value /= 1_000.0;

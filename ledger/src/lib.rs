@@ -15,6 +15,7 @@ mod error;
 mod execute;
 mod genesis;
 mod joining;
+mod keeping;
 mod ledger;
 mod look;
 mod merge;

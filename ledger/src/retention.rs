@@ -6,7 +6,7 @@
 //! A block goes only when it is further below the newest stable checkpoint than the stated
 //! number of heights, and older than the stated age by block time. However little is stated,
 //! the blocks of two windows of transaction validity stay (a snapshot's replay set is made from
-//! them), as do those that the longest retention of any task covers.
+//! them), as do those that the longest retention of any task covers, and those of what is held.
 
 use crate::{
     Ledger, LedgerError,
@@ -14,7 +14,13 @@ use crate::{
     store::{self, Batch, Column, TxPlace},
 };
 use twinfold_types::{
-    Block, Digest, Height, TimeMs, limits, state_key::Prefix, task::Task, vote::Checkpoint,
+    Block, Digest, Height, TimeMs,
+    blob::BlobReference,
+    keeping::{Hold, HoldSubject},
+    limits,
+    state_key::{self, Prefix},
+    task::Task,
+    vote::Checkpoint,
 };
 
 /// Heights dropped in one batch, and block bytes read for it: execution waits that long.
@@ -96,7 +102,28 @@ impl Ledger {
         let tasks: Vec<Task> = self.reader().all(&Prefix::Task.scan())?;
         let tasks = tasks.iter().map(|task| task.spec.retention_ms).max().unwrap_or(0);
         let age = retention.age_ms.max(tasks).max(2 * limits::TX_VALIDITY_MS_MAX);
-        Ok(Some(Bounds { below, before: TimeMs(newest.header.time.0.saturating_sub(age)) }))
+        let before = TimeMs(newest.header.time.0.saturating_sub(age));
+        Ok(Some(self.without_held(Bounds { below, before })?))
+    }
+
+    /// Blocks stay from the one on that created a held task, or first named a held payload.
+    fn without_held(&self, mut bounds: Bounds) -> Result<Bounds, LedgerError> {
+        let reader = self.reader();
+        for hold in reader.all::<Hold>(&Prefix::Hold.scan())? {
+            match hold.subject {
+                HoldSubject::Task(task) => {
+                    let task = reader.task(&task)?;
+                    bounds.before =
+                        task.map_or(bounds.before, |task| bounds.before.min(task.created));
+                }
+                HoldSubject::Payload(blob) => {
+                    let kept: Option<BlobReference> =
+                        reader.get(&state_key::blob_reference(&blob))?;
+                    bounds.below = kept.map_or(bounds.below, |kept| bounds.below.min(kept.height));
+                }
+            }
+        }
+        Ok(bounds)
     }
 }
 

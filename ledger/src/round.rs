@@ -8,7 +8,7 @@
 //!
 //! A fold job's inputs never change while it is due: see `merge`.
 
-use crate::{error::LedgerError, execute::Exec, merge};
+use crate::{error::LedgerError, execute::Exec, keeping, merge};
 use twinfold_types::{
     ClusterId, Event, RoundNumber, limits,
     round::{FoldJob, Round, RoundKey, RoundState, VoidReason},
@@ -128,8 +128,9 @@ pub fn seal(exec: &mut Exec<'_>, task: &Task, cluster: &mut Cluster, mut round: 
     }
 }
 
-pub fn void(exec: &mut Exec<'_>, mut round: Round, reason: VoidReason) {
+pub fn void(exec: &mut Exec<'_>, task: &Task, mut round: Round, reason: VoidReason) {
     stop_deadline(exec, &round);
+    keeping::round_ended(exec, task, &round);
     round.state = RoundState::Void { reason, height: exec.env.height };
     put(exec, &round);
     exec.event(Event::RoundVoid { key: round.key, reason });
@@ -141,7 +142,9 @@ pub fn void_all(exec: &mut Exec<'_>, task: &Task) -> Result<(), LedgerError> {
         for number in cluster.folding.0..=cluster.collecting.0 {
             let key = key(&cluster, RoundNumber(number));
             match exec.state.get::<Round>(&state_key::round(&key))? {
-                Some(round) if !has_ended(&round) => void(exec, round, VoidReason::TaskClosed),
+                Some(round) if !has_ended(&round) => {
+                    void(exec, task, round, VoidReason::TaskClosed)
+                }
                 _ => {}
             }
         }
@@ -190,7 +193,7 @@ fn run_deadline(exec: &mut Exec<'_>, key: &RoundKey) -> Result<(), LedgerError> 
         return Ok(());
     }
     if extensions >= task.spec.extensions_max {
-        void(exec, round, VoidReason::TooFew);
+        void(exec, &task, round, VoidReason::TooFew);
         return end(exec, &mut task, cluster, key.round);
     }
     stop_deadline(exec, &round);

@@ -11,6 +11,7 @@ pub mod audit;
 pub mod blobs;
 pub mod checkpoint;
 pub mod clock;
+pub mod collect;
 pub mod completer;
 pub mod config;
 pub mod declare;

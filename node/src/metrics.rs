@@ -49,6 +49,8 @@ pub struct Metrics {
     pub scrubbed_bytes: Counter,
     pub scrub_found: Counter,
     pub scrub_restored: Counter,
+    /// Payloads that nothing kept and that are gone.
+    pub payloads_collected: Counter,
     /// Payload bytes taken from clients.
     pub upload_bytes: Counter,
     /// Requests refused because of a limit, before they were looked at.
@@ -70,6 +72,7 @@ impl Default for Metrics {
             scrubbed_bytes: Counter::default(),
             scrub_found: Counter::default(),
             scrub_restored: Counter::default(),
+            payloads_collected: Counter::default(),
             upload_bytes: Counter::default(),
             http_shed: Counter::default(),
             watchers: AtomicI64::new(0),
@@ -123,6 +126,8 @@ impl Metrics {
         registry.register("scrub_found", found, self.scrub_found.clone());
         let restored = "Of these, had anew from others";
         registry.register("scrub_restored", restored, self.scrub_restored.clone());
+        let collected = "Payloads that nothing kept any more and that were removed";
+        registry.register("payloads_collected", collected, self.payloads_collected.clone());
         let uploads = "Payload bytes taken from clients";
         registry.register("http_upload_bytes", uploads, self.upload_bytes.clone());
         let shed = "Requests refused because of a limit before they were looked at";

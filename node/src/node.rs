@@ -230,10 +230,15 @@ impl Node {
     pub async fn accept_upload(
         &self,
         staging: Staging,
+        signed: BlobDigest,
         proof: UploadProof,
     ) -> Result<AvailabilityCertificate, BlobError> {
         let staged = tokio::task::spawn_blocking(move || staging.finish()).await;
         let staged = staged.map_err(|_| BlobError::Stopped)??;
+        if staged.id.digest() != signed {
+            let reason = format!("{} came, {signed} was signed for", staged.id.digest());
+            return Err(BlobError::Mismatch(reason));
+        }
         self.exchange.check_upload(&staged.id, &proof, clock::now().0)?;
         self.exchange.disperse(staged, &proof).await
     }

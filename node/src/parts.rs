@@ -4,6 +4,7 @@ use crate::{
     accuser,
     assembler::Assembler,
     blobs::{BlobStore, Exchange, ModelStore, exchange::ExchangeConfig},
+    collect,
     completer::{self, Named},
     config::{Config, Scrub},
     driver::{Driver, DriverError, FromExecutor, ToExecutor},
@@ -78,6 +79,7 @@ impl Parts {
         tokio::spawn(accuser::accuse(self.node.clone(), self.evidence));
         tokio::spawn(completer::complete(self.node.clone(), self.named));
         tokio::spawn(scrub::scrub(self.node.clone(), self.scrub));
+        tokio::spawn(collect::collect(self.node.clone()));
         tokio::spawn(spread(self.node.clone(), self.to_spread));
         tokio::spawn(Assembler::new(self.node.clone()).run(self.proposed));
         tokio::spawn(Folder::new(self.node.clone()).run(self.folds));

@@ -1,16 +1,14 @@
-//! Data sets, and what the ledger knows of payloads.
+//! Data sets.
 
 use crate::samples::{availability, blob, digest, fragments, key};
 use twinfold_types::{
-    Action, ClusterId, Code, DatasetId, Epoch, Event, Height, RoundNumber, TaskId, TimeMs, TxId,
-    blob::{BlobReference, Kept},
+    Action, Code, DatasetId, Event, Height, TimeMs, TxId,
     dataset::{
         AppendAction, AppendRule, Column, ColumnKind, Content, Dataset, DatasetAction, DatasetSpec,
         DatasetVersion,
         manifest::{Chunk, Manifest},
     },
     member::Role,
-    round::RoundKey,
     state_key::{self, StateKey},
 };
 
@@ -78,23 +76,9 @@ pub fn events() -> Vec<(&'static str, Event)> {
     ]
 }
 
-pub fn references() -> Vec<(&'static str, BlobReference)> {
-    let round = RoundKey { task: TaskId(digest(5)), cluster: ClusterId(1), round: RoundNumber(6) };
-    let reference = |kept| BlobReference {
-        blob: blob(),
-        by: key(1),
-        height: Height(8),
-        epoch: Epoch(3),
-        references: 2,
-        kept,
-    };
-    vec![("for good", reference(Kept::ForGood)), ("of a round", reference(Kept::Round(round)))]
-}
-
 pub fn keys() -> Vec<(&'static str, StateKey)> {
     let id = DatasetId(digest(5));
     vec![
-        ("blob reference", state_key::blob_reference(&digest(1))),
         ("data set", state_key::dataset("digits")),
         ("data set version", state_key::dataset_version(&id, 258)),
         ("data set grant", state_key::dataset_grant(&id, &key(2))),

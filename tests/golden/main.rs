@@ -3,6 +3,7 @@
 //! A change is made on purpose: `TWINFOLD_BLESS=1 ./tests/run golden`.
 
 mod dataset_samples;
+mod keeping_samples;
 mod samples;
 mod sealed_samples;
 mod stake_samples;
@@ -173,9 +174,6 @@ fn encodings_of_data_sets_stay_as_they_are() {
     for (name, event) in dataset_samples::events() {
         book.note(&format!("event {name}"), &event);
     }
-    for (name, reference) in dataset_samples::references() {
-        book.note(&format!("blob reference {name}"), &reference);
-    }
     for (name, key) in dataset_samples::keys() {
         book.line(&format!("state key {name}"), hex::encode(key.bytes()));
     }
@@ -183,6 +181,23 @@ fn encodings_of_data_sets_stay_as_they_are() {
     book.note("version", &dataset_samples::version());
     book.note("manifest", &dataset_samples::manifest());
     hold_against("datasets.txt", &book);
+}
+
+#[test]
+fn what_keeps_payloads_stays_as_it_is() {
+    let mut book = Book { lines: BTreeMap::new() };
+    for (name, action) in keeping_samples::actions() {
+        book.note(&format!("action {name}"), &action);
+    }
+    for (name, event) in keeping_samples::events() {
+        book.note(&format!("event {name}"), &event);
+    }
+    for (name, key) in keeping_samples::keys() {
+        book.line(&format!("state key {name}"), hex::encode(key.bytes()));
+    }
+    book.note("blob reference", &keeping_samples::reference());
+    book.note("hold", &keeping_samples::hold());
+    hold_against("keeping.txt", &book);
 }
 
 #[test]

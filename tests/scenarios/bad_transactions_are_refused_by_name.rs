@@ -11,7 +11,7 @@ use crate::lab::{
 use twinfold_cli::{client::now, task::TaskOptions};
 use twinfold_types::{
     Action, ClusterId, Code, Digest, RoundNumber, SignedTx, TaskId, TimeMs,
-    api::{HEADER_KEY, HEADER_SIGNATURE, HEADER_TIME, Level, TxView},
+    api::{HEADER_BLOB, HEADER_KEY, HEADER_SIGNATURE, HEADER_TIME, Level, TxView},
     blob::{BlobId, UploadBody},
     codec,
     key::Signer,
@@ -234,25 +234,28 @@ fn over_the_bound(course: &Course, base: &twinfold_types::api::ClusterView) -> V
 fn bad_uploads(lab: &mut Lab) {
     let (url, content) = (format!("{}/v1/blobs", lab.url(0)), b"a payload".as_slice());
     let chain = lab.client().chain().expect("the chain").digest;
-    let upload = |who: &str, time_ms: u64, flip: bool| {
+    let upload_of = |who: &str, time_ms: u64, flip: bool, sent: &[u8]| {
         let body = UploadBody { blob: BlobId::whole_copies(content, 4).digest(), time_ms };
         let mut signature = secret(who).sign(&body.statement(&chain));
         signature.0[0] ^= u8::from(flip);
         let (key, time) = (public(who).to_string(), time_ms.to_string());
-        let signature = signature.to_string();
+        let (signature, blob) = (signature.to_string(), body.blob.to_string());
         let headers = [
             OCTETS,
+            (HEADER_BLOB, blob.as_str()),
             (HEADER_KEY, key.as_str()),
             (HEADER_TIME, time.as_str()),
             (HEADER_SIGNATURE, signature.as_str()),
         ];
-        post(&url, &headers, content)
+        post(&url, &headers, sent)
     };
+    let upload = |who: &str, time_ms, flip| upload_of(who, time_ms, flip, content);
     let now = now().0;
     assert_eq!(upload(TRAINERS[0], now, false).status, 200);
     upload("stranger", now, false).refused(403, &["member"]);
     upload(TRAINERS[0], now, true).refused(403, &["signature"]);
     upload(TRAINERS[0], now - 3_600_000, false).refused(403, &[]);
-    post(&url, &[OCTETS], content).refused(400, &[HEADER_KEY]);
+    upload_of(TRAINERS[0], now, false, b"another").refused(400, &["signed for"]);
+    post(&url, &[OCTETS], content).refused(400, &[HEADER_BLOB]);
     get(&format!("{}/v1/blobs/{}", lab.url(0), Digest([3; 32]))).refused(404, &[]);
 }

@@ -11,6 +11,7 @@ use crate::{
 use twinfold_types::{
     Action, Digest, Epoch, Evidence, Height, SeatIndex, Signature, SignedTx, Stake, TaskId, TxId,
     View,
+    keeping::StorageOwner,
     member::AdminAction,
     stake::{Declaration, StakeAction},
     vote::{Vote, VoteBody, VoteKind},
@@ -59,7 +60,7 @@ pub fn wish(
     (sender, action, None)
 }
 
-/// Admins end an epoch where the plan says so; else they set a quota, make stake, or let a liar
+/// Admins end an epoch where the plan says so; else they set quotas, make stake, or let a liar
 /// sit again.
 fn proposal(consortium: &Consortium, nonce: usize, plan: &Plan, dice: &mut Dice) -> AdminAction {
     if plan.ends_early && nonce < 3 * ROUND {
@@ -71,6 +72,10 @@ fn proposal(consortium: &Consortium, nonce: usize, plan: &Plan, dice: &mut Dice)
             amount: Stake(dice.between(1, 300)),
         },
         1 if !plan.liars.is_empty() => AdminAction::Readmit(consortium.key(plan.liars[0].0)),
+        _ if nonce.is_multiple_of(3) => AdminAction::SetStorageQuota {
+            owner: StorageOwner::Member(consortium.key(DELEGATORS[nonce % DELEGATORS.len()])),
+            bytes: nonce.is_multiple_of(2).then_some(nonce as u64),
+        },
         _ => AdminAction::SetQuota {
             organisation: format!("organisation {}", nonce % 5),
             trainers: (nonce % 90) as u32,

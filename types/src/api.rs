@@ -32,14 +32,19 @@
 //! | `GET /v1/datasets/{name}/versions/{v}` | `DatasetVersion` |
 //! | `POST /v1/blobs` (bytes; headers below) | `AvailabilityCertificate` |
 //! | `GET /v1/blobs/{digest}` | bytes |
+//! | `GET /v1/blobs/{digest}/holders` | [`HoldersView`] |
+//! | `GET /v1/holds` | [`Page`] of `Hold` |
+//! | `GET /v1/storage` | [`Page`] of [`StorageView`] |
 //! | `GET /v1/proofs/tx/{id}`, `GET /v1/proofs/model/{id}`, `GET /v1/proofs/encryption-key/{member}` | `Bundle`, canonical encoding |
 //! | `GET /v1/events?after=CURSOR` | server-sent events, [`EventView`] each |
 
 use crate::{
     BlobId, ClusterId, Committee, Digest, Epoch, Event, Height, PublicKey, Receipt, RoundNumber,
     SeatIndex, Stake, TaskId, TimeMs, TxId, View,
+    blob::BlobReference,
     dataset::Dataset,
     handover::EpochEnd,
+    keeping::{Hold, StorageOwner},
     model::{ModelId, ModelRecord},
     round::{Entry, Metrics, Round},
     sealed::{SealedRecord, SealedWrap},
@@ -50,8 +55,9 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Headers of `POST /v1/blobs`: who uploads, and a signature over
-/// [`crate::blob::UploadBody`] for the identity of the body as n whole copies.
+/// Headers of `POST /v1/blobs`: the payload's identity, who uploads it, and a signature over
+/// [`crate::blob::UploadBody`].
+pub const HEADER_BLOB: &str = "x-twinfold-blob";
 pub const HEADER_KEY: &str = "x-twinfold-key";
 pub const HEADER_TIME: &str = "x-twinfold-time-ms";
 pub const HEADER_SIGNATURE: &str = "x-twinfold-signature";
@@ -359,6 +365,16 @@ view! {
         /// Length of each fragment.
         fragment_bytes: u64,
         holders: Vec<HolderView>,
+        /// Who named it first and how many reasons keep it; without one it goes when its lease is over.
+        kept: Option<BlobReference>,
+        hold: Option<Hold>,
+    }
+    /// Bytes of the payloads that an account named first and that are kept.
+    StorageView {
+        owner: StorageOwner,
+        stored_bytes: u64,
+        /// `null`: no limit of its own.
+        quota_bytes: Option<u64>,
     }
     HolderView {
         /// Member whose node holds it.

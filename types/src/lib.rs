@@ -13,6 +13,7 @@ pub mod genesis;
 pub mod handover;
 pub mod hash;
 pub mod id;
+pub mod keeping;
 pub mod key;
 pub mod keyfile;
 pub mod limits;

@@ -146,6 +146,15 @@ pub const SEALED_WRAPS_PER_TX_MAX: usize = 64;
 /// Readers of one sealed payload: a purge takes all their rows away in one transaction, and an
 /// answer of the API lists them.
 pub const SEALED_WRAPS_MAX: u32 = 256;
+/// Payload bytes that an organisation's members may have named on the ledger at once, unless the
+/// admins say otherwise.
+pub const ORGANISATION_STORED_BYTES_DEFAULT: u64 = 16 << 40;
+/// Updates whose retention is over that are released in one block; the rest follow in the next.
+pub const UPDATES_RELEASED_MAX: u32 = 256;
+/// While a hold stands a round is looked at again so often, in block time.
+pub const HOLD_LOOK_MS: u64 = 24 * 3_600 * 1_000;
+/// A payload that no transaction names, or none any more, stays here at least so long.
+pub const UPLOAD_LEASE_MS: u64 = 24 * 3_600 * 1_000;
 /// Payload bytes of one member that are stored and not yet folded or expired.
 pub const MEMBER_PENDING_BYTES_MAX: u64 = 8 << 30;
 /// Bytes of one piece on the payload connection.

@@ -2,7 +2,9 @@
 //! which m of n admins change them.
 
 use crate::{
-    PublicKey, TimeMs, TxId, limits,
+    PublicKey, TimeMs, TxId,
+    keeping::{HoldSubject, StorageOwner},
+    limits,
     stake::{Stake, StakeParams},
 };
 use serde::{Deserialize, Serialize};
@@ -89,6 +91,18 @@ pub enum AdminAction {
     Readmit(PublicKey),
     /// Version of the rules from the next epoch on: programs that do not know it stop there.
     SetProtocol(u32),
+    /// Payload bytes that a member or an organisation may have on its account; `None`: the usual
+    /// (no limit of a member's own).
+    SetStorageQuota {
+        owner: StorageOwner,
+        bytes: Option<u64>,
+    },
+    /// Keeps payloads whatever ends their retention.
+    Hold {
+        subject: HoldSubject,
+        reason: String,
+    },
+    ReleaseHold(HoldSubject),
 }
 
 /// An admin action on its way; it is carried out by the signature that makes m.

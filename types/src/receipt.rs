@@ -5,6 +5,7 @@ use crate::{
     BlobDigest, ClusterId, DatasetId, Digest, Epoch, Height, PublicKey, Stake, TaskId, TimeMs,
     TxId,
     evidence::Offence,
+    keeping::{HoldSubject, StorageOwner},
     model::{Level, ModelId},
     round::{RoundKey, VoidReason},
     stake::Jail,
@@ -106,6 +107,12 @@ codes! {
     ModelUnknown = 120, "no such model";
     NoteInvalid = 121, "the metric or the reason of the deprecation is refused";
     TooManyMetrics = 122, "the model, or the sender on it, has its maximum of metrics";
+    PayloadUnknown = 130, "the ledger keeps no such payload";
+    HoldExists = 131, "a hold on it stands already";
+    HoldUnknown = 132, "no hold on it stands";
+    Held = 133, "a hold keeps it";
+    HoldInvalid = 134, "the hold needs a reason, of 2,048 bytes at most";
+    StorageFull = 135, "the sender, or its organisation, has as many bytes of payloads stored as it may";
 }
 
 /// A fact that execution established.
@@ -329,6 +336,23 @@ pub enum Event {
         model: ModelId,
         name: String,
         by: PublicKey,
+    },
+    /// The retention of these updates of a round is over: nothing keeps their payloads any more,
+    /// unless something else names them.
+    UpdatesReleased {
+        key: RoundKey,
+        first: u32,
+        updates: u32,
+    },
+    HoldSet {
+        subject: HoldSubject,
+    },
+    HoldReleased {
+        subject: HoldSubject,
+    },
+    StorageQuotaSet {
+        owner: StorageOwner,
+        bytes: Option<u64>,
     },
 }
 

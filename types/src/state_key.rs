@@ -6,6 +6,7 @@ use crate::{
     BlobDigest, ClusterId, DatasetId, Digest, Epoch, Height, PublicKey, RoundNumber, TaskId,
     TimeMs, TxId,
     evidence::Offence,
+    keeping::{HoldSubject, StorageOwner},
     model::ModelId,
     round::{FoldJob, RoundKey},
 };
@@ -86,10 +87,14 @@ pub enum Prefix {
     Metric = 66,
     MetricCount = 67,
     MemberMetricCount = 68,
+    Hold = 69,
+    RoundEnd = 70,
+    StoredBytes = 71,
+    StorageQuota = 72,
 }
 
 impl Prefix {
-    const ALL: [Prefix; 47] = [
+    const ALL: [Prefix; 51] = [
         Prefix::Params,
         Prefix::Member,
         Prefix::MemberCount,
@@ -137,6 +142,10 @@ impl Prefix {
         Prefix::Metric,
         Prefix::MetricCount,
         Prefix::MemberMetricCount,
+        Prefix::Hold,
+        Prefix::RoundEnd,
+        Prefix::StoredBytes,
+        Prefix::StorageQuota,
     ];
 
     /// The prefix alone, for scans.
@@ -251,7 +260,21 @@ pub fn deadline(at: TimeMs, key: &RoundKey) -> StateKey {
 
 /// Reads a key made by [`deadline`] back.
 pub fn parse_deadline(key: &[u8]) -> Option<(TimeMs, RoundKey)> {
-    let fields = key.strip_prefix(&[Prefix::Deadline as u8])?;
+    parse_time_and_round(key.strip_prefix(&[Prefix::Deadline as u8])?)
+}
+
+/// `u32`: a round whose updates are kept until this time, and how many of them are released already.
+pub fn round_end(at: TimeMs, key: &RoundKey) -> StateKey {
+    let [task, cluster, round] = round_parts(key);
+    StateKey::new(Prefix::RoundEnd, &[&at.0.to_be_bytes(), &task, &cluster, &round])
+}
+
+/// Reads a key made by [`round_end`] back.
+pub fn parse_round_end(key: &[u8]) -> Option<(TimeMs, RoundKey)> {
+    parse_time_and_round(key.strip_prefix(&[Prefix::RoundEnd as u8])?)
+}
+
+fn parse_time_and_round(fields: &[u8]) -> Option<(TimeMs, RoundKey)> {
     let (time, fields) = fields.split_first_chunk::<8>()?;
     let (task, fields) = fields.split_first_chunk::<32>()?;
     let (cluster, round) = fields.split_first_chunk::<2>()?;
@@ -316,9 +339,43 @@ pub fn published_count() -> StateKey {
     StateKey::new(Prefix::PublishedCount, &[])
 }
 
-/// [`crate::blob::BlobReference`]: a payload that a transaction on the ledger names.
+/// [`crate::blob::BlobReference`]: a payload that is wanted.
 pub fn blob_reference(blob: &BlobDigest) -> StateKey {
     StateKey::new(Prefix::BlobReference, &[&blob.0])
+}
+
+/// [`crate::keeping::Hold`].
+pub fn hold(subject: &HoldSubject) -> StateKey {
+    match subject {
+        HoldSubject::Task(task) => StateKey::new(Prefix::Hold, &[&[0], &task.0.0]),
+        HoldSubject::Payload(blob) => StateKey::new(Prefix::Hold, &[&[1], &blob.0]),
+    }
+}
+
+/// `u64`: bytes of the payloads that are wanted and that an account named first.
+pub fn stored_bytes(owner: &StorageOwner) -> StateKey {
+    of_owner(Prefix::StoredBytes, owner)
+}
+
+/// Reads a key made by [`stored_bytes`] back.
+pub fn parse_stored_bytes(key: &[u8]) -> Option<StorageOwner> {
+    match key.strip_prefix(&[Prefix::StoredBytes as u8])?.split_first()? {
+        (0, member) => Some(StorageOwner::Member(PublicKey(member.try_into().ok()?))),
+        (1, name) => Some(StorageOwner::Organisation(std::str::from_utf8(name).ok()?.into())),
+        _ => None,
+    }
+}
+
+/// `u64`: how many of them the account may have, where the admins said so.
+pub fn storage_quota(owner: &StorageOwner) -> StateKey {
+    of_owner(Prefix::StorageQuota, owner)
+}
+
+fn of_owner(prefix: Prefix, owner: &StorageOwner) -> StateKey {
+    match owner {
+        StorageOwner::Member(key) => StateKey::new(prefix, &[&[0], &key.0]),
+        StorageOwner::Organisation(name) => StateKey::new(prefix, &[&[1], name.as_bytes()]),
+    }
 }
 
 /// [`crate::dataset::Dataset`].

@@ -19,6 +19,26 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     number.checked_mul(ms).map(Duration::from_millis).ok_or_else(fault)
 }
 
+/// `500`, `20kB`, `3MiB`, `1GB`, `2TiB`: bytes in decimal or binary units.
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let fault = || format!("expected a size such as 500MB, 20GiB or 2TiB, got {text:?}");
+    let number: u64 = text[..digits].parse().map_err(|_| fault())?;
+    let unit = match text[digits..].trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "tb" => 1_000_000_000_000,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        "tib" => 1 << 40,
+        _ => return Err(fault()),
+    };
+    number.checked_mul(unit).ok_or_else(fault)
+}
+
 /// A whole number of the smallest unit; `_` may stand between digits.
 pub fn parse_stake(text: &str) -> Result<Stake, String> {
     let fault = || format!("expected an amount such as 2500 or 2_500, got {text:?}");
@@ -43,6 +63,17 @@ mod tests {
         assert!(ms("5 minutes").unwrap_err().contains("5 minutes"));
         assert!(ms("").is_err());
         assert!(ms("99999999999999999999d").is_err());
+    }
+
+    #[test]
+    fn sizes_have_decimal_or_binary_units() {
+        assert_eq!(parse_size("500"), Ok(500));
+        assert_eq!(parse_size("20kB"), Ok(20_000));
+        assert_eq!(parse_size("3 MiB"), Ok(3 << 20));
+        assert_eq!(parse_size("2TiB"), Ok(2 << 40));
+        for text in ["", "GB", "1.5GB", "-1", "3 XB", "99999999999999TiB"] {
+            assert!(parse_size(text).unwrap_err().contains("2TiB"), "{text:?}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::{
 };
 use twinfold_types::{
     AvailabilityCertificate, BlobDigest, BlobId, Committee, SecretKey,
-    api::{HEADER_CODING, HEADER_KEY, HEADER_SIGNATURE, HEADER_TIME, HoldersView},
+    api::{HEADER_BLOB, HEADER_CODING, HEADER_KEY, HEADER_SIGNATURE, HEADER_TIME, HoldersView},
     blob::{Coding, Encoder, UploadBody},
     key::{Signer, StrictEd25519},
 };
@@ -133,6 +133,7 @@ impl Client {
         let mut request = Request::send("/v1/blobs", content, "an availability certificate");
         request.timeout = transfer_time(blob.length);
         request.headers = vec![
+            (HEADER_BLOB, body.blob.to_string()),
             (HEADER_KEY, key.public_key().to_string()),
             (HEADER_TIME, body.time_ms.to_string()),
             (HEADER_SIGNATURE, signature.to_string()),

@@ -10,9 +10,11 @@ use twinfold_types::{
     BlobId, ClusterId, Digest, Epoch, Height, PublicKey, TxId,
     api::{
         BlockSummary, BlockView, EpochView, Level, LineageView, ModelView, Page, RoundView,
-        StakeView, StatusView, TaskView, TxStatus, ValidatorView,
+        StakeView, StatusView, StorageView, TaskView, TxStatus, ValidatorView,
     },
-    codec, limits,
+    codec,
+    keeping::Hold,
+    limits,
     member::{Member, Proposal},
     model::{self, ModelId, model_digest},
     proof::Bundle,
@@ -123,6 +125,16 @@ impl Client {
 
     pub fn members(&self) -> Result<Vec<Member>, ClientError> {
         self.listing("/v1/members", "a list of members")
+    }
+
+    /// Legal holds that stand.
+    pub fn holds(&self) -> Result<Vec<Hold>, ClientError> {
+        self.listing("/v1/holds", "a list of holds")
+    }
+
+    /// Who has how many bytes of payloads on its account.
+    pub fn storage(&self) -> Result<Vec<StorageView>, ClientError> {
+        self.listing("/v1/storage", "a list of accounts")
     }
 
     pub fn proposals(&self) -> Result<Vec<Proposal>, ClientError> {

@@ -9,15 +9,16 @@ use super::{
 use crate::{
     client::Client,
     error::{CliError, Result},
-    render::{amount, duration, permille},
+    render::{amount, bytes as bytes_text, duration, permille},
 };
 use clap::{Args, Subcommand, builder::PossibleValuesParser};
 use std::time::Duration;
 use twinfold_types::{
-    PublicKey, Stake,
+    Digest, PublicKey, Stake,
+    keeping::{HoldSubject, StorageOwner},
     member::{AdminAction, Role},
     stake::StakeParams,
-    text::parse_duration,
+    text::{parse_duration, parse_size},
 };
 
 #[derive(Debug, Subcommand)]
@@ -80,6 +81,57 @@ pub enum NewProposal {
         #[arg(long, value_name = "N")]
         protocol: u32,
     },
+    /// Set how many bytes of payloads a member or an organisation may have on the ledger
+    SetStorageQuota(StorageQuotaArgs),
+    /// Keep the updates of a task, or one payload, whatever ends their retention
+    Hold {
+        #[command(flatten)]
+        subject: SubjectArgs,
+        /// Why, for whoever reads the list: a case's number, an authority's letter
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+    /// End a hold: what only it kept goes
+    ReleaseHold(SubjectArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct StorageQuotaArgs {
+    #[arg(
+        long,
+        value_name = "NAME",
+        required_unless_present = "member",
+        conflicts_with = "member"
+    )]
+    organisation: Option<String>,
+    /// Name or key
+    #[arg(long, value_name = "NAME|KEY")]
+    member: Option<String>,
+    /// Such as 500GB or 2TiB; without it the usual applies again: 16 TiB an organisation, no limit of
+    /// a member's own
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    bytes: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct SubjectArgs {
+    /// A task: name or identity
+    #[arg(long, value_name = "NAME|ID")]
+    task: Option<String>,
+    /// A payload, by its digest
+    #[arg(long, value_name = "DIGEST")]
+    payload: Option<Digest>,
+}
+
+impl SubjectArgs {
+    fn subject(&self, context: &Context) -> Result<HoldSubject> {
+        match (&self.task, self.payload) {
+            (Some(task), _) => Ok(HoldSubject::Task(context.client()?.task(task)?.id)),
+            (None, Some(payload)) => Ok(HoldSubject::Payload(payload)),
+            (None, None) => Err(CliError::usage("what is to be held?", "give --task or --payload")),
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -189,6 +241,17 @@ pub fn admin_action(context: &Context, new: NewProposal) -> Result<AdminAction> 
         NewProposal::Expel(one) => AdminAction::Expel(key_of(&one.validator)?),
         NewProposal::Readmit(one) => AdminAction::Readmit(key_of(&one.validator)?),
         NewProposal::SetProtocol { protocol } => AdminAction::SetProtocol(protocol),
+        NewProposal::SetStorageQuota(StorageQuotaArgs { organisation, member, bytes }) => {
+            let owner = match (organisation, member) {
+                (Some(name), _) => StorageOwner::Organisation(name),
+                (None, member) => StorageOwner::Member(key_of(&member.unwrap_or_default())?),
+            };
+            AdminAction::SetStorageQuota { owner, bytes }
+        }
+        NewProposal::Hold { subject, reason } => {
+            AdminAction::Hold { subject: subject.subject(context)?, reason }
+        }
+        NewProposal::ReleaseHold(subject) => AdminAction::ReleaseHold(subject.subject(context)?),
     })
 }
 
@@ -221,6 +284,12 @@ pub fn describe(action: &AdminAction) -> String {
         AdminAction::SetProtocol(version) => {
             format!("follow version {version} of the rules from the next epoch on")
         }
+        AdminAction::SetStorageQuota { owner, bytes } => match bytes {
+            Some(bytes) => format!("let {owner} have {} of payloads", bytes_text(*bytes)),
+            None => format!("let {owner} have as many bytes of payloads as is usual"),
+        },
+        AdminAction::Hold { subject, reason } => format!("hold {subject}: {reason}"),
+        AdminAction::ReleaseHold(subject) => format!("release the hold on {subject}"),
     }
 }
 
@@ -268,6 +337,20 @@ mod tests {
             (AdminAction::Expel(key), "expel"),
             (AdminAction::Readmit(key), "elected again"),
             (AdminAction::SetProtocol(2), "version 2"),
+            (
+                AdminAction::SetStorageQuota {
+                    owner: StorageOwner::Organisation("north".into()),
+                    bytes: Some(5 << 40),
+                },
+                "organisation:north",
+            ),
+            (
+                AdminAction::Hold {
+                    subject: HoldSubject::Payload(Digest::ZERO),
+                    reason: "case 7".into(),
+                },
+                "case 7",
+            ),
         ];
         for (action, word) in said {
             assert!(describe(&action).contains(word), "{}", describe(&action));

@@ -141,12 +141,27 @@ fn human_holders(view: &HoldersView) -> String {
         .holders
         .iter()
         .map(|holder| [holder.fragment.to_string(), holder.member.short().to_string()]);
-    let about = pairs(&[
+    let kept = match &view.kept {
+        Some(kept) => format!(
+            "for {} reason(s); named first at height {} by {} of {}",
+            kept.reasons,
+            kept.height,
+            kept.by.short(),
+            kept.organisation
+        ),
+        None => "by nothing: it goes when its lease is over".into(),
+    };
+    let mut about = vec![
         ("payload", blob.digest().to_string()),
         ("bytes", blob.length.to_string()),
         ("cut", cut_text(blob.n, blob.k)),
         ("a fragment", format!("{} bytes", view.fragment_bytes)),
-    ]);
+        ("kept", kept),
+    ];
+    if let Some(hold) = &view.hold {
+        about.push(("held", format!("since {}: {}", time(hold.time), hold.reason)));
+    }
+    let about = pairs(&about);
     format!("{about}\n\n{}", table(&["fragment", "held by"], rows))
 }
 

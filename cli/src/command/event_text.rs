@@ -1,7 +1,7 @@
 //! Each event in words.
 
 use super::validators::jail_text;
-use crate::render::{amount, time};
+use crate::render::{amount, bytes, time};
 use twinfold_types::{Event, PublicKey, evidence::Offence, round::RoundKey};
 
 fn round(key: &RoundKey) -> String {
@@ -44,6 +44,17 @@ pub fn describe(event: &Event) -> String {
         Event::RoundAggregated { key, model, folded, refused, .. } => {
             let model = model.0.short();
             format!("{} aggregated: model {model}, {folded} folded, {refused} refused", round(key))
+        }
+        Event::UpdatesReleased { key, updates, .. } => {
+            format!("{updates} updates of {}: their retention is over", round(key))
+        }
+        Event::HoldSet { subject } => format!("hold on {subject}"),
+        Event::HoldReleased { subject } => format!("hold on {subject} released"),
+        Event::StorageQuotaSet { owner, bytes: Some(most) } => {
+            format!("{owner} may have {} of payloads", bytes(*most))
+        }
+        Event::StorageQuotaSet { owner, bytes: None } => {
+            format!("{owner} may have as many bytes of payloads as is usual")
         }
         Event::WeightCapped { task, cluster } => {
             format!("weight of cluster {cluster} of task {} is at its cap", task.0.short())

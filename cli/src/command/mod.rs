@@ -10,6 +10,7 @@ pub mod encryption;
 pub mod epoch;
 pub mod event_text;
 pub mod events;
+pub mod keeping;
 pub mod key;
 pub mod member;
 pub mod model;
@@ -60,6 +61,8 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Status => chain::status(&context),
         Command::Validators => validators::run(&context),
         Command::Epoch(args) => epoch::epoch(&context, &args),
+        Command::Holds => keeping::holds(&context),
+        Command::Storage => keeping::storage(&context),
         Command::Epochs(args) => epoch::epochs(&context, &args),
         Command::Stake(command) => stake::run(&context, command),
         Command::Block(args) => chain::block(&context, &args),

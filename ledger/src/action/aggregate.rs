@@ -4,7 +4,7 @@
 
 use crate::{
     execute::{Exec, Outcome, require},
-    merge, round,
+    keeping, merge, round,
 };
 use twinfold_types::{
     Code, Digest, Event,
@@ -77,7 +77,7 @@ fn fold_round(exec: &mut Exec<'_>, mut task: Task, round: Round, result: &FoldRe
     let mut cluster: Cluster = exec.state.expect(&state_key::cluster(&key.task, key.cluster))?;
     match result.model {
         Some(digest) => new_cluster_model(exec, &task, &mut cluster, round, digest, result),
-        None => round::void(exec, round, VoidReason::AllRefused),
+        None => round::void(exec, &task, round, VoidReason::AllRefused),
     }
     Ok(round::end(exec, &mut task, cluster, key.round)?)
 }
@@ -120,6 +120,7 @@ fn new_cluster_model(
     let outcomes = result.outcomes.clone();
     round.state = RoundState::Aggregated { model, outcomes, height: exec.env.height };
     exec.state.put(state_key::round(&key), &round);
+    keeping::round_ended(exec, task, &round);
     exec.event(Event::RoundAggregated { key, model, folded, refused, saturations });
 }
 

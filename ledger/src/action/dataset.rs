@@ -1,11 +1,13 @@
 //! Data sets: created by their owner, versions appended as their rule says. A version names
 //! payloads that a quorum holds; what they contain is not read here.
 
-use super::{check_available, refer};
-use crate::execute::{Exec, Outcome, require};
+use super::check_available;
+use crate::{
+    execute::{Exec, Outcome, require},
+    keeping,
+};
 use twinfold_types::{
     Code, Event, PublicKey, TxId,
-    blob::Kept,
     dataset::{
         AppendAction, AppendRule, Dataset, DatasetAction, DatasetId, DatasetSpec, DatasetVersion,
         is_name,
@@ -62,7 +64,7 @@ fn append(exec: &mut Exec<'_>, tx: &TxId, by: &Member, append: &AppendAction) ->
     }
 
     for payload in payloads() {
-        refer(exec, payload, &by.key, Kept::ForGood)?;
+        keeping::refer(exec, payload, by)?;
     }
     dataset.versions += 1;
     let version = DatasetVersion {

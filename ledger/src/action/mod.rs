@@ -33,8 +33,7 @@ use crate::{
     stake,
 };
 use twinfold_types::{
-    Action, AvailabilityCertificate, Code, PublicKey, TxId,
-    blob::{BlobReference, Kept},
+    Action, AvailabilityCertificate, Code, TxId,
     member::{Member, Role},
     state_key,
     tx::TxBody,
@@ -94,32 +93,4 @@ fn check_available(exec: &Exec<'_>, payload: &AvailabilityCertificate) -> Outcom
     require(coded_for_it && payload.blob.is_supported(), Code::AvailabilityInvalid)?;
     let verified = payload.verify(exec.env.chain, committee, exec.env.verifier);
     require(verified.is_ok(), Code::AvailabilityInvalid)
-}
-
-/// Notes that a transaction names a payload.
-fn refer(
-    exec: &mut Exec<'_>,
-    payload: &AvailabilityCertificate,
-    by: &PublicKey,
-    kept: Kept,
-) -> Outcome {
-    let key = state_key::blob_reference(&payload.blob.digest());
-    let known: Option<BlobReference> = exec.state.get(&key)?;
-    let reference = match known {
-        Some(known) => BlobReference {
-            references: known.references.saturating_add(1),
-            kept: known.kept.and(kept),
-            ..known
-        },
-        None => BlobReference {
-            blob: payload.blob,
-            by: *by,
-            height: exec.env.height,
-            epoch: payload.epoch,
-            references: 1,
-            kept,
-        },
-    };
-    exec.state.put(key, &reference);
-    Ok(())
 }

@@ -1,11 +1,12 @@
 //! Model records, models published from outside, and what is said of models later.
 
-use super::{check_available, refer};
-use crate::execute::{Exec, Outcome, require};
+use super::check_available;
+use crate::{
+    execute::{Exec, Outcome, require},
+    keeping,
+};
 use twinfold_types::{
-    Code, Event, TxId,
-    blob::Kept,
-    limits,
+    Code, Event, TxId, limits,
     member::{Member, Role},
     model::{self, Level, ModelId, ModelRecord, ModelSource},
     state_key::{self, StateKey},
@@ -25,7 +26,7 @@ pub fn publish(exec: &mut Exec<'_>, tx: &TxId, by: &Member, publish: &PublishAct
     }
     for payload in publish.payloads() {
         check_available(exec, payload)?;
-        refer(exec, payload, &by.key, Kept::ForGood)?;
+        keeping::refer(exec, payload, by)?;
     }
 
     let version: u64 = exec.state.get(&state_key::published_count())?.unwrap_or(0);

@@ -7,6 +7,7 @@ use super::member;
 use crate::{
     error::LedgerError,
     execute::{Exec, Outcome, require},
+    keeping,
     stake::admin,
 };
 use twinfold_types::{
@@ -129,6 +130,11 @@ fn carry_out(exec: &mut Exec<'_>, action: &AdminAction) -> Outcome {
         AdminAction::Expel(validator) => admin::expel(exec, validator),
         AdminAction::Readmit(validator) => admin::readmit(exec, validator),
         AdminAction::SetProtocol(version) => admin::set_protocol(exec, *version),
+        AdminAction::SetStorageQuota { owner, bytes } => {
+            keeping::set_storage_quota(exec, owner, *bytes)
+        }
+        AdminAction::Hold { subject, reason } => keeping::hold(exec, subject, reason),
+        AdminAction::ReleaseHold(subject) => keeping::release_hold(exec, subject),
     }
 }
 

@@ -2,11 +2,14 @@
 //! ledger cannot look into a wrap. It sees to it that each is for the key that its member has
 //! registered, and that only the owner gives, takes and purges.
 
-use super::{check_available, refer};
-use crate::execute::{Exec, Outcome, require};
+use super::check_available;
+use crate::{
+    execute::{Exec, Outcome, require},
+    keeping,
+};
 use twinfold_types::{
     BlobDigest, Code, Event, PublicKey,
-    blob::Kept,
+    keeping::HoldSubject,
     key::EncryptionKey,
     limits,
     member::{Member, Role},
@@ -35,7 +38,7 @@ fn register(exec: &mut Exec<'_>, by: &Member, register: &RegisterSealed) -> Outc
     let key = state_key::sealed(&blob.digest());
     require(!exec.state.has(&key)?, Code::SealedExists)?;
     check_available(exec, &register.payload)?;
-    refer(exec, &register.payload, &by.key, Kept::ForGood)?;
+    keeping::refer(exec, &register.payload, by)?;
     let record = SealedRecord {
         owner: by.key,
         blob,
@@ -91,6 +94,7 @@ fn destroy(exec: &mut Exec<'_>, by: &Member, blob: &BlobDigest) -> Outcome {
     let orphaned = !exec.state.has(&state_key::member(&record.owner))?;
     let may = record.owner == by.key || (orphaned && by.has(Role::Admin));
     require(may, Code::SealedNotOwner)?;
+    require(!keeping::is_held(exec, &HoldSubject::Payload(*blob))?, Code::Held)?;
     let most = limits::SEALED_WRAPS_MAX as usize;
     let wraps: Vec<SealedWrap> = exec.state.values(&state_key::sealed_wraps(blob), most)?;
     for wrap in &wraps {
@@ -98,6 +102,7 @@ fn destroy(exec: &mut Exec<'_>, by: &Member, blob: &BlobDigest) -> Outcome {
     }
     (record.wraps, record.destroyed) = (0, Some(exec.env.time));
     exec.state.put(state_key::sealed(blob), &record);
+    keeping::release(exec, blob)?;
     exec.event(Event::SealedDestroyed { blob: *blob, wraps: wraps.len() as u32 });
     Ok(())
 }

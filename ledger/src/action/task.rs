@@ -1,15 +1,13 @@
 //! Learning tasks: created with their first model, closed by their owner or an
 //! admin.
 
-use super::{check_available, refer};
+use super::check_available;
 use crate::{
     execute::{Exec, Outcome, require},
-    round,
+    keeping, round,
 };
 use twinfold_types::{
-    ClusterId, Code, Event, RoundNumber, TaskId, TxId,
-    blob::Kept,
-    limits,
+    ClusterId, Code, Event, RoundNumber, TaskId, TxId, limits,
     member::{Member, Role},
     model::{self, Level, ModelId, ModelRecord, ModelSource},
     state_key,
@@ -24,7 +22,7 @@ pub fn create(exec: &mut Exec<'_>, tx: &TxId, owner: &Member, spec: &TaskSpec) -
     check_available(exec, &spec.initial)?;
     let open = round::open_tasks(exec, &owner.organisation)?;
     require(open < limits::TASKS_OPEN_MAX, Code::TooManyTasks)?;
-    refer(exec, &spec.initial, &owner.key, Kept::ForGood)?;
+    keeping::refer(exec, &spec.initial, owner)?;
 
     let id = TaskId(tx.0);
     exec.event(Event::TaskCreated { task: id });

@@ -1,14 +1,13 @@
 //! Model updates: ordered into the list of a round. The payload is only named; it
 //! is judged when it is folded.
 
-use super::{check_available, refer};
+use super::check_available;
 use crate::{
     execute::{Exec, Outcome, require},
-    round,
+    keeping, round,
 };
 use twinfold_types::{
     ClusterId, Code, Event, RoundNumber, TxId,
-    blob::Kept,
     member::Member,
     model,
     round::{Entry, Round, RoundKey, RoundState},
@@ -40,7 +39,7 @@ pub fn update(exec: &mut Exec<'_>, tx: &TxId, trainer: &Member, update: &UpdateA
     let round = open_round(exec, &task, &cluster, update)?;
     check_base(exec, &task, &cluster, update, enrolment)?;
     check_payload(exec, &task, update)?;
-    refer(exec, &update.payload, &trainer.key, Kept::Round(round.key))?;
+    keeping::refer(exec, &update.payload, trainer)?;
 
     if !task.active {
         task.active = true;

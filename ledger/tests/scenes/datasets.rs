@@ -1,14 +1,12 @@
 use crate::kit::*;
 use twinfold_types::{
     Action, BlobId, Code, Digest, Event,
-    blob::{BlobReference, Kept},
     dataset::{
         AppendAction, AppendRule, Column, ColumnKind, Content, Dataset, DatasetAction, DatasetSpec,
         DatasetVersion,
     },
     limits,
     member::Role,
-    round::RoundKey,
     state_key,
 };
 
@@ -74,10 +72,6 @@ fn with_dataset(rule: AppendRule) -> Chain {
 
 fn dataset(chain: &Chain) -> Dataset {
     chain.reader.get(&state_key::dataset(NAME)).unwrap().unwrap()
-}
-
-fn reference(chain: &Chain, blob: &BlobId) -> Option<BlobReference> {
-    chain.reader.get(&state_key::blob_reference(&blob.digest())).unwrap()
 }
 
 #[test]
@@ -172,7 +166,7 @@ fn what_is_out_of_bounds_or_not_certified_is_refused_and_leaves_no_reference() {
         let mut action = appending(&chain, None);
         change(&chain, &mut action);
         let code = chain.code(OWNER, Action::Dataset(DatasetAction::Append(Box::new(action))));
-        assert_eq!(reference(&chain, &payload(&chain, 21).blob), None);
+        assert_eq!(chain.reference(&payload(&chain, 21).blob), None);
         code
     };
     let column = |name: &str| Column { name: name.into(), kind: ColumnKind::Real, shape: vec![] };
@@ -224,33 +218,12 @@ fn what_is_out_of_bounds_or_not_certified_is_refused_and_leaves_no_reference() {
 }
 
 #[test]
-fn the_state_lists_what_the_ledger_names_how_often_and_for_how_long() {
+fn the_state_lists_what_the_ledger_names_and_how_many_reasons_keep_it() {
     let mut chain = with_dataset(AppendRule::Owner);
     append(&mut chain, OWNER, None);
     let first = chain.reader.head().height;
     append(&mut chain, OWNER, Some(1));
-    let pack = reference(&chain, &payload(&chain, 22).blob).unwrap();
-    assert_eq!((pack.references, pack.height, pack.by), (2, first, public(OWNER)));
-    assert_eq!(pack.kept, Kept::ForGood);
-
-    let task = chain.task(|_| {});
-    let initial = chain.spec().initial.blob;
-    assert_eq!(reference(&chain, &initial).unwrap().kept, Kept::ForGood);
-    let update = chain.update(task, 0);
-    let blob = update.payload.blob;
-    chain.ok(TRAINER, Action::Update(Box::new(update)));
-    let key: RoundKey = round_key(task, 0, 0);
-    let found = reference(&chain, &blob).unwrap();
-    assert_eq!((found.kept, found.by), (Kept::Round(key), public(TRAINER)));
-
-    // The same payload in a data set is wanted for good, and stays so.
-    let mut named = appending(&chain, Some(1));
-    named.packs = vec![chain.availability_of(blob, 3)];
-    chain.ok(OWNER, Action::Dataset(DatasetAction::Append(Box::new(named))));
-    let found = reference(&chain, &blob).unwrap();
-    assert_eq!((found.kept, found.references), (Kept::ForGood, 2));
-    let again = chain.update(task, 0);
-    chain.ok(TRAINER + 1, Action::Update(Box::new(again)));
-    let found = reference(&chain, &blob).unwrap();
-    assert_eq!((found.kept, found.references), (Kept::ForGood, 3));
+    let pack = chain.reference(&payload(&chain, 22).blob).unwrap();
+    assert_eq!((pack.reasons, pack.height, pack.by), (2, first, public(OWNER)));
+    assert_eq!(pack.organisation, chain.genesis.members[3].organisation);
 }

@@ -8,7 +8,7 @@ use twinfold_types::{
     Action, AvailabilityCertificate, BlobId, Block, ClusterId, Code, Digest, Event, Header,
     PublicKey, Receipt, RoundNumber, SeatIndex, SecretKey, SignedTx, Stake, TaskId, TimeMs, TxId,
     View,
-    blob::{StorageReceipt, StorageReceiptBody},
+    blob::{BlobReference, StorageReceipt, StorageReceiptBody},
     block::body_digest,
     genesis::{ChainParams, FORMAT_VERSION, Genesis, GenesisValidator},
     key::Signer,
@@ -18,6 +18,7 @@ use twinfold_types::{
     recovery::Accepted,
     round::{FoldJob, FoldResult, Metrics, Outcome, RoundKey},
     stake::StakeParams,
+    state_key,
     store::{FileForm, ModelAbout, PublishAction, PublishedSteps},
     task::{
         AggregationRule, Cluster, Compression, LocalWork, Mode, Real, Schedule, TaskSpec, Training,
@@ -134,6 +135,11 @@ impl Chain {
         let ledger = Ledger::open(dir, None, &genesis).unwrap();
         let (reader, chain) = (ledger.reader(), genesis.digest());
         Self { ledger, reader, genesis, chain, last: None, nonce: 0, dir: dir.into(), _dir: None }
+    }
+
+    /// What the ledger keeps of a payload.
+    pub fn reference(&self, blob: &BlobId) -> Option<BlobReference> {
+        self.reader.get(&state_key::blob_reference(&blob.digest())).unwrap()
     }
 
     pub fn now(&self) -> u64 {

@@ -11,6 +11,7 @@ mod election;
 mod epochs;
 mod golden;
 mod joining;
+mod keeping;
 mod kit;
 mod kit_stake;
 mod members;

@@ -4,7 +4,8 @@ use crate::kit::*;
 use std::path::Path;
 use twinfold_ledger::{LedgerError, Retention};
 use twinfold_types::{
-    Action, Code, Height, SignedTx, TxId, genesis::Genesis, limits, member::AdminAction,
+    Action, Code, Height, SignedTx, TxId, genesis::Genesis, keeping::HoldSubject, limits,
+    member::AdminAction,
 };
 
 /// As little as can be stated.
@@ -38,6 +39,23 @@ fn drop_all(chain: &mut Chain, retention: &Retention) -> u64 {
             return heights;
         }
     }
+}
+
+#[test]
+fn blocks_of_what_is_held_stay_until_the_hold_is_released() {
+    let mut chain = Chain::new();
+    long_chain(&mut chain, 20, quota);
+    let task = chain.task(|_| {});
+    let created = chain.reader.head().height;
+    let subject = HoldSubject::Task(task);
+    chain.decide(AdminAction::Hold { subject, reason: "case 7".into() });
+    long_chain(&mut chain, HEIGHTS, quota);
+    chain.certify();
+    drop_all(&mut chain, &SHORT);
+    assert_eq!(chain.reader.first_block(), created);
+    chain.decide(AdminAction::ReleaseHold(subject));
+    chain.certify();
+    assert!(drop_all(&mut chain, &SHORT) > 200);
 }
 
 #[test]

@@ -1,5 +1,6 @@
-//! Payloads in and out. An upload's length, uploader and quota are checked before its
-//! body is read; its signature, which is over the content's identity, once it is.
+//! Payloads in and out. An upload's length, uploader, quota and signature, which is over the
+//! content's identity, are checked before its body is read; the content is held against that
+//! identity once it has come.
 
 use super::{
     Api, Refusal,
@@ -23,13 +24,12 @@ use std::{str::FromStr, sync::Arc, time::Duration};
 use twinfold_types::{
     AvailabilityCertificate, BlobDigest,
     api::{
-        ErrorView, HEADER_CODING, HEADER_KEY, HEADER_SIGNATURE, HEADER_TIME, HolderView,
-        HoldersView,
+        ErrorView, HEADER_BLOB, HEADER_CODING, HEADER_KEY, HEADER_SIGNATURE, HEADER_TIME,
+        HolderView, HoldersView,
     },
     blob::Coding,
-    limits,
-    member::Member,
-    state_key,
+    keeping::HoldSubject,
+    limits, state_key,
 };
 
 /// What is gathered before it goes to the disk.
@@ -40,6 +40,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// Stores a payload with the committee.
 #[utoipa::path(post, path = "/v1/blobs", tag = "learning",
     params(
+        ("x-twinfold-blob" = String, Header, description = "Digest of the payload's identity"),
         ("x-twinfold-key" = String, Header, description = "Key of the uploading member"),
         ("x-twinfold-time-ms" = u64, Header, description = "Time of signing, at most 10 minutes off"),
         ("x-twinfold-signature" = String, Header,
@@ -63,15 +64,12 @@ pub async fn upload(
     check_octets(&headers)?;
     let coding = coding(&headers, api.node.reader.committee().size())?;
     let length = upload_bytes(&headers, coding)?;
-    let proof = upload_proof(&headers)?;
-    let key = proof.key;
+    let (digest, proof) = (header_value(&headers, HEADER_BLOB)?, upload_proof(&headers)?);
+    let signed = proof.clone();
     api.read(move |api| {
-        let member: Option<Member> = api.node.reader.get(&state_key::member(&key))?;
-        if member.is_none() {
-            let reason = format!("the uploader {key} is no member: ask an admin or your operator");
-            return Err(BlobError::NotPermitted(reason).into());
-        }
-        Ok(api.node.blobs.check_room(&key, length / u64::from(coding.k()))?)
+        let now_ms = crate::clock::now().0;
+        api.node.exchange.check_signed(&digest, length, &signed, now_ms)?;
+        Ok(api.node.blobs.check_room(&signed.key, length / u64::from(coding.k()))?)
     })
     .await?;
     let _held = transfer::permit(&api.uploads, "uploads").await?;
@@ -81,7 +79,7 @@ pub async fn upload(
         .await
         .map_err(|_| too_slow(format!("{length} bytes did not arrive in time")))??;
     api.node.metrics.upload_bytes.inc_by(length);
-    Ok(Json(api.node.accept_upload(staging, proof).await?))
+    Ok(Json(api.node.accept_upload(staging, digest, proof).await?))
 }
 
 /// Writes the body to disk as it comes, in pieces.
@@ -236,8 +234,14 @@ pub async fn holders(
         },
         fragment: holder.fragment,
     });
+    let (blob, holders) = (gather.id, holders.collect());
     let fragment_bytes = gather.layout().fragment_bytes();
-    Ok(Json(HoldersView { blob: gather.id, fragment_bytes, holders: holders.collect() }))
+    api.read(move |api| {
+        let kept = api.node.reader.get(&state_key::blob_reference(&digest))?;
+        let hold = api.node.reader.get(&state_key::hold(&HoldSubject::Payload(digest)))?;
+        Ok(Json(HoldersView { blob, fragment_bytes, holders, kept, hold }))
+    })
+    .await
 }
 
 #[cfg(test)]

@@ -66,7 +66,7 @@ pub fn page<T: Serialize + DeserializeOwned>(
 }
 
 /// One row more than asked for was read, to know whether there is a next page.
-fn cut<T>(mut found: Vec<T>, rows: usize, name: impl Fn(&T) -> String) -> Page<T> {
+pub fn cut<T>(mut found: Vec<T>, rows: usize, name: impl Fn(&T) -> String) -> Page<T> {
     let more = found.len() > rows;
     found.truncate(rows);
     let next = found.last().filter(|_| more).map(name);

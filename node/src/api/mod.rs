@@ -14,6 +14,7 @@ mod events;
 mod extract;
 mod guard;
 mod health;
+mod keeping;
 mod members;
 mod model_store;
 mod models;
@@ -175,6 +176,8 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(blobs::upload))
         .routes(routes!(blobs::download))
         .routes(routes!(blobs::holders))
+        .routes(routes!(keeping::holds))
+        .routes(routes!(keeping::storage))
         .routes(routes!(sealed::sealed))
         .routes(routes!(sealed::encryption_key_proof))
         .routes(routes!(events::events))

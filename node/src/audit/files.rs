@@ -34,7 +34,7 @@ pub fn journal(path: &Path, chain: &Digest, report: &mut Report) {
 /// Every byte of every fragment.
 pub fn payloads(dir: &Path, report: &mut Report, bar: &ProgressBar) -> color_eyre::Result<()> {
     let mut count = 0;
-    for folder in ["pending", "named"] {
+    for folder in crate::blobs::store::FOLDERS {
         for path in listed(&dir.join(folder))? {
             if let Err(what) = check_fragment(&path) {
                 find(report, Part::Payload, &path, what);

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::network::Peer;
 use twinfold_types::{
-    BlobId, SeatIndex, Signature,
+    BlobDigest, BlobId, SeatIndex, Signature,
     blob::{StorageReceipt, StorageReceiptBody, UploadBody},
     key::Signer,
     member::{Member, Role},
@@ -19,37 +19,38 @@ use twinfold_types::{
 const UPLOAD_AGE_MS_MAX: u64 = 10 * 60 * 1_000;
 
 impl Inner {
-    /// Whether a member may upload so much now, and really signed for it.
-    pub(super) fn check_upload(
-        &self,
-        blob: &BlobId,
-        proof: &UploadProof,
-        now_ms: u64,
-    ) -> Result<(), BlobError> {
-        self.check_proof(blob, proof, now_ms)?;
-        self.blobs.check_quota(&proof.key, blob)
-    }
-
-    /// The same but for the quota, which what is stored already does not use again.
+    /// Whether a payload is cut as this committee's are, and a member signed for it who may.
     pub(super) fn check_proof(
         &self,
         blob: &BlobId,
         proof: &UploadProof,
         now_ms: u64,
     ) -> Result<(), BlobError> {
-        let refuse = |reason: &str| Err(BlobError::NotPermitted(reason.into()));
         blob.layout().map_err(|error| BlobError::NotPermitted(error.to_string()))?;
         if !blob.is_supported() || usize::from(blob.n) != self.reader.committee().size() {
-            return refuse("the payload must be cut for as many seats as the committee has");
+            let reason = "the payload must be cut for as many seats as the committee has";
+            return Err(BlobError::NotPermitted(reason.into()));
         }
+        self.check_signed(&blob.digest(), blob.length, proof, now_ms)
+    }
+
+    /// Whether a member who may upload signed for a payload of this identity, not long ago.
+    pub(super) fn check_signed(
+        &self,
+        digest: &BlobDigest,
+        length: u64,
+        proof: &UploadProof,
+        now_ms: u64,
+    ) -> Result<(), BlobError> {
+        let refuse = |reason: &str| Err(BlobError::NotPermitted(reason.into()));
         // Signed before the content was on its way.
-        let age_ms_max = UPLOAD_AGE_MS_MAX + transfer_time(blob.length).as_millis() as u64;
+        let age_ms_max = UPLOAD_AGE_MS_MAX + transfer_time(length).as_millis() as u64;
         if proof.time_ms.abs_diff(now_ms) > age_ms_max {
             return refuse(
                 "the upload's signature is over 10 minutes older than the transfer may take: check the clock and sign again",
             );
         }
-        let body = UploadBody { blob: blob.digest(), time_ms: proof.time_ms };
+        let body = UploadBody { blob: *digest, time_ms: proof.time_ms };
         if !proof.key.verify(&body.statement(&self.chain), &proof.signature) {
             return refuse(
                 "the upload's signature does not match its key, content, time and chain",

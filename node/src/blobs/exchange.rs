@@ -104,14 +104,26 @@ impl Exchange {
         self.inner.sent_bytes.load(Ordering::Relaxed)
     }
 
-    /// Whether a member may upload so much now, and really signed for it.
+    /// Whether a member who may upload signed for a payload of this identity, not long ago.
+    pub fn check_signed(
+        &self,
+        digest: &BlobDigest,
+        length: u64,
+        proof: &UploadProof,
+        now_ms: u64,
+    ) -> Result<(), BlobError> {
+        self.inner.check_signed(digest, length, proof, now_ms)
+    }
+
+    /// What came, held against what was signed for before it came.
     pub fn check_upload(
         &self,
         blob: &BlobId,
         proof: &UploadProof,
         now_ms: u64,
     ) -> Result<(), BlobError> {
-        self.inner.check_upload(blob, proof, now_ms)
+        self.inner.check_proof(blob, proof, now_ms)?;
+        self.inner.blobs.check_quota(&proof.key, blob)
     }
 
     /// Gives every seat its fragment, and gathers storage receipts from a quorum.

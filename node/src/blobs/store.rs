@@ -1,6 +1,7 @@
 //! The store of fragments: one file for each payload, of this seat's fragment, so that a
 //! folder of files is the whole truth. Payloads that no transaction names yet stand in
-//! `pending` and count against their uploader's quota.
+//! `pending` and count against their uploader's quota; those that nothing keeps any more in
+//! `released`. A file's modification time says when this node last answered for it: see `collect`.
 
 use super::{
     BlobError,
@@ -13,6 +14,7 @@ use std::{
     fs::File,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
+    time::SystemTime,
 };
 use twinfold_types::{BlobDigest, BlobId, PublicKey, limits};
 
@@ -29,13 +31,15 @@ struct Accounts {
     named_early: BTreeSet<BlobDigest>,
 }
 
+/// Where fragments lie.
+pub const FOLDERS: [&str; 3] = ["named", "pending", "released"];
 /// Late fragments that are waited for; beyond it a late one stays pending.
 const NAMED_EARLY_MAX: usize = 10_000;
 
 impl BlobStore {
     /// Opens or creates the folders and counts what is pending.
     pub fn open(dir: &Path) -> Result<Self, BlobError> {
-        for folder in ["pending", "named", "incoming"] {
+        for folder in FOLDERS.into_iter().chain(["incoming"]) {
             let path = dir.join(folder);
             std::fs::create_dir_all(&path).map_err(|error| io(&path, error))?;
         }
@@ -43,8 +47,8 @@ impl BlobStore {
             Self { dir: dir.into(), accounts: Mutex::default(), next_temporary: AtomicU64::new(0) };
         store.clear_incoming()?;
         for path in files(&dir.join("pending"))? {
-            if let Ok(header) = File::open(&path).and_then(|mut file| header(&mut file)) {
-                store.accounts.lock().add(header.uploader, Stored::bytes_of(&header.blob));
+            if let Some((uploader, bytes)) = uploader_of(&path) {
+                store.accounts.lock().add(uploader, bytes);
             }
         }
         Ok(store)
@@ -63,10 +67,7 @@ impl BlobStore {
 
     /// Where a fragment lies, if one does: nobody has looked at it.
     pub fn existing(&self, digest: &BlobDigest) -> Option<PathBuf> {
-        ["named", "pending"]
-            .map(|folder| self.path(folder, digest))
-            .into_iter()
-            .find(|p| p.exists())
+        FOLDERS.map(|folder| self.path(folder, digest)).into_iter().find(|path| path.exists())
     }
 
     /// Refuses an uploader who has too much pending already.
@@ -118,6 +119,7 @@ impl BlobStore {
         let folder = if named { "named" } else { "pending" };
         let path = existing.clone().unwrap_or_else(|| self.path(folder, &digest));
         draft.place(&path).map_err(|error| io(&path, error))?;
+        touch(&path).map_err(|error| io(&path, error))?;
         if existing.is_none() && !named {
             accounts.add(header.uploader, Stored::bytes_of(&header.blob));
         }
@@ -151,7 +153,8 @@ impl BlobStore {
         Ok(None)
     }
 
-    /// Which fragment is here and synced, every byte of it: a receipt says so once more.
+    /// Which fragment is here and synced, every byte of it: a receipt says so once more, and from
+    /// now on the lease runs anew.
     pub fn held(&self, digest: &BlobDigest) -> Option<u16> {
         self.check(digest).unwrap_or_else(|error| {
             self.note_damage(digest, &error);
@@ -165,10 +168,11 @@ impl BlobStore {
         for group in 0..stored.body.groups() {
             stored.body.read(group..group + 1)?;
         }
-        stored.body.sync()?;
-        if let Some(path) = self.existing(digest) {
-            sync_parent(&path)?;
-        }
+        // Under the lock: it may be on the point of being removed.
+        let _accounts = self.accounts.lock();
+        let Some(path) = self.existing(digest) else { return Ok(None) };
+        touch(&path)?;
+        sync_parent(&path)?;
         Ok(Some(stored.header.fragment))
     }
 
@@ -203,9 +207,9 @@ impl BlobStore {
         let mut accounts = self.accounts.lock();
         let Some(path) = self.existing(digest) else { return Ok(()) };
         if path == self.path("pending", digest)
-            && let Ok(header) = File::open(&path).and_then(|mut file| header(&mut file))
+            && let Some((uploader, bytes)) = uploader_of(&path)
         {
-            accounts.subtract(&header.uploader, Stored::bytes_of(&header.blob));
+            accounts.subtract(&uploader, bytes);
         }
         let aside = self.dir.join("incoming").join(format!("aside-{digest}"));
         std::fs::rename(&path, aside).map_err(|error| io(&path, error))
@@ -215,20 +219,85 @@ impl BlobStore {
     /// longer counts against its uploader.
     pub fn mark_named(&self, digest: &BlobDigest) {
         let mut accounts = self.accounts.lock();
-        let (from, to) = (self.path("pending", digest), self.path("named", digest));
-        let Ok(header) = File::open(&from).and_then(|mut file| header(&mut file)) else {
+        let to = self.path("named", digest);
+        let lies = |folder: &&str| self.path(folder, digest).exists();
+        let Some(folder) = ["pending", "released"].into_iter().find(lies) else {
             if !to.exists() {
                 accounts.name_early(*digest);
             }
             return;
         };
-        match std::fs::rename(&from, &to) {
-            Ok(()) => accounts.subtract(&header.uploader, Stored::bytes_of(&header.blob)),
-            Err(error) => {
-                tracing::warn!(%digest, %error, "cannot move a payload that is named now")
-            }
+        if let Err(error) = self.shift(&mut accounts, digest, folder, "named") {
+            tracing::warn!(%digest, %error, "cannot move a payload that is named now");
         }
     }
+
+    /// Nothing on the ledger keeps the payload any more: from now on its lease decides.
+    pub fn release(&self, digest: &BlobDigest) -> Result<(), BlobError> {
+        self.shift(&mut self.accounts.lock(), digest, "named", "released")
+    }
+
+    fn shift(
+        &self,
+        accounts: &mut Accounts,
+        digest: &BlobDigest,
+        from: &str,
+        to: &str,
+    ) -> Result<(), BlobError> {
+        let (source, target) = (self.path(from, digest), self.path(to, digest));
+        let counted = (from == "pending").then(|| uploader_of(&source)).flatten();
+        std::fs::rename(&source, &target).map_err(|error| io(&source, error))?;
+        if let Some((uploader, bytes)) = counted {
+            accounts.subtract(&uploader, bytes);
+        }
+        Ok(())
+    }
+
+    /// What lies in a folder, and when this node last answered for each.
+    pub fn listed(&self, folder: &str) -> Result<Vec<(BlobDigest, SystemTime)>, BlobError> {
+        let mut found = Vec::new();
+        for path in files(&self.dir.join(folder))? {
+            let name = path.file_name().and_then(|name| name.to_str());
+            let Some(digest) = name.and_then(|name| name.parse().ok()) else { continue };
+            // One that has moved meanwhile is looked at another time.
+            if let Ok(at) = std::fs::metadata(&path).and_then(|about| about.modified()) {
+                found.push((digest, at));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Removes what is not named, unless this node has answered for it since then; says whether.
+    pub fn remove(&self, digest: &BlobDigest, answered: SystemTime) -> Result<bool, BlobError> {
+        let mut accounts = self.accounts.lock();
+        for folder in ["pending", "released"] {
+            let path = self.path(folder, digest);
+            let at = std::fs::metadata(&path).and_then(|about| about.modified());
+            if !at.is_ok_and(|at| at <= answered) {
+                continue;
+            }
+            let counted = (folder == "pending").then(|| uploader_of(&path)).flatten();
+            std::fs::remove_file(&path).map_err(|error| io(&path, error))?;
+            if let Some((uploader, bytes)) = counted {
+                accounts.subtract(&uploader, bytes);
+            }
+            return Ok(true);
+        }
+        Ok(false)
+    }
+}
+
+/// Whose pending bytes a file counts among, and how many they are.
+fn uploader_of(path: &Path) -> Option<(PublicKey, u64)> {
+    let header = File::open(path).and_then(|mut file| header(&mut file)).ok()?;
+    Some((header.uploader, Stored::bytes_of(&header.blob)))
+}
+
+/// From now on the lease runs anew; durable when this returns.
+fn touch(path: &Path) -> std::io::Result<()> {
+    let file = File::options().write(true).open(path)?;
+    file.set_modified(SystemTime::now())?;
+    file.sync_all()
 }
 
 impl Accounts {

@@ -243,7 +243,7 @@ async fn upload(
     let statement = UploadBody { blob: blob.digest(), time_ms }.statement(&node.chain);
     let (key, signature) = (sender.public_key(), sender.sign(&statement));
     let proof = UploadProof { key, time_ms, signature };
-    let payload = node.accept_upload(staging, proof).await?;
+    let payload = node.accept_upload(staging, blob.digest(), proof).await?;
     let about = ModelAbout {
         name: "bench".into(),
         version: "1.0.0".into(),

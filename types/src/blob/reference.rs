@@ -1,38 +1,22 @@
-//! What the ledger knows of a payload: a row for each that a transaction names, so that whoever
-//! stores, mends or collects payloads need not read blocks.
+//! What the ledger knows of a payload: a row for each that is wanted, so that whoever stores, mends
+//! or collects payloads need not read blocks.
 
 use super::BlobId;
-use crate::{Epoch, Height, PublicKey, round::RoundKey};
+use crate::{Epoch, Height, PublicKey};
 use serde::{Deserialize, Serialize};
 
-/// How long a payload is wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Kept {
-    /// Models, data sets, sealed payloads: nothing ends it.
-    ForGood,
-    /// An update: until its task's retention after the end of this round, the newest that it is in.
-    Round(RoundKey),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct BlobReference {
     pub blob: BlobId,
     /// Whose transaction named it first, at which height, and the epoch whose seats certified it.
     pub by: PublicKey,
+    /// Its organisation then: both have the bytes on their account.
+    pub organisation: String,
     pub height: Height,
     pub epoch: Epoch,
-    /// Times that a transaction named it.
-    pub references: u64,
-    pub kept: Kept,
-}
-
-impl Kept {
-    /// How long a payload is wanted that is wanted for two reasons, the second the newer one.
-    #[must_use]
-    pub fn and(self, newer: Self) -> Self {
-        match self {
-            Kept::ForGood => self,
-            Kept::Round(_) => newer,
-        }
-    }
+    /// Reasons to keep it: each naming by a transaction until what that says is over (an update's
+    /// retention; models and data sets have no end), and a hold. Without one the row goes, and
+    /// after it the payload.
+    pub reasons: u64,
 }
