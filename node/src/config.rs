@@ -50,6 +50,18 @@ pub struct Http {
     pub tls_key: Option<PathBuf>,
     /// Requests that one client address may make a second, on average.
     pub requests_per_second: u32,
+    /// Who may read payloads and models here.
+    pub content: Content,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Content {
+    /// Whoever signs the request with a member's key.
+    #[default]
+    Members,
+    /// Whoever reaches this address.
+    Public,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -130,6 +142,7 @@ impl Default for Http {
             tls_certificate: None,
             tls_key: None,
             requests_per_second: 1_000,
+            content: Content::default(),
         }
     }
 }
@@ -245,6 +258,8 @@ listen = "{http}"
 # tls_certificate = "certificate.pem"
 # tls_key = "key.pem"
 requests_per_second = 1000
+# Who may read payloads and models here: "members", who sign their requests, or "public".
+content = "members"
 
 [network]
 # Votes and blocks, and payloads on a connection of their own.

@@ -236,8 +236,7 @@ impl Node {
         let staged = tokio::task::spawn_blocking(move || staging.finish()).await;
         let staged = staged.map_err(|_| BlobError::Stopped)??;
         if staged.id.digest() != signed {
-            let reason = format!("{} came, {signed} was signed for", staged.id.digest());
-            return Err(BlobError::Mismatch(reason));
+            return Err(BlobError::OtherContent { came: staged.id.digest(), signed });
         }
         self.exchange.check_upload(&staged.id, &proof, clock::now().0)?;
         self.exchange.disperse(staged, &proof).await

@@ -126,7 +126,7 @@ fn play(
     network.wait_ready(READY_PATIENCE)?;
 
     progress.set_message("creating the task");
-    let client = network.client()?;
+    let client = network.client()?.reading_as(keys.owner()?);
     let first = learning::first_model(&data, args.seed)?;
     let created = learning::create_task(&client, &keys.owner()?, args, &first)?;
     let train_file = data.train_file.clone();

@@ -117,13 +117,14 @@ impl Running {
         let mut nodes = self.network.urls();
         let count = nodes.len();
         nodes.rotate_left(first % count);
-        Ok(Client::new(ClientOptions {
+        let client = Client::new(ClientOptions {
             nodes,
             ca: None,
             accepted: Default::default(),
             genesis: Some(self.network.genesis().to_path_buf()),
             patience: Duration::from_secs(30),
-        })?)
+        })?;
+        Ok(client.reading_as(self.admin()?.clone()))
     }
 
     pub fn folder(&self) -> &Path {

@@ -23,6 +23,7 @@ fn a_large_payload_is_readable_with_a_validator_down() {
         assert!(bytes > BYTES / 2 && bytes < BYTES / 2 + BYTES / 100, "{bytes} bytes");
     }
 
+    is_cut_by_the_client(&lab, &file, &digest);
     lab.kill(2);
     // In the middle of the bytes: it shows only when that part is read.
     files::flip(&fragment(&lab, 0, &digest), BYTES / 4);
@@ -36,8 +37,35 @@ fn a_large_payload_is_readable_with_a_validator_down() {
     assert!(lab.log(0).contains("a stored fragment is damaged"), "{}", lab.log(0));
 
     resumes(&lab, &digest, &content);
+    goes_directly_to_those_that_are_up(&lab, &file);
     lab.twinfold("blob get {} -o {}", &[&"00".repeat(32), &lab.folder().join("none").display()])
         .refused(1, &["no node has"]);
+}
+
+/// The same identity, and receipts of all for what is there already; without the other validators'
+/// addresses the client cannot send them anything.
+fn is_cut_by_the_client(lab: &Lab, file: &Path, digest: &BlobDigest) {
+    let said =
+        lab.twinfold("--json --key ann blob put {} --direct", &[&file.display()]).ok().json();
+    let blob: twinfold_types::BlobId = serde_json::from_value(said["blob"].clone()).unwrap();
+    assert_eq!(blob.digest(), *digest);
+    assert_eq!(said["receipts"].as_array().map(Vec::len), Some(4));
+    lab.twinfold("--node {} --key ann blob put {} --direct", &[&lab.url(0), &file.display()])
+        .refused(2, &["of the 4 validators 1", "3 are needed"]);
+    lab.twinfold("--key stranger blob put {} --direct", &[&file.display()])
+        .refused(3, &["no member"]);
+}
+
+fn goes_directly_to_those_that_are_up(lab: &Lab, file: &Path) {
+    let other: Vec<u8> = noise().into_iter().rev().collect();
+    std::fs::write(file, &other).unwrap();
+    let said =
+        lab.twinfold("--json --key ann blob put {} --direct", &[&file.display()]).ok().json();
+    assert_eq!(said["receipts"].as_array().map(Vec::len), Some(3));
+    let blob: twinfold_types::BlobId = serde_json::from_value(said["blob"].clone()).unwrap();
+    let copy = lab.folder().join("directly");
+    lab.twinfold("blob get {} -o {}", &[&blob.digest(), &copy.display()]).ok();
+    assert!(std::fs::read(&copy).unwrap() == other);
 }
 
 /// Every seat answers for a fragment of its own in the end, the slow ones too.

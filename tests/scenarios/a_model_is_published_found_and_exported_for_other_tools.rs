@@ -6,7 +6,7 @@ use crate::lab::{
     Lab,
     files::{f32s, flip, onnx, safetensors},
     http,
-    members::{TRAINERS, public},
+    members::{TRAINERS, public, secret},
     python::python,
 };
 use serde_json::Value;
@@ -90,7 +90,8 @@ fn files_come_back_to_the_bit(lab: &Lab, published: &[(&str, &Path)]) {
         lab.twinfold("model get {} --original -o {}", &[id, &copy.display()]).ok();
         let content = std::fs::read(file).unwrap();
         assert!(std::fs::read(&copy).unwrap() == content);
-        let answer = http::get(&format!("{}/v1/models/{id}/file", lab.url(2)));
+        let url = format!("{}/v1/models/{id}/file", lab.url(2));
+        let answer = http::get_signed(&url, &secret("ann"), &lab.chain(), 0);
         assert_eq!(answer.body, content);
     }
     let [(base, _), (derived, _)] = published else { panic!() };
@@ -98,8 +99,8 @@ fn files_come_back_to_the_bit(lab: &Lab, published: &[(&str, &Path)]) {
     let copy = path(lab, "steps.safetensors");
     lab.twinfold("model get {} -o {}", &[base, &copy.display()]).ok();
     lab.twinfold("model get {} -o {}", &[derived, &copy.display()]).refused(USAGE, &["--original"]);
-    http::get(&format!("{}/v1/models/{derived}/content", lab.url(0)))
-        .refused(400, &["canonical form"]);
+    let url = format!("{}/v1/models/{derived}/content", lab.url(0));
+    http::get_signed(&url, &secret("ann"), &lab.chain(), 0).refused(400, &["canonical form"]);
     for id in [base, derived] {
         lab.twinfold("model verify {} --recompute", &[id]).ok();
     }

@@ -124,7 +124,9 @@ fn content_key(lab: &Lab, digest: &BlobDigest) -> [u8; 32] {
 /// they are not.
 fn goes_on_and_refuses_what_is_false(lab: &Lab, digest: &BlobDigest) {
     let raw = lab.folder().join("raw");
-    lab.twinfold("--key cyd blob get {} -o {} --raw", &[digest, &raw.display()]).ok();
+    lab.twinfold("--key cyd blob get {} -o {} --raw", &[digest, &raw.display()])
+        .refused(1, &["sealed, and not for"]);
+    lab.twinfold("--key ann blob get {} -o {} --raw", &[digest, &raw.display()]).ok();
     let sealed = std::fs::read(&raw).unwrap();
     assert!(!holds(&sealed, CANARY) && sealed.starts_with(b"TFS1"));
     let left = beside(&lab.folder().join("copy-of-ben"), ".sealed");

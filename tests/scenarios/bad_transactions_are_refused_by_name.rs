@@ -3,7 +3,7 @@
 
 use crate::lab::{
     Lab, PATIENCE, code,
-    http::{Answer, OCTETS, get, post},
+    http::{Answer, OCTETS, get, get_signed, post},
     learn::{Course, options},
     members::{self, TRAINERS, public, secret},
     stage::play,
@@ -37,6 +37,7 @@ fn bad_transactions_are_refused_by_name() {
             ("updates that name the wrong thing", wrong_updates),
             ("payloads that do not count", bad_payloads),
             ("uploads nobody may make", bad_uploads),
+            ("reads of who is no member", bad_reads),
         ],
     );
     lab.same_root();
@@ -257,5 +258,21 @@ fn bad_uploads(lab: &mut Lab) {
     upload(TRAINERS[0], now - 3_600_000, false).refused(403, &[]);
     upload_of(TRAINERS[0], now, false, b"another").refused(400, &["signed for"]);
     post(&url, &[OCTETS], content).refused(400, &[HEADER_BLOB]);
-    get(&format!("{}/v1/blobs/{}", lab.url(0), Digest([3; 32]))).refused(404, &[]);
+}
+
+/// Payloads are given to members, who sign their requests, and to nobody else.
+fn bad_reads(lab: &mut Lab) {
+    let content = b"a payload for members".as_slice();
+    let stored = lab.client().upload(&secret(TRAINERS[0]), content).expect("it is stored");
+    let url = format!("{}/v1/blobs/{}", lab.url(0), stored.blob.digest());
+    let (tess, chain) = (secret(TRAINERS[0]), lab.chain());
+    assert_eq!(get_signed(&url, &tess, &chain, 0).body, content);
+    get(&url).refused(401, &["not signed", "signature-input"]);
+    get_signed(&url, &secret("stranger"), &chain, 0).refused(403, &["no member"]);
+    get_signed(&url, &tess, &chain, 400).refused(401, &["5 minutes"]);
+    get_signed(&url, &tess, &Digest([1; 32]), 0).refused(401, &["another chain"]);
+    let unknown = format!("{}/v1/blobs/{}", lab.url(0), Digest([3; 32]));
+    get_signed(&unknown, &tess, &chain, 0).refused(404, &[]);
+    lab.twinfold("--key stranger blob get {} -o {}", &[&stored.blob.digest(), &"x"])
+        .refused(1, &["no member"]);
 }

@@ -61,6 +61,8 @@ pub const HEADER_BLOB: &str = "x-twinfold-blob";
 pub const HEADER_KEY: &str = "x-twinfold-key";
 pub const HEADER_TIME: &str = "x-twinfold-time-ms";
 pub const HEADER_SIGNATURE: &str = "x-twinfold-signature";
+/// Of a fragment that a client cut itself: the payload's identity, canonical, in hexadecimal digits.
+pub const HEADER_IDENTITY: &str = "x-twinfold-identity";
 /// How an upload is to be cut: `whole` or `fragments`.
 pub const HEADER_CODING: &str = "x-twinfold-coding";
 

@@ -81,11 +81,20 @@ impl Verifier for StrictEd25519 {
 
 impl PublicKey {
     pub fn verify(&self, statement: &Statement, signature: &Signature) -> bool {
+        self.verify_bytes(statement.bytes(), signature)
+    }
+
+    /// A signature over a text: for [`crate::signed_read`] alone, whose texts are no statements.
+    pub(crate) fn verify_text(&self, text: &str, signature: &Signature) -> bool {
+        self.verify_bytes(text.as_bytes(), signature)
+    }
+
+    fn verify_bytes(&self, bytes: &[u8], signature: &Signature) -> bool {
         let Ok(key) = VerifyingKey::from_bytes(&self.0) else {
             return false;
         };
         let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
-        key.verify_strict(statement.bytes(), &signature).is_ok()
+        key.verify_strict(bytes, &signature).is_ok()
     }
 
     /// False for keys that are no curve point or of small order: such a key is
@@ -113,6 +122,11 @@ impl SecretKey {
     /// The 32 bytes to store, encrypted or owner-only.
     pub fn seed(&self) -> zeroize::Zeroizing<[u8; 32]> {
         zeroize::Zeroizing::new(self.0.to_bytes())
+    }
+
+    /// For [`crate::signed_read`] alone, whose texts are no statements.
+    pub(crate) fn sign_text(&self, text: &str) -> Signature {
+        Signature(self.0.sign(text.as_bytes()).to_bytes())
     }
 }
 

@@ -28,6 +28,7 @@ pub mod recovery;
 pub mod round;
 pub mod sealed;
 pub mod signed;
+pub mod signed_read;
 pub mod stake;
 pub mod state_key;
 pub mod stated;

@@ -2,7 +2,7 @@
 //! again and held against its identity; a download that broke off goes on where it stopped.
 
 use super::{
-    Client, ClientError,
+    Client, ClientError, PIECE_BYTES,
     http::{Request, Sent},
     now,
     read::transfer_time,
@@ -19,7 +19,6 @@ use twinfold_types::{
     key::{Signer, StrictEd25519},
 };
 
-const PIECE_BYTES: usize = 1 << 20;
 /// Times that a download is taken up again without a byte more.
 const ATTEMPTS: u32 = 5;
 
@@ -28,6 +27,8 @@ const ATTEMPTS: u32 = 5;
 pub enum Cut {
     /// n fragments, of which n − 2f suffice.
     Fragments,
+    /// The same, cut here and sent to each validator by itself.
+    Direct,
     /// A copy for each validator.
     Whole,
 }
@@ -41,9 +42,9 @@ impl Cut {
         if length <= SMALL_BYTES { Self::Whole } else { Self::Fragments }
     }
 
-    fn coding(self, seats: usize) -> Result<Coding, ClientError> {
+    pub(super) fn coding(self, seats: usize) -> Result<Coding, ClientError> {
         let coding = match self {
-            Self::Fragments => Coding::fragments(seats),
+            Self::Fragments | Self::Direct => Coding::fragments(seats),
             Self::Whole => Coding::whole_copies(seats),
         };
         coding.map_err(|error| ClientError::settings("payload", error))
@@ -51,7 +52,7 @@ impl Cut {
 
     fn name(self) -> &'static str {
         match self {
-            Self::Fragments => "fragments",
+            Self::Fragments | Self::Direct => "fragments",
             Self::Whole => "whole",
         }
     }
@@ -121,6 +122,9 @@ impl Client {
         content: Sent<'_>,
         cut: Cut,
     ) -> Result<AvailabilityCertificate, ClientError> {
+        if let (Cut::Direct, Sent::File(path, _)) = (cut, &content) {
+            return self.put_direct(committee, key, path);
+        }
         let chain = self.chain()?;
         let coding = cut.coding(committee.size())?;
         let blob = match content {
@@ -218,9 +222,10 @@ impl Client {
         path: &Path,
         told: &dyn Fn(u64),
     ) -> Result<(u64, String), ClientError> {
-        let mut request = Request::get(format!("/v1/blobs/{}", id.digest()), "a payload");
+        let payload = format!("/v1/blobs/{}", id.digest());
+        let mut request = self.get_content(payload, "a payload")?;
         request.timeout = transfer_time(id.length);
-        request.headers = vec![("range", format!("bytes={from}-"))];
+        request.headers.push(("range", format!("bytes={from}-")));
         let (mut body, is_part) = self.http.open_body(&request, id.length)?;
         if !is_part && from > 0 {
             return Ok((0, "all of it came where the rest was asked for".into()));

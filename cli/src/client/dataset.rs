@@ -81,9 +81,10 @@ impl Client {
     /// A part of a payload, as some node sends it: nothing of it is checked here. Each
     /// call begins with another node.
     pub fn blob_part(&self, id: &BlobId, first: u64, bytes: u64) -> Result<Vec<u8>, ClientError> {
-        let mut request = Request::get(format!("/v1/blobs/{}", id.digest()), "a part of a payload");
+        let path = format!("/v1/blobs/{}", id.digest());
+        let mut request = self.get_content(path, "a part of a payload")?;
         request.timeout = transfer_time(bytes);
-        request.headers = vec![("range", format!("bytes={first}-{}", first + bytes - 1))];
+        request.headers.push(("range", format!("bytes={first}-{}", first + bytes - 1)));
         let mut part = Vec::new();
         // Where all of it comes instead of the part, its beginning has another hash.
         let (body, _) = self.http.open_body(&request, id.length)?;

@@ -3,6 +3,7 @@
 //! busy, or answers with what fails the check is passed over for the next.
 
 use super::error::{Attempt, ClientError};
+use serde::de::DeserializeOwned;
 use std::{
     fs::File,
     io::Read,
@@ -86,7 +87,7 @@ impl<'a> Request<'a> {
         Self { body: Some(body), limit: 1 << 20, ..Self::get(path, expected) }
     }
 
-    fn label(&self) -> String {
+    pub fn label(&self) -> String {
         format!("{} {}", if self.body.is_some() { "POST" } else { "GET" }, self.path)
     }
 }
@@ -157,6 +158,22 @@ impl Http {
             }
             std::thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_millis(BACKOFF_MS_MAX));
+        }
+    }
+
+    /// The answer of one node.
+    pub fn fetch_at<T: DeserializeOwned>(
+        &self,
+        node: &str,
+        request: &Request<'_>,
+    ) -> Result<T, ClientError> {
+        let check = |_: &str, bytes: Vec<u8>| {
+            serde_json::from_slice(&bytes).map_err(|error| error.to_string())
+        };
+        match self.try_one(node, request, &check) {
+            Ok(value) => Ok(value),
+            Err(Failure::Final(error) | Failure::Next(_, Some(error))) => Err(*error),
+            Err(Failure::Next(attempt, None)) => Err(ClientError::Unreachable(vec![attempt])),
         }
     }
 
@@ -239,6 +256,8 @@ impl Http {
                 match body {
                     Sent::Bytes(bytes) => call.send(bytes),
                     Sent::File(path, length) => {
+                        // A refusal is heard before the content is sent in vain.
+                        let call = call.header("expect", "100-continue");
                         let call = call.header("content-length", length.to_string());
                         call.send(SendBody::from_owned_reader(File::open(path)?.take(length)))
                     }

@@ -5,6 +5,7 @@
 mod blob;
 mod committee;
 mod dataset;
+mod direct;
 mod error;
 mod events;
 mod http;
@@ -30,8 +31,16 @@ use std::{
     sync::{Mutex, OnceLock},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
-use twinfold_types::{Committee, Digest, TimeMs, genesis::Genesis, limits, recovery::Accepted};
+use twinfold_types::{
+    Committee, Digest, SecretKey, TimeMs,
+    genesis::Genesis,
+    limits,
+    recovery::Accepted,
+    signed_read::{self, HEADER_INPUT, HEADER_SIGNATURE, Target},
+};
 
+/// What is read or written of a file at once.
+const PIECE_BYTES: usize = 1 << 20;
 const CA_BYTES_MAX: u64 = 1 << 20;
 
 /// How to reach a chain.
@@ -50,8 +59,14 @@ pub struct ClientOptions {
     pub patience: Duration,
 }
 
+/// Gives the key of whoever reads, if there is one.
+type ReadKey = Box<dyn Fn() -> Result<Option<SecretKey>, String> + Send + Sync>;
+
 pub struct Client {
     http: Http,
+    /// Whose key signs requests for content, and the key once one was needed.
+    read_key: Option<ReadKey>,
+    reader: OnceLock<Result<Option<SecretKey>, String>>,
     pinned: Option<Genesis>,
     accepted: Accepted,
     chain: OnceLock<Chain>,
@@ -80,7 +95,44 @@ impl Client {
         };
         let http = Http::new(options.nodes, ca.as_deref(), options.patience)?;
         let (accepted, chain) = (options.accepted, OnceLock::new());
-        Ok(Self { http, pinned, accepted, chain, committee: Mutex::default() })
+        let (read_key, reader) = (None, OnceLock::new());
+        Ok(Self { http, read_key, reader, pinned, accepted, chain, committee: Mutex::default() })
+    }
+
+    /// Signs requests for payloads and models, which nodes give to members alone. The key is asked
+    /// for when the first such request is made.
+    #[must_use]
+    pub fn reading_with(
+        mut self,
+        key: impl Fn() -> Result<Option<SecretKey>, String> + Send + Sync + 'static,
+    ) -> Self {
+        self.read_key = Some(Box::new(key));
+        self
+    }
+
+    /// The same with a key at hand.
+    #[must_use]
+    pub fn reading_as(self, key: SecretKey) -> Self {
+        self.reading_with(move || Ok(Some(key.clone())))
+    }
+
+    /// A request for content, signed where there is a key.
+    fn get_content(
+        &self,
+        path: String,
+        expected: &'static str,
+    ) -> Result<Request<'_>, ClientError> {
+        let mut request = Request::get(path, expected);
+        let Some(read_key) = &self.read_key else { return Ok(request) };
+        let key = self.reader.get_or_init(read_key);
+        let key = key.as_ref().map_err(|error| ClientError::settings("--key", error))?;
+        if let Some(key) = key {
+            let (chain, created) = (self.chain()?.digest, now().0 / 1_000);
+            let (input, signature) =
+                signed_read::sign(key, &chain, Target::get(&request.path), created);
+            request.headers = vec![(HEADER_INPUT, input), (HEADER_SIGNATURE, signature)];
+        }
+        Ok(request)
     }
 
     pub fn nodes(&self) -> &[String] {

@@ -217,7 +217,8 @@ impl Client {
         digest: &Digest,
         bytes: u64,
     ) -> Result<Vec<u8>, ClientError> {
-        let mut request = Request::get(format!("/v1/models/{id}/content"), "the model's content");
+        let mut request =
+            self.get_content(format!("/v1/models/{id}/content"), "the model's content")?;
         request.limit = bytes;
         request.timeout = transfer_time(bytes);
         self.http.fetch(&request, |_, found| {
@@ -234,7 +235,7 @@ impl Client {
     /// A payload, held against its identity.
     pub fn blob(&self, id: &BlobId) -> Result<Vec<u8>, ClientError> {
         let layout = id.layout().map_err(|error| ClientError::settings("payload", error))?;
-        let mut request = Request::get(format!("/v1/blobs/{}", id.digest()), "the payload");
+        let mut request = self.get_content(format!("/v1/blobs/{}", id.digest()), "the payload")?;
         request.limit = id.length;
         request.timeout = transfer_time(id.length);
         self.http.fetch(&request, |_, bytes| {

@@ -23,6 +23,10 @@ pub enum BlobCommand {
         /// A copy for each validator instead
         #[arg(long)]
         whole: bool,
+        /// Cut it here and send each validator its fragment, instead of all of it to one node: fewer
+        /// bytes in all, more from this machine. Needs --node for each validator
+        #[arg(long, conflicts_with = "whole")]
+        direct: bool,
         /// Seal it first, so that only these members (by name or key, with commas) can read it
         #[arg(long, value_name = "MEMBERS", value_delimiter = ',')]
         seal_for: Vec<String>,
@@ -56,9 +60,13 @@ pub enum BlobCommand {
 
 pub fn run(context: &Context, command: BlobCommand) -> Result<()> {
     match command {
-        BlobCommand::Put { file, whole, seal_for } => {
+        BlobCommand::Put { file, whole, direct, seal_for } => {
             let length = std::fs::metadata(&file).map_err(CliError::file(&file))?.len();
-            let cut = if whole { Cut::Whole } else { Cut::of(length) };
+            let cut = match (whole, direct) {
+                (true, _) => Cut::Whole,
+                (_, true) => Cut::Direct,
+                _ => Cut::of(length),
+            };
             if !seal_for.is_empty() {
                 return sealed::put(context, &file, cut, &seal_for);
             }

@@ -102,13 +102,19 @@ impl Context {
 
     /// A client that goes on trying while no node can be reached.
     pub fn patient_client(&self, patience: Duration) -> Result<Client> {
-        Ok(Client::new(ClientOptions {
+        let client = Client::new(ClientOptions {
             nodes: self.global.node.clone(),
             ca: self.global.ca.clone(),
             genesis: self.global.genesis.clone(),
             accepted: self.accepted(),
             patience,
-        })?)
+        })?;
+        // Without a key, or with several of which none is named, content is asked for unsigned.
+        let (keystore, name) = (self.keystore(), self.key_name().ok());
+        Ok(client.reading_with(move || match &name {
+            Some(name) => keystore.open(name).map(Some).map_err(|error| error.to_string()),
+            None => Ok(None),
+        }))
     }
 
     /// The recoveries that whoever runs this accepts.

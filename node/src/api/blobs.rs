@@ -5,11 +5,14 @@
 use super::{
     Api, Refusal,
     extract::{Octets, Path, check_octets, parse},
-    range, transfer,
+    range,
+    reader::ByMember,
+    transfer,
 };
 use crate::blobs::{
     BlobError, Staging,
     gather::Place,
+    take::Offer,
     wire::{UploadProof, transfer_time},
 };
 use axum::{
@@ -19,21 +22,23 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::Response,
 };
-use futures::StreamExt;
-use std::{str::FromStr, sync::Arc, time::Duration};
+use futures::{StreamExt, TryStreamExt};
+use std::{pin::pin, str::FromStr, sync::Arc, time::Duration};
 use twinfold_types::{
-    AvailabilityCertificate, BlobDigest,
+    AvailabilityCertificate, BlobDigest, BlobId,
     api::{
-        ErrorView, HEADER_BLOB, HEADER_CODING, HEADER_KEY, HEADER_SIGNATURE, HEADER_TIME,
-        HolderView, HoldersView,
+        ErrorView, HEADER_BLOB, HEADER_CODING, HEADER_IDENTITY, HEADER_KEY, HEADER_SIGNATURE,
+        HEADER_TIME, HolderView, HoldersView,
     },
-    blob::Coding,
+    blob::{Coding, StorageReceipt},
+    codec,
     keeping::HoldSubject,
     limits, state_key,
 };
 
 /// What is gathered before it goes to the disk.
 const PIECE_BYTES: usize = limits::BLOB_CHUNK_BYTES;
+const IDENTITY_BYTES_MAX: usize = 256;
 /// A client that sends nothing for so long is given up.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 
@@ -80,6 +85,60 @@ pub async fn upload(
         .map_err(|_| too_slow(format!("{length} bytes did not arrive in time")))??;
     api.node.metrics.upload_bytes.inc_by(length);
     Ok(Json(api.node.accept_upload(staging, digest, proof).await?))
+}
+
+/// Stores one fragment of a payload that the client cut itself: that of this node's seat.
+#[utoipa::path(post, path = "/v1/blobs/{digest}/fragments/{fragment}", tag = "learning",
+    params(
+        ("digest" = String, Path, description = "Digest of the payload's identity"),
+        ("fragment" = u16, Path, description = "Number of the fragment: that of the seat"),
+        ("x-twinfold-identity" = String, Header, description = "The identity, canonical, as hexadecimal digits"),
+        ("x-twinfold-key" = String, Header, description = "Key of the uploading member"),
+        ("x-twinfold-time-ms" = u64, Header, description = "Time of signing, at most 10 minutes off"),
+        ("x-twinfold-signature" = String, Header,
+            description = "Signature over the content's identity and the time"),
+    ),
+    request_body(
+        content = Octets, content_type = "application/octet-stream",
+        description = "The hashes that vouch for the fragment, then its bytes"
+    ),
+    responses(
+        (status = OK, description = "It is verified and synced", body = StorageReceipt),
+        (status = "default", description = "A refusal", body = ErrorView),
+    ))]
+pub async fn upload_fragment(
+    State(api): State<Arc<Api>>,
+    Path((digest, fragment)): Path<(String, u16)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<StorageReceipt>, Refusal> {
+    check_octets(&headers)?;
+    let digest: BlobDigest = parse("payload", &digest)?;
+    let blob = identity(&headers, &digest)?;
+    let offer = Offer { blob, fragment, proof: upload_proof(&headers)? };
+    let _held = transfer::permit(&api.uploads, "uploads").await?;
+    let stream = body.into_data_stream().map_err(std::io::Error::other);
+    let mut body = pin!(stream.into_async_read());
+    let taking = api.node.exchange.take_fragment(&mut body, &offer);
+    let receipt = tokio::time::timeout(transfer_time(blob.length), taking)
+        .await
+        .map_err(|_| too_slow("the fragment did not arrive in time".into()))??;
+    api.node.metrics.upload_bytes.inc_by(blob.length / u64::from(blob.k.max(1)));
+    Ok(Json(receipt))
+}
+
+/// The whole identity of the payload that the path names.
+fn identity(headers: &HeaderMap, digest: &BlobDigest) -> Result<BlobId, Refusal> {
+    let text: String = header_value(headers, HEADER_IDENTITY)?;
+    let decoded = hex::decode(text.as_bytes()).ok();
+    let blob: Option<BlobId> =
+        decoded.and_then(|bytes| codec::decode(&bytes, IDENTITY_BYTES_MAX).ok());
+    blob.filter(|blob| blob.digest() == *digest).ok_or_else(|| {
+        Refusal::bad_request(
+            format!("{HEADER_IDENTITY}: not the canonical identity of payload {digest}"),
+            "length, content, n, k and fragment root, as docs/state.md has them",
+        )
+    })
 }
 
 /// Writes the body to disk as it comes, in pieces.
@@ -191,11 +250,14 @@ fn header_value<T: FromStr<Err: std::fmt::Display>>(
         (status = "default", description = "A refusal", body = ErrorView),
     ))]
 pub async fn download(
+    reader: ByMember,
     State(api): State<Arc<Api>>,
     Path(digest): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    serve(&api, &parse("payload", &digest)?, &headers).await
+    let digest: BlobDigest = parse("payload", &digest)?;
+    reader.may_read(&api, &digest).await?;
+    serve(&api, &digest, &headers).await
 }
 
 /// A payload's content as it is gathered, or the part that a range asks for.

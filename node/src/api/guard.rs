@@ -29,7 +29,14 @@ const DISCARD_WAIT: Duration = Duration::from_secs(5);
 const UNMATCHED: &str = "other";
 
 pub const UPLOAD_ROUTE: &str = "/v1/blobs";
-const TRANSFER_ROUTES: [&str; 3] = [UPLOAD_ROUTE, "/v1/blobs/{digest}", "/v1/models/{id}/content"];
+pub const FRAGMENT_ROUTE: &str = "/v1/blobs/{digest}/fragments/{fragment}";
+const TRANSFER_ROUTES: [&str; 5] = [
+    UPLOAD_ROUTE,
+    FRAGMENT_ROUTE,
+    "/v1/blobs/{digest}",
+    "/v1/models/{id}/content",
+    "/v1/models/{id}/file",
+];
 const WAIT_ROUTE: &str = "/v1/txs/{id}";
 /// Served however busy the node is: operators look at these when it is.
 const HEALTH_ROUTES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
@@ -104,7 +111,8 @@ fn admit(
         ));
     }
     let bytes = announced_bytes(headers);
-    if route != UPLOAD_ROUTE && bytes > limits::HTTP_BODY_BYTES_MAX as u64 {
+    let uploads = [UPLOAD_ROUTE, FRAGMENT_ROUTE].contains(&route);
+    if !uploads && bytes > limits::HTTP_BODY_BYTES_MAX as u64 {
         return Err(Refusal::too_large("a body", bytes, limits::HTTP_BODY_BYTES_MAX as u64));
     }
     if HEALTH_ROUTES.contains(&route) {

@@ -20,6 +20,7 @@ mod model_store;
 mod models;
 mod range;
 mod rate;
+mod reader;
 mod ready;
 mod refusal;
 mod sealed;
@@ -39,7 +40,11 @@ pub use refusal::Refusal;
 pub use server::{ApiError, Server, start};
 pub use waiting::{Waiting, start_waiting};
 
-use crate::{explorer, node::Node};
+use crate::{
+    config::{self, Content},
+    explorer,
+    node::Node,
+};
 use axum::{
     Router,
     extract::{DefaultBodyLimit, Request},
@@ -73,6 +78,8 @@ pub struct Api {
     watchers: Arc<Semaphore>,
     heavy: Arc<Semaphore>,
     pub curves: explorer::Curves,
+    /// Payloads and models are for everybody.
+    public_content: bool,
     shutdown: CancellationToken,
 }
 
@@ -96,13 +103,13 @@ pub struct Api {
 struct Document;
 
 impl Api {
-    fn new(node: Arc<Node>, requests_per_second: u32, shutdown: CancellationToken) -> Self {
+    fn new(node: Arc<Node>, config: &config::Http, shutdown: CancellationToken) -> Self {
         let permits = |count| Arc::new(Semaphore::new(count));
         let genesis = serde_json::to_vec_pretty(&node.genesis).unwrap_or_default();
         Self {
             genesis: genesis.into(),
             openapi: openapi_json().into(),
-            rates: RateLimiter::new(requests_per_second),
+            rates: RateLimiter::new(config.requests_per_second),
             requests: permits(limits::HTTP_CONCURRENCY_MAX),
             uploads: permits(limits::HTTP_UPLOADS_MAX),
             downloads: permits(limits::HTTP_UPLOADS_MAX),
@@ -110,6 +117,7 @@ impl Api {
             heavy: permits(HEAVY_READS_MAX),
             curves: explorer::Curves::default(),
             node,
+            public_content: config.content == Content::Public,
             shutdown,
         }
     }
@@ -174,6 +182,7 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(datasets::versions))
         .routes(routes!(datasets::version))
         .routes(routes!(blobs::upload))
+        .routes(routes!(blobs::upload_fragment))
         .routes(routes!(blobs::download))
         .routes(routes!(blobs::holders))
         .routes(routes!(keeping::holds))

@@ -3,7 +3,9 @@
 use super::{
     Api, Refusal, blobs,
     extract::{Octets, Path, Query, cut, page_rows, parse},
-    models, view,
+    models,
+    reader::ByMember,
+    view,
 };
 use axum::{Json, extract::State, http::HeaderMap, response::Response};
 use serde::Deserialize;
@@ -185,6 +187,7 @@ pub async fn metrics(
         (status = "default", description = "A refusal", body = ErrorView),
     ))]
 pub async fn file(
+    _: ByMember,
     State(api): State<Arc<Api>>,
     Path(id): Path<String>,
     headers: HeaderMap,

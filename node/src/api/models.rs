@@ -3,6 +3,7 @@
 use super::{
     Api, Refusal,
     extract::{Octets, Path, Query, cut, page_rows, parse},
+    reader::ByMember,
     tasks, transfer, txs, view,
 };
 use axum::{Json, extract::State, response::Response};
@@ -124,6 +125,7 @@ pub async fn model(
         (status = "default", description = "A refusal", body = ErrorView),
     ))]
 pub async fn content(
+    _: ByMember,
     State(api): State<Arc<Api>>,
     Path(id): Path<String>,
 ) -> Result<Response, Refusal> {

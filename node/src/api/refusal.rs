@@ -177,6 +177,14 @@ impl From<BlobError> for Refusal {
                 text,
                 "name the payloads uploaded before in transactions first",
             ),
+            BlobError::OtherFragment(_) => Self::bad_request(
+                text,
+                "send the fragment's hashes and then its bytes, as docs/state.md has them",
+            ),
+            BlobError::OtherContent { .. } => Self::bad_request(
+                text,
+                "cut and hash the content as x-twinfold-coding says, and sign its identity",
+            ),
             BlobError::Mismatch(_) => Self::fault(text),
             BlobError::NotFound(_) => Self::new(
                 StatusCode::NOT_FOUND,

@@ -3,6 +3,7 @@
 use super::{
     Api, Refusal,
     extract::{Octets, Path, parse},
+    reader::ByMember,
     txs,
 };
 use axum::{Json, extract::State, response::Response};
@@ -20,6 +21,7 @@ use twinfold_types::{
         (status = "default", description = "A refusal", body = ErrorView),
     ))]
 pub async fn sealed(
+    _: ByMember,
     State(api): State<Arc<Api>>,
     Path(digest): Path<String>,
 ) -> Result<Json<SealedView>, Refusal> {

@@ -70,7 +70,7 @@ pub async fn start(
     http: &Http,
     shutdown: CancellationToken,
 ) -> Result<Server, ApiError> {
-    let api = Arc::new(Api::new(node, http.requests_per_second, shutdown.clone()));
+    let api = Arc::new(Api::new(node, http, shutdown.clone()));
     serve(router(api), http, shutdown).await
 }
 

@@ -11,14 +11,14 @@ use super::{
     rebuild::rebuild,
     serve,
     staging::Staged,
-    take::Broken,
+    take::{Broken, Offer, take_from_client},
     wire::{PROTOCOL, Request, SILENCE_MAX},
 };
 use crate::{
     network::{NetworkError, Peer, Peers, Plane},
     seat_keys::SeatKeys,
 };
-use futures::{AsyncWriteExt, TryStreamExt};
+use futures::{AsyncRead, AsyncWriteExt, TryStreamExt};
 use libp2p::PeerId;
 use std::{
     collections::BTreeSet,
@@ -30,8 +30,8 @@ use std::{
 use tokio::sync::{Semaphore, watch};
 use twinfold_ledger::Reader;
 use twinfold_types::{
-    AvailabilityCertificate, BlobDigest, BlobId, Digest, Height, PublicKey, key::Verifier, limits,
-    model::model_digest, subtree::Subtree,
+    AvailabilityCertificate, BlobDigest, BlobId, Digest, Height, PublicKey, blob::StorageReceipt,
+    key::Verifier, limits, model::model_digest, subtree::Subtree,
 };
 
 pub use super::wire::UploadProof;
@@ -124,6 +124,15 @@ impl Exchange {
     ) -> Result<(), BlobError> {
         self.inner.check_proof(blob, proof, now_ms)?;
         self.inner.blobs.check_quota(&proof.key, blob)
+    }
+
+    /// Stores this seat's fragment of a payload that a client cut itself.
+    pub async fn take_fragment(
+        &self,
+        body: &mut (impl AsyncRead + Unpin),
+        offer: &Offer,
+    ) -> Result<StorageReceipt, BlobError> {
+        take_from_client(&self.inner, body, offer).await
     }
 
     /// Gives every seat its fragment, and gathers storage receipts from a quorum.

@@ -6,7 +6,7 @@
 use super::{
     BlobError,
     exchange::Inner,
-    fragment::{Body, Hashes},
+    fragment::Body,
     rebuild::verdict,
     wire::{Answer, Request, unexpected},
 };
@@ -18,7 +18,7 @@ use std::{collections::BTreeSet, ops::Range, sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 use twinfold_types::{
     BlobDigest, BlobId,
-    blob::{Decoder, FragmentList, Layout, Reencoding},
+    blob::{Decoder, FragmentList, Hashes, Layout, Reencoding},
 };
 
 /// Runs fetched ahead of the one that is decoded.

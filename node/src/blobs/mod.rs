@@ -19,7 +19,7 @@ mod rebuild;
 mod serve;
 pub mod staging;
 pub mod store;
-mod take;
+pub mod take;
 pub mod wire;
 
 pub use exchange::Exchange;
@@ -43,6 +43,10 @@ pub enum BlobError {
     Quota { member: String, pending: u64, limit: u64 },
     #[error("the content is not what its identity says: {0}")]
     Mismatch(String),
+    #[error("payload {came} came, {signed} was signed for")]
+    OtherContent { came: Digest, signed: Digest },
+    #[error("the fragment is not what its payload's identity says: {0}")]
+    OtherFragment(String),
     #[error("no node has {0}")]
     NotFound(Digest),
     #[error("only {got} of {needed} validators stored the payload")]

@@ -4,7 +4,7 @@
 use super::{
     BlobError,
     exchange::Inner,
-    fragment::{Body, Hashes, Header},
+    fragment::{Body, Header},
     staging::{Outgoing, Staged},
     wire::{Answer, Request, SILENCE_MAX, UploadProof, receive, transfer_time, unexpected},
 };
@@ -13,7 +13,9 @@ use futures::AsyncWriteExt;
 use std::{sync::atomic::Ordering, time::Duration};
 use tokio::task::JoinSet;
 use twinfold_types::{
-    AvailabilityCertificate, BlobId, PublicKey, SeatIndex, blob::StorageReceipt, limits,
+    AvailabilityCertificate, BlobId, PublicKey, SeatIndex,
+    blob::{Hashes, StorageReceipt},
+    limits,
 };
 
 /// Groups read and sent at once.

@@ -4,7 +4,7 @@
 
 use super::{
     BlobError, BlobStore,
-    fragment::{Draft, Hashes, Header},
+    fragment::{Draft, Header},
     gather::Gather,
     store::io,
 };
@@ -12,7 +12,7 @@ use futures::TryStreamExt;
 use std::{ops::Range, path::Path, sync::Arc};
 use twinfold_types::{
     BlobDigest,
-    blob::{Decoder, FragmentList, GroupHasher, Misencoded, Reencoding, ReencodingError},
+    blob::{Decoder, FragmentList, GroupHasher, Hashes, Misencoded, Reencoding, ReencodingError},
 };
 
 /// A fragment that is being made.

@@ -3,7 +3,7 @@
 use super::{
     BlobError,
     exchange::Inner,
-    take::{Announced, take},
+    take::{Announced, Offer, take},
     wire::{Answer, Request, receive, send},
 };
 use crate::network::{NetworkError, Peer, frame::greet};
@@ -68,7 +68,8 @@ async fn answer(
 ) -> Result<(), BlobError> {
     match request {
         Request::Store { blob, fragment, proof } => {
-            take(inner, stream, &Announced { peer, blob, fragment, proof }).await?;
+            let offer = Offer { blob, fragment, proof };
+            take(inner, stream, &Announced { peer, offer }).await?;
         }
         Request::FetchHashes { blob } => send_hashes(inner, stream, blob).await?,
         Request::FetchGroups { blob, fragment, first, count } => {

@@ -4,13 +4,13 @@
 
 use super::{
     BlobError, BlobStore,
-    fragment::{Body, Draft, Hashes},
+    fragment::{Body, Draft},
     store::io,
 };
 use std::path::Path;
 use twinfold_types::{
     BlobId,
-    blob::{Coding, Encoded, Encoder, Stripe},
+    blob::{Coding, Encoded, Encoder, Hashes, Stripe},
 };
 
 pub struct Staging {
@@ -58,8 +58,7 @@ impl Staging {
 impl Staged {
     /// What a fragment is held against; of whole copies all are alike.
     pub fn hashes(&self, fragment: u16) -> Hashes {
-        let groups = self.encoded.groups(fragment).expect("a fragment of this coding").clone();
-        Hashes { fragments: self.encoded.fragments.clone(), groups }
+        Hashes::of(&self.encoded, fragment).expect("a fragment of this coding")
     }
 
     /// The file of a fragment, once; of whole copies there is one for all.

@@ -5,7 +5,7 @@
 
 use super::{
     BlobError,
-    fragment::{Draft, Hashes, Header, Stored, header},
+    fragment::{Draft, Header, Stored, header},
 };
 use crate::journal::sync_parent;
 use parking_lot::Mutex;
@@ -16,7 +16,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::SystemTime,
 };
-use twinfold_types::{BlobDigest, BlobId, PublicKey, limits};
+use twinfold_types::{BlobDigest, BlobId, PublicKey, blob::Hashes, limits};
 
 pub struct BlobStore {
     dir: PathBuf,

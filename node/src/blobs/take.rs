@@ -5,11 +5,11 @@
 use super::{
     BlobError,
     exchange::Inner,
-    fragment::{Draft, Hashes, Header},
+    fragment::{Draft, Header},
     wire::{Answer, REQUEST_TIMEOUT, UploadProof, send, transfer_time},
 };
 use crate::network::{NetworkError, Peer};
-use futures::AsyncReadExt;
+use futures::{AsyncRead, AsyncReadExt};
 use parking_lot::Mutex;
 use std::{
     collections::BTreeMap,
@@ -17,8 +17,8 @@ use std::{
 };
 use twinfold_types::{
     BlobDigest, BlobId,
-    blob::StorageReceipt,
-    limits::{BLOB_SMALL_BYTES_MAX, PIECE_BYTES},
+    blob::{Hashes, StorageReceipt},
+    limits::PIECE_BYTES,
 };
 
 /// Broken transfers that wait, and for how long.
@@ -50,37 +50,81 @@ impl Broken {
     }
 }
 
-impl Hashes {
-    /// Whether the fragment's bytes come right behind its hashes.
-    pub(super) fn goes_with_bytes(blob: &BlobId) -> bool {
-        blob.layout().is_ok_and(|layout| layout.fragment_bytes() <= BLOB_SMALL_BYTES_MAX)
-    }
-}
-
-/// A fragment that a peer announced.
-pub struct Announced<'a> {
-    pub peer: &'a Peer,
+/// A fragment that this seat is to hold, and who signed for its payload.
+pub struct Offer {
     pub blob: BlobId,
     pub fragment: u16,
     pub proof: UploadProof,
 }
 
+/// One that a peer announced.
+pub struct Announced<'a> {
+    pub peer: &'a Peer,
+    pub offer: Offer,
+}
+
+/// A fragment that comes from the client itself: its hashes, then its bytes, and nothing behind.
+pub(super) async fn take_from_client(
+    inner: &Inner,
+    body: &mut (impl AsyncRead + Unpin),
+    offer: &Offer,
+) -> Result<StorageReceipt, BlobError> {
+    let Offer { blob, fragment, proof } = offer;
+    if wants(inner, offer).await? {
+        let hash_bytes = Hashes::bytes_of(blob).ok_or_else(unknown_form)?;
+        let mut bytes = Vec::new();
+        read(body, &mut bytes, hash_bytes as usize).await?;
+        let hashes = Hashes::decode(blob, *fragment, &bytes).map_err(BlobError::OtherFragment)?;
+        let mut draft = inner.blobs.draft()?;
+        fill(body, &mut draft, &hashes).await.map_err(|fault| match fault {
+            Fault::Broken(error) => error.into(),
+            Fault::False(reason) => BlobError::OtherFragment(reason),
+            Fault::Disk(error) => super::store::io(std::path::Path::new("incoming"), error),
+        })?;
+        let header = Header { blob: *blob, uploader: proof.key, fragment: *fragment };
+        keep(inner, draft, header, hashes).await?;
+    } else {
+        // Whoever sends hears the answer when all is sent.
+        let bytes = blob.layout().map_or(0, |layout| layout.fragment_bytes());
+        drain(body, bytes + Hashes::bytes_of(blob).unwrap_or(0)).await?;
+    }
+    inner
+        .own_receipt(blob, *fragment)
+        .ok_or_else(|| BlobError::NotPermitted("this node does not hold that seat any more".into()))
+}
+
+async fn keep(
+    inner: &Inner,
+    draft: Draft,
+    header: Header,
+    hashes: Hashes,
+) -> Result<(), BlobError> {
+    let blobs = inner.blobs.clone();
+    tokio::task::spawn_blocking(move || blobs.keep(draft, &header, &hashes))
+        .await
+        .map_err(|_| BlobError::Stopped)?
+}
+
+fn unknown_form() -> BlobError {
+    BlobError::Mismatch("an identity of no known form".into())
+}
+
 /// Answers an announcement: with a receipt, when the fragment is verified and synced.
-pub async fn take(
+pub(super) async fn take(
     inner: &Inner,
     stream: &mut libp2p::Stream,
     announced: &Announced<'_>,
 ) -> Result<(), BlobError> {
-    let blob = &announced.blob;
+    let blob = &announced.offer.blob;
     let with_bytes = Hashes::goes_with_bytes(blob);
     let Some(hash_bytes) = Hashes::bytes_of(blob) else {
         let refused = Answer::Refused("the payload's identity is of no known form".into());
         send(stream, &refused).await?;
-        return Err(BlobError::Mismatch("an identity of no known form".into()));
+        return Err(unknown_form());
     };
     let bytes = blob.layout().map_or(0, |layout| layout.fragment_bytes());
     let behind = hash_bytes + if with_bytes { bytes } else { 0 };
-    let wanted = match wants(inner, announced).await {
+    let wanted = match wants(inner, &announced.offer).await {
         Ok(wanted) => wanted,
         Err(error) => return refuse(stream, behind, error).await,
     };
@@ -96,8 +140,8 @@ pub async fn take(
 }
 
 /// Whether the uploader may store the payload here, and this fragment is not here yet.
-async fn wants(inner: &Inner, announced: &Announced<'_>) -> Result<bool, BlobError> {
-    let Announced { blob, fragment, proof, .. } = announced;
+async fn wants(inner: &Inner, offer: &Offer) -> Result<bool, BlobError> {
+    let Offer { blob, fragment, proof } = offer;
     inner.check_proof(blob, proof, crate::clock::now().0)?;
     inner.check_place(blob, *fragment)?;
     let (blobs, digest) = (inner.blobs.clone(), blob.digest());
@@ -122,7 +166,7 @@ async fn receive(
     hash_bytes: u64,
     with_bytes: bool,
 ) -> Result<(), BlobError> {
-    let Announced { peer, blob, fragment, proof } = announced;
+    let (peer, Offer { blob, fragment, proof }) = (announced.peer, &announced.offer);
     let mut bytes = Vec::new();
     read(stream, &mut bytes, hash_bytes as usize).await?;
     let hashes = match Hashes::decode(blob, *fragment, &bytes) {
@@ -151,10 +195,7 @@ async fn receive(
         }
     }
     let header = Header { blob: *blob, uploader: proof.key, fragment: *fragment };
-    let blobs = inner.blobs.clone();
-    tokio::task::spawn_blocking(move || blobs.keep(draft, &header, &hashes))
-        .await
-        .map_err(|error| BlobError::NotPermitted(error.to_string()))?
+    keep(inner, draft, header, hashes).await
 }
 
 enum Fault {
@@ -165,7 +206,7 @@ enum Fault {
 
 /// The groups that are missing. A draft holds whole groups only, until the last is there.
 async fn fill(
-    stream: &mut libp2p::Stream,
+    stream: &mut (impl AsyncRead + Unpin),
     draft: &mut Draft,
     hashes: &Hashes,
 ) -> Result<(), Fault> {
@@ -194,7 +235,7 @@ async fn answer(
     stream: &mut libp2p::Stream,
     announced: &Announced<'_>,
 ) -> Result<(), BlobError> {
-    let answer = match inner.own_receipt(&announced.blob, announced.fragment) {
+    let answer = match inner.own_receipt(&announced.offer.blob, announced.offer.fragment) {
         Some(StorageReceipt { seat, signature }) => Answer::Stored { seat, signature },
         None => Answer::Refused("this node does not hold that seat any more".into()),
     };
@@ -214,7 +255,7 @@ async fn refuse(
     Err(error)
 }
 
-async fn drain(stream: &mut libp2p::Stream, mut bytes: u64) -> Result<(), NetworkError> {
+async fn drain(stream: &mut (impl AsyncRead + Unpin), mut bytes: u64) -> Result<(), NetworkError> {
     let mut piece = Vec::new();
     while bytes > 0 {
         let next = bytes.min(PIECE_BYTES as u64);
@@ -226,7 +267,7 @@ async fn drain(stream: &mut libp2p::Stream, mut bytes: u64) -> Result<(), Networ
 
 /// Exactly so many bytes; memory grows with what really comes.
 async fn read(
-    stream: &mut libp2p::Stream,
+    stream: &mut (impl AsyncRead + Unpin),
     into: &mut Vec<u8>,
     bytes: usize,
 ) -> Result<(), NetworkError> {

@@ -17,7 +17,7 @@ pub struct Said {
 
 impl Lab {
     /// Runs a command line: words between spaces, `{}` in turn replaced by the values.
-    /// All nodes are tried; keys are those of the people.
+    /// All nodes are tried; keys are those of the people, ann's where none is named.
     pub fn twinfold(&self, line: &str, values: &[&dyn std::fmt::Display]) -> Said {
         let mut command = self.command(line, values);
         run(&mut command)
@@ -29,6 +29,7 @@ impl Lab {
             .env("TWINFOLD_NODE", self.network.urls().join(","))
             .env("TWINFOLD_DIR", self.people())
             .env("TWINFOLD_GENESIS", self.network.genesis())
+            .env("TWINFOLD_KEY", "ann")
             .args(words(line, values));
         command
     }

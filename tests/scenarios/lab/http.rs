@@ -1,6 +1,11 @@
 //! Raw HTTP: what a client other than ours might send.
 
 use std::time::Duration;
+use twinfold_cli::client::now;
+use twinfold_types::{
+    Digest, SecretKey,
+    signed_read::{self, HEADER_INPUT, HEADER_SIGNATURE, Target},
+};
 
 #[derive(Debug)]
 pub struct Answer {
@@ -27,6 +32,16 @@ fn answer(response: ureq::http::Response<ureq::Body>) -> Answer {
 
 pub fn get(url: &str) -> Answer {
     answer(agent().get(url).call().unwrap_or_else(|error| panic!("GET {url}: {error}")))
+}
+
+/// A GET whose headers say that a member reads: signed for a chain, so many seconds ago.
+pub fn get_signed(url: &str, key: &SecretKey, chain: &Digest, seconds_ago: u64) -> Answer {
+    let (_, target) =
+        url.strip_prefix("http://").and_then(|url| url.split_once('/')).expect("a URL");
+    let (target, created) = (format!("/{target}"), now().0 / 1_000 - seconds_ago);
+    let (input, signature) = signed_read::sign(key, chain, Target::get(&target), created);
+    let request = agent().get(url).header(HEADER_INPUT, input).header(HEADER_SIGNATURE, signature);
+    answer(request.call().unwrap_or_else(|error| panic!("GET {url}: {error}")))
 }
 
 pub fn post(url: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {

@@ -28,7 +28,7 @@ use twinfold_testnet::{
     programs::Programs,
 };
 use twinfold_types::{
-    Action, Code, Height,
+    Action, Code, Digest, Height,
     api::{Level, StatusView, TxStatus},
     genesis::Genesis,
 };
@@ -146,7 +146,7 @@ impl Lab {
 
     /// A client that tries all nodes in turn and trusts the genesis file only.
     pub fn client(&self) -> Client {
-        self.network.client().expect("a client")
+        self.network.client().expect("a client").reading_as(members::secret("ann"))
     }
 
     pub fn client_of(&self, index: usize) -> Client {
@@ -162,6 +162,12 @@ impl Lab {
             patience: Duration::from_secs(20),
         })
         .expect("a client")
+        .reading_as(members::secret("ann"))
+    }
+
+    /// The genesis file's digest.
+    pub fn chain(&self) -> Digest {
+        self.client().chain().expect("the chain").digest
     }
 
     pub fn status(&self, index: usize) -> StatusView {

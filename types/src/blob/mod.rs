@@ -7,6 +7,7 @@
 //! - `code`: Reed–Solomon over k equal pieces;
 //! - `encoder`: content in, stripes and hashes out; `decoder`: any k pieces of some stripes in,
 //!   content or a lost piece out;
+//! - `hashes`: what a fragment is held against, as it is stored and sent;
 //! - `reencode`: whether the encoder was honest;
 //! - `stream`: verified streaming by groups of BLAKE3's own tree;
 //! - `receipt`: who holds what, signed; `reference`: what the ledger knows of it.
@@ -14,6 +15,7 @@
 mod code;
 mod decoder;
 mod encoder;
+mod hashes;
 mod id;
 mod layout;
 mod receipt;
@@ -25,6 +27,7 @@ mod stream;
 
 pub use decoder::{DecodeError, Decoder, Piece};
 pub use encoder::{Encoded, Encoder, Stripe};
+pub use hashes::Hashes;
 pub use id::{BlobDigest, BlobId, FragmentError, FragmentList};
 pub use layout::{Coding, Layout, LayoutError};
 pub use receipt::{AvailabilityCertificate, StorageReceipt, StorageReceiptBody, UploadBody};
