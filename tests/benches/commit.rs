@@ -51,7 +51,12 @@ pub fn run(report: &mut Report, lab: &mut Lab) -> Result<()> {
 }
 
 /// Signed ahead of time, so that signing is not measured.
-fn sign(running: &Running, client: &Client, sender: usize, count: usize) -> Result<Vec<SignedTx>> {
+pub fn sign(
+    running: &Running,
+    client: &Client,
+    sender: usize,
+    count: usize,
+) -> Result<Vec<SignedTx>> {
     let key = &running.admins[sender];
     let action = |number: usize| {
         let trainers = number as u32;
@@ -61,7 +66,7 @@ fn sign(running: &Running, client: &Client, sender: usize, count: usize) -> Resu
 }
 
 /// Waits for execution and gives the milliseconds since before it was sent.
-fn execute(client: &Client, tx: &SignedTx) -> Result<f64> {
+pub fn execute(client: &Client, tx: &SignedTx) -> Result<f64> {
     let started = Instant::now();
     let status = client.send_tx(tx, Level::Executed, PATIENCE)?;
     let code = status.receipt.map(|receipt| receipt.code);

@@ -30,7 +30,8 @@ Usage: tests/bench NAME [--json] [--only TEXT] [--dir DIR] [--blocks N]
   fold          the exact mean, beside memory and Flower's FedAvg
   commit        small transactions: rate at saturation, latency at low load
   order         ordering alone: opaque and signed transactions, payloads, overload, idleness
-  blob          payloads in fragments: a gibibyte in and out, one validator down; many sizes
+  blob          payloads in fragments: a gibibyte in and out, one validator down; many sizes (drawn
+                beside --dir, as DIR.svg); a data set that grows; small transactions beside an upload
   join          a new node comes to a chain of 100,000 blocks
   scale         agreement in virtual time: time to commit over the number of nodes, and what
                 a commit costs a committee against everyone; with --dir the curves are drawn

@@ -1,6 +1,11 @@
 //! Payloads in fragments: a large one stored, read back with all validators up and with one down,
 //! and what it takes on the disks; then the same for a range of sizes. Beside it, in the same run,
-//! what the bytes cost alone: BLAKE3, Reed–Solomon, a synced write of four copies.
+//! what the bytes cost alone: BLAKE3, Reed–Solomon, a synced write of four copies. And a data set
+//! that grows a little, and small transactions beside a large upload.
+
+mod append;
+mod beside;
+mod picture;
 
 use crate::{
     calibration, cpu,
@@ -24,21 +29,55 @@ use twinfold_types::{
 const LARGE_BYTES: u64 = 1 << 30;
 const PIECE_BYTES: usize = 1 << 20;
 const COPIES: usize = 4;
-/// Bytes of one payload, and how many of them.
-const SIZES: [(u64, usize); 5] =
-    [(1_000, 100), (10_000, 100), (100_000, 100), (1_000_000, 40), (10_000_000, 10)];
+/// Bytes of one payload, how many of them in fragments, and how many whole.
+const SIZES: [(u64, usize, usize); 6] = [
+    (1_000, 100, 100),
+    (10_000, 100, 100),
+    (100_000, 10_000, 100),
+    (1_000_000, 40, 40),
+    (10_000_000, 10, 10),
+    (100_000_000, 3, 3),
+];
 const REQUESTS_PER_SECOND: u32 = 1_000_000;
 
 pub fn run(report: &mut Report, lab: &mut Lab) -> Result<()> {
     calibration::run(report)?;
+    let mut curves = Curves::default();
     if report.wants("1 GiB") {
         alone(report, lab.folder().path())?;
-        large(report, lab)?;
+        large(report, lab, &mut curves)?;
     }
     if report.wants("bytes each") {
-        sizes(report, lab)?;
+        sizes(report, lab, &mut curves)?;
+        if !lab.folder().is_temporary() {
+            let path = lab.folder().path().with_extension("svg");
+            std::fs::write(&path, picture::svg(&curves)?)?;
+            report.note(&format!("drawn: {}", path.display()));
+        }
+    }
+    if report.wants("data set") {
+        append::run(report, lab)?;
+    }
+    if report.wants("20 tx/s") {
+        beside::run(report, lab)?;
     }
     Ok(())
+}
+
+/// CPU of the four nodes for a payload, in ms, over its bytes.
+#[derive(Default)]
+struct Curves {
+    fragments: Vec<(u64, f64)>,
+    whole: Vec<(u64, f64)>,
+}
+
+impl Curves {
+    fn add(&mut self, cut: Cut, bytes: u64, cpu_ms: f64) {
+        match cut {
+            Cut::Whole => self.whole.push((bytes, cpu_ms)),
+            Cut::Fragments | Cut::Direct => self.fragments.push((bytes, cpu_ms)),
+        }
+    }
 }
 
 /// What hashing, coding and writing take of a core by themselves.
@@ -92,20 +131,26 @@ fn alone(report: &mut Report, dir: &Path) -> Result<()> {
 }
 
 /// One payload of a gibibyte.
-fn large(report: &mut Report, lab: &mut Lab) -> Result<()> {
+fn large(report: &mut Report, lab: &mut Lab, curves: &mut Curves) -> Result<()> {
     let mut running = lab.network(&setup())?;
-    let file = payload(&running, LARGE_BYTES, 0)?;
     let idle = peak_memory(&running)?;
-    for (cut, work) in
-        [(Cut::Fragments, "1 GiB in fragments"), (Cut::Whole, "1 GiB in whole copies")]
-    {
+    let works = [
+        (Cut::Fragments, "1 GiB in fragments", 0, 2.6),
+        (Cut::Direct, "1 GiB cut by the client", 1, 2.1),
+        (Cut::Whole, "1 GiB in whole copies", 0, 4.1),
+    ];
+    for (cut, work, number, sent_most) in works {
         report.note(&format!("{work} …"));
+        let file = payload(&running, LARGE_BYTES, number)?;
         let (blob, put) = put(&running, &file, cut)?;
         let line = |metric: &str, value: f64, unit| Line::new("blob", work, metric, value, unit);
         report.line(line("stored, until certified", put.seconds, "s"))?;
         report.line(line("CPU, 4 nodes", put.cpu_s, "CPU-s"))?;
         let sent = line("sent, client and nodes", put.sent as f64 / LARGE_BYTES as f64, "x");
-        report.line(if cut == Cut::Fragments { sent.reaching(2.6, false) } else { sent })?;
+        report.line(sent.reaching(sent_most, false))?;
+        if cut != Cut::Direct {
+            curves.add(cut, LARGE_BYTES, put.cpu_s * 1e3);
+        }
         // The last ones may still be on their way.
         std::thread::sleep(Duration::from_secs(5));
         let stored = stored_bytes(&running)? as f64 / LARGE_BYTES as f64;
@@ -140,10 +185,11 @@ fn read(report: &mut Report, running: &mut Running, blob: &BlobId, work: &str) -
 }
 
 /// Many payloads one after the other from each of four clients.
-fn sizes(report: &mut Report, lab: &mut Lab) -> Result<()> {
+fn sizes(report: &mut Report, lab: &mut Lab, curves: &mut Curves) -> Result<()> {
     let running = lab.network(&setup())?;
-    for (bytes, count) in SIZES {
-        for (cut, name) in [(Cut::Fragments, "fragments"), (Cut::Whole, "whole")] {
+    for (bytes, cut_up, copied) in SIZES {
+        let works = [(Cut::Fragments, "fragments", cut_up), (Cut::Whole, "whole", copied)];
+        for (cut, name, count) in works {
             let work = format!("{bytes} bytes each, {name}");
             let (mut times, before, started) = (vec![], running.nodes_cpu()?, Instant::now());
             for number in 0..count {
@@ -152,6 +198,7 @@ fn sizes(report: &mut Report, lab: &mut Lab) -> Result<()> {
             }
             let seconds = started.elapsed().as_secs_f64();
             let cpu_ms = (running.nodes_cpu()? - before) * 1e3 / count as f64;
+            curves.add(cut, bytes, cpu_ms);
             let mut line = |metric: &str, value: f64, unit| {
                 report.line(Line::new("blob", work.as_str(), metric, value, unit))
             };
