@@ -4,6 +4,7 @@
 //! end. Without a reason the row goes, which nodes see and collect the payload.
 
 use crate::{
+    condemn,
     error::LedgerError,
     execute::{Exec, Outcome, require},
 };
@@ -77,6 +78,7 @@ pub fn release(exec: &mut Exec<'_>, blob: &BlobDigest) -> Result<(), LedgerError
         return Ok(());
     }
     exec.state.delete(key);
+    condemn::forget(exec, blob)?;
     for owner in owners(&reference) {
         let left = stored_bytes(exec, &owner)?.saturating_sub(reference.blob.length);
         match left {

@@ -11,6 +11,7 @@
 
 mod action;
 mod audit;
+mod condemn;
 mod error;
 mod execute;
 mod genesis;

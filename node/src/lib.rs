@@ -13,6 +13,7 @@ pub mod checkpoint;
 pub mod clock;
 pub mod collect;
 pub mod completer;
+pub mod condemner;
 pub mod config;
 pub mod declare;
 pub mod diagnosis;

@@ -6,6 +6,7 @@ use crate::{
     blobs::{BlobStore, Exchange, ModelStore, exchange::ExchangeConfig},
     collect,
     completer::{self, Named},
+    condemner,
     config::{Config, Scrub},
     driver::{Driver, DriverError, FromExecutor, ToExecutor},
     executor::{Executor, Membership},
@@ -33,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 use twinfold_consensus::{Diagnosis, Event, HaltReason, Machine, Record, Recovered};
 use twinfold_ledger::{Ledger, LedgerError};
 use twinfold_types::{
-    Evidence, Height, PublicKey, SignedTx, genesis::Genesis, key::Signer,
+    BlobDigest, Evidence, Height, PublicKey, SignedTx, genesis::Genesis, key::Signer,
     limits::EVIDENCE_WAITING_MAX, message::Proposal, round::SignedFoldResult, vote::Checkpoint,
 };
 
@@ -58,6 +59,7 @@ pub struct Parts {
     to_spread: mpsc::Receiver<Vec<SignedTx>>,
     evidence: mpsc::Receiver<Evidence>,
     named: mpsc::Receiver<Named>,
+    lies: mpsc::Receiver<BlobDigest>,
     rotate_epochs: u64,
     scrub: Scrub,
 }
@@ -78,6 +80,7 @@ impl Parts {
         tokio::spawn(rotation::rotate(self.node.clone(), self.rotate_epochs));
         tokio::spawn(accuser::accuse(self.node.clone(), self.evidence));
         tokio::spawn(completer::complete(self.node.clone(), self.named));
+        tokio::spawn(condemner::condemn(self.node.clone(), self.lies));
         tokio::spawn(scrub::scrub(self.node.clone(), self.scrub));
         tokio::spawn(collect::collect(self.node.clone()));
         tokio::spawn(spread(self.node.clone(), self.to_spread));
@@ -190,6 +193,7 @@ pub async fn open(
     let planes = start_planes(config, &keys, &peers, dialled).await?;
     let (inbound_sender, inbound) = mpsc::channel(INBOUND_QUEUED);
     let links = Links::start(&planes[0], peers.clone(), chain, inbound_sender)?;
+    let (lies_sender, lies) = mpsc::channel(condemner::WAITING_MAX);
     let exchange = Exchange::start(
         &planes[1],
         ExchangeConfig {
@@ -200,6 +204,7 @@ pub async fn open(
             reader: reader.clone(),
             blobs: blobs.clone(),
             models: models.clone(),
+            lies: lies_sender,
         },
     )?;
 
@@ -346,6 +351,7 @@ pub async fn open(
         transactions,
         evidence,
         named,
+        lies,
         rotate_epochs: config.keys.rotate_epochs,
         scrub: config.scrub,
         proposed,

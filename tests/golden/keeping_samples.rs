@@ -3,7 +3,7 @@
 use crate::samples::{blob, digest, key};
 use twinfold_types::{
     Action, ClusterId, Code, Epoch, Event, Height, RoundNumber, TaskId, TimeMs, TxId,
-    blob::BlobReference,
+    blob::{BlobReference, Condemned},
     keeping::{Hold, HoldSubject, StorageOwner},
     member::AdminAction,
     round::RoundKey,
@@ -32,6 +32,7 @@ pub fn actions() -> Vec<(&'static str, Action)> {
         propose("release a payload", AdminAction::ReleaseHold(payload)),
         propose("storage of a member", quota(member, Some(1 << 40))),
         propose("usual storage of an organisation", quota(organisation, None)),
+        ("condemn", Action::Condemn(digest(6))),
     ]
 }
 
@@ -44,9 +45,11 @@ pub fn events() -> Vec<(&'static str, Event)> {
         ("hold set", Event::HoldSet { subject: task }),
         ("hold released", Event::HoldReleased { subject: payload }),
         ("storage quota", Event::StorageQuotaSet { owner, bytes: Some(9) }),
+        ("payload suspected", Event::PayloadSuspected { blob: digest(6), by: key(2) }),
+        ("payload condemned", Event::PayloadCondemned { blob: digest(6), by: key(1) }),
         // Pins the places of the first and the last code.
         ("of code PayloadUnknown", failed(Code::PayloadUnknown)),
-        ("of code StorageFull", failed(Code::StorageFull)),
+        ("of code TooManySuspicions", failed(Code::TooManySuspicions)),
     ]
 }
 
@@ -66,6 +69,16 @@ pub fn hold() -> Hold {
     Hold { subject, reason: "case 7".into(), height: Height(8), time: TimeMs(9) }
 }
 
+pub fn condemned() -> Condemned {
+    Condemned {
+        by: key(1),
+        organisation: "clinic".into(),
+        found_by: [key(2), key(3)].into(),
+        height: Height(8),
+        time: TimeMs(9),
+    }
+}
+
 pub fn keys() -> Vec<(&'static str, StateKey)> {
     let ([task, payload], [member, organisation]) = (subjects(), owners());
     vec![
@@ -76,5 +89,8 @@ pub fn keys() -> Vec<(&'static str, StateKey)> {
         ("stored by a member", state_key::stored_bytes(&member)),
         ("stored by an organisation", state_key::stored_bytes(&organisation)),
         ("quota of a member", state_key::storage_quota(&member)),
+        ("suspicion", state_key::suspicion(&digest(6))),
+        ("suspicion count", state_key::suspicion_count(&key(1))),
+        ("condemned", state_key::condemned(&digest(6))),
     ]
 }

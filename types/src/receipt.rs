@@ -113,6 +113,9 @@ codes! {
     Held = 133, "a hold keeps it";
     HoldInvalid = 134, "the hold needs a reason, of 2,048 bytes at most";
     StorageFull = 135, "the sender, or its organisation, has as many bytes of payloads stored as it may";
+    PayloadWhole = 136, "the payload is whole copies, which nobody can have cut falsely";
+    PayloadCondemned = 137, "it is said or settled already that the payload was cut by a liar";
+    TooManySuspicions = 138, "the sender suspects its maximum of payloads";
 }
 
 /// A fact that execution established.
@@ -353,6 +356,16 @@ pub enum Event {
     StorageQuotaSet {
         owner: StorageOwner,
         bytes: Option<u64>,
+    },
+    /// A seat found that a payload was cut by a liar; the others look.
+    PayloadSuspected {
+        blob: BlobDigest,
+        by: PublicKey,
+    },
+    /// f+1 seats found it: the payload, named first by this member, has no content.
+    PayloadCondemned {
+        blob: BlobDigest,
+        by: PublicKey,
     },
 }
 

@@ -91,10 +91,13 @@ pub enum Prefix {
     RoundEnd = 70,
     StoredBytes = 71,
     StorageQuota = 72,
+    Suspicion = 73,
+    SuspicionCount = 74,
+    Condemned = 75,
 }
 
 impl Prefix {
-    const ALL: [Prefix; 51] = [
+    const ALL: [Prefix; 54] = [
         Prefix::Params,
         Prefix::Member,
         Prefix::MemberCount,
@@ -146,6 +149,9 @@ impl Prefix {
         Prefix::RoundEnd,
         Prefix::StoredBytes,
         Prefix::StorageQuota,
+        Prefix::Suspicion,
+        Prefix::SuspicionCount,
+        Prefix::Condemned,
     ];
 
     /// The prefix alone, for scans.
@@ -342,6 +348,26 @@ pub fn published_count() -> StateKey {
 /// [`crate::blob::BlobReference`]: a payload that is wanted.
 pub fn blob_reference(blob: &BlobDigest) -> StateKey {
     StateKey::new(Prefix::BlobReference, &[&blob.0])
+}
+
+/// `BTreeSet<PublicKey>`: members of seats who say that a payload was cut by a liar.
+pub fn suspicion(blob: &BlobDigest) -> StateKey {
+    StateKey::new(Prefix::Suspicion, &[&blob.0])
+}
+
+/// Reads a key made by [`suspicion`] back.
+pub fn parse_suspicion(key: &[u8]) -> Option<BlobDigest> {
+    Some(Digest(key.strip_prefix(&[Prefix::Suspicion as u8])?.try_into().ok()?))
+}
+
+/// `u32`: suspicions of a member that are not settled.
+pub fn suspicion_count(member: &PublicKey) -> StateKey {
+    StateKey::new(Prefix::SuspicionCount, &[&member.0])
+}
+
+/// [`crate::blob::Condemned`].
+pub fn condemned(blob: &BlobDigest) -> StateKey {
+    StateKey::new(Prefix::Condemned, &[&blob.0])
 }
 
 /// [`crate::keeping::Hold`].

@@ -2,8 +2,8 @@
 //! applied once. Identity is the digest of the body without the signature.
 
 use crate::{
-    AvailabilityCertificate, ClusterId, Digest, Evidence, PublicKey, RoundNumber, SeatIndex,
-    Signature, SignedTx, TaskId, TimeMs,
+    AvailabilityCertificate, BlobDigest, ClusterId, Digest, Evidence, PublicKey, RoundNumber,
+    SeatIndex, Signature, SignedTx, TaskId, TimeMs,
     codec::CodecError,
     dataset::DatasetAction,
     hash::Tag,
@@ -65,6 +65,8 @@ pub enum Action {
     Dataset(DatasetAction),
     DeprecateModel(Box<DeprecateAction>),
     MeasureModel(Box<MeasureAction>),
+    /// A seat found that a payload was cut by a liar.
+    Condemn(BlobDigest),
 }
 
 impl Action {

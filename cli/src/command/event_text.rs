@@ -48,6 +48,12 @@ pub fn describe(event: &Event) -> String {
         Event::UpdatesReleased { key, updates, .. } => {
             format!("{updates} updates of {}: their retention is over", round(key))
         }
+        Event::PayloadSuspected { blob, by } => {
+            format!("{} found that payload {} was cut by a liar", by.short(), blob.short())
+        }
+        Event::PayloadCondemned { blob, by } => {
+            format!("payload {}, named by {}, was cut by a liar", blob.short(), by.short())
+        }
         Event::HoldSet { subject } => format!("hold on {subject}"),
         Event::HoldReleased { subject } => format!("hold on {subject} released"),
         Event::StorageQuotaSet { owner, bytes: Some(most) } => {

@@ -222,5 +222,6 @@ pub fn action_name(action: &Action) -> &'static str {
         Action::Dataset(DatasetAction::Revoke { .. }) => "revoke data set",
         Action::DeprecateModel(_) => "deprecate model",
         Action::MeasureModel(_) => "measure model",
+        Action::Condemn(_) => "condemn payload",
     }
 }

@@ -3,6 +3,7 @@
 use crate::kit::*;
 use twinfold_types::{
     Action, BlobDigest, BlobId, Code, Digest, Event, TaskId, TxId,
+    blob::Condemned,
     keeping::{HoldSubject, StorageOwner},
     limits,
     member::AdminAction,
@@ -257,4 +258,66 @@ fn more_updates_than_a_block_releases_go_in_the_next() {
     assert_eq!(reasons - left, u64::from(limits::UPDATES_RELEASED_MAX));
     pass(&mut chain, 1);
     assert_eq!(chain.reference(&blob(1)), None);
+}
+
+/// A payload in fragments that the operator named, in a data set for example.
+fn coded(chain: &mut Chain, number: u8) -> BlobDigest {
+    let fragments = Digest([number; 32]);
+    let blob =
+        BlobId { length: 900, content: Digest([1; 32]), n: 4, k: 2, fragment_root: fragments };
+    let payload = chain.availability_of(blob, 3);
+    let register = RegisterSealed { payload, commitment: Digest([number; 32]) };
+    chain.ok(TRAINER, Action::Sealed(SealedAction::Register(Box::new(register))));
+    blob.digest()
+}
+
+fn seat(number: u16) -> u8 {
+    VALIDATOR + number as u8
+}
+
+#[test]
+fn a_payload_that_was_cut_by_a_liar_is_condemned_when_two_of_four_seats_say_so() {
+    let mut chain = Chain::new();
+    let blob = coded(&mut chain, 5);
+    let condemn = || Action::Condemn(blob);
+    assert_eq!(chain.code(TRAINER, condemn()), Code::NotPermitted);
+    let events = chain.ok(seat(0), condemn());
+    assert_eq!(events, [Event::PayloadSuspected { blob, by: public(seat(0)) }]);
+    assert_eq!(chain.code(seat(0), condemn()), Code::PayloadCondemned, "said already");
+    let found: Option<Condemned> = chain.reader.get(&state_key::condemned(&blob)).unwrap();
+    assert_eq!(found, None);
+
+    let events = chain.ok(seat(1), condemn());
+    assert!(events.contains(&Event::PayloadCondemned { blob, by: public(TRAINER) }), "{events:?}");
+    let found: Condemned = chain.reader.get(&state_key::condemned(&blob)).unwrap().unwrap();
+    assert_eq!((found.by, found.organisation.as_str()), (public(TRAINER), "hospital"));
+    assert_eq!(found.found_by, [public(seat(0)), public(seat(1))].into());
+    assert_eq!(chain.code(seat(2), condemn()), Code::PayloadCondemned);
+    let rows = chain.reader.scan::<()>(&Prefix::SuspicionCount.scan(), None, 1);
+    assert!(rows.is_ok_and(|rows| rows.is_empty()), "nothing stays open");
+}
+
+#[test]
+fn one_seat_alone_condemns_nothing_and_suspects_only_so_many() {
+    let mut chain = Chain::new();
+    let most = limits::SUSPICIONS_OPEN_MAX as u8;
+    for number in 0..most {
+        let blob = coded(&mut chain, number);
+        chain.ok(seat(0), Action::Condemn(blob));
+    }
+    let blob = coded(&mut chain, most);
+    assert_eq!(chain.code(seat(0), Action::Condemn(blob)), Code::TooManySuspicions);
+    // One that is purged is no suspect any more.
+    let first = BlobId {
+        length: 900,
+        content: Digest([1; 32]),
+        n: 4,
+        k: 2,
+        fragment_root: Digest([0; 32]),
+    };
+    chain.ok(TRAINER, Action::Sealed(SealedAction::Destroy(first.digest())));
+    chain.ok(seat(0), Action::Condemn(blob));
+    let whole = register(&mut chain, 99);
+    assert_eq!(chain.code(seat(1), Action::Condemn(whole)), Code::PayloadWhole);
+    assert_eq!(chain.code(seat(1), Action::Condemn(Digest::ZERO)), Code::PayloadUnknown);
 }

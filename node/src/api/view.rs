@@ -145,6 +145,7 @@ pub fn action_name(action: &Action) -> &'static str {
         Action::Dataset(DatasetAction::Revoke { .. }) => "revoke_dataset",
         Action::DeprecateModel(_) => "deprecate_model",
         Action::MeasureModel(_) => "measure_model",
+        Action::Condemn(_) => "condemn",
     }
 }
 

@@ -27,7 +27,7 @@ use std::{
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use twinfold_ledger::Reader;
 use twinfold_types::{
     AvailabilityCertificate, BlobDigest, BlobId, Digest, Height, PublicKey, blob::StorageReceipt,
@@ -60,6 +60,8 @@ pub(super) struct Inner {
     asked: AtomicUsize,
     pub(super) serving: Semaphore,
     pub(super) hold: Hold,
+    /// Where it is heard which payloads were cut by a liar.
+    pub(super) lies: mpsc::Sender<BlobDigest>,
 }
 
 pub struct ExchangeConfig {
@@ -70,11 +72,12 @@ pub struct ExchangeConfig {
     pub reader: Reader,
     pub blobs: Arc<BlobStore>,
     pub models: Arc<ModelStore>,
+    pub lies: mpsc::Sender<BlobDigest>,
 }
 
 impl Exchange {
     pub fn start(plane: &Plane, config: ExchangeConfig) -> Result<Self, NetworkError> {
-        let ExchangeConfig { chain, keys, verifier, peers, reader, blobs, models } = config;
+        let ExchangeConfig { chain, keys, verifier, peers, reader, blobs, models, lies } = config;
         let incoming = plane
             .control
             .clone()
@@ -95,6 +98,7 @@ impl Exchange {
             asked: AtomicUsize::new(0),
             serving: Semaphore::new(SERVED_AT_ONCE),
             hold: Hold::default(),
+            lies,
         });
         tokio::spawn(serve::serve(inner.clone(), incoming));
         Ok(Self { inner })

@@ -18,7 +18,8 @@ use std::{collections::BTreeSet, ops::Range, sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 use twinfold_types::{
     BlobDigest, BlobId,
-    blob::{Decoder, FragmentList, Hashes, Layout, Reencoding},
+    blob::{Condemned, Decoder, FragmentList, Hashes, Layout, Reencoding},
+    state_key,
 };
 
 /// Runs fetched ahead of the one that is decoded.
@@ -63,6 +64,14 @@ type Pieces = (Range<u64>, Vec<(u16, Vec<u8>)>);
 impl Gather {
     /// Asks who holds what, until enough do.
     pub(super) async fn open(inner: Arc<Inner>, digest: &BlobDigest) -> Result<Self, BlobError> {
+        let condemned: Option<Condemned> = inner.reader.get(&state_key::condemned(digest))?;
+        if let Some(Condemned { by, organisation, height, found_by, .. }) = condemned {
+            let reason = format!(
+                "{by} of {organisation} named it; {} validators found out, at height {height}",
+                found_by.len()
+            );
+            return Err(BlobError::Misencoded { digest: *digest, reason });
+        }
         let mut answers = JoinSet::new();
         for peer in inner.members() {
             let (inner, digest) = (inner.clone(), *digest);
@@ -173,21 +182,30 @@ impl Gather {
         let list = self.fragment_list().ok_or(BlobError::NotFound(digest))?;
         let again = Reencoding::new(self.id, list);
         let again = again.map_err(|error| BlobError::Mismatch(error.to_string()))?;
-        let state = (self.content(0..self.id.length).boxed(), Some(again), None::<Bytes>);
+        let parts = self.content(0..self.id.length).boxed();
+        let state = (parts, Some((again, self.clone())), None::<Bytes>);
         let checked =
             futures::stream::try_unfold(state, move |(mut parts, again, held)| async move {
-                let Some(mut again) = again else { return Ok(None) };
+                let Some((mut again, gather)) = again else { return Ok(None) };
                 let Some(next) = parts.try_next().await? else {
-                    verdict(digest, again)?;
+                    verdict(digest, again).inspect_err(|error| gather.note_lie(error))?;
                     return Ok(held.map(|last| (last, (parts, None, None))));
                 };
                 let part = next.clone();
                 let code = tokio::task::spawn_blocking(move || again.push(&part).map(|()| again));
                 let again = code.await.map_err(|_| BlobError::Stopped)?;
                 let again = again.map_err(|error| BlobError::Mismatch(error.to_string()))?;
-                Ok(Some((held.unwrap_or_default(), (parts, Some(again), Some(next)))))
+                Ok(Some((held.unwrap_or_default(), (parts, Some((again, gather)), Some(next)))))
             });
         Ok(checked.try_filter(|part| std::future::ready(!part.is_empty())))
+    }
+
+    /// Who codes again and finds a lie says so to the ledger.
+    pub fn note_lie(&self, error: &BlobError) {
+        if let BlobError::Misencoded { digest, reason } = error {
+            tracing::warn!(payload = %digest, reason, "was cut by a liar");
+            self.inner.lies.try_send(*digest).ok();
+        }
     }
 
     /// k fragments' pieces of a run, whoever fails.

@@ -59,8 +59,8 @@ pub async fn rebuild(
         let step = tokio::task::spawn_blocking(move || work.add(run, &found).map(|()| work));
         work = step.await.map_err(|_| BlobError::Stopped)??;
     }
-    let kept = tokio::task::spawn_blocking(move || work.keep(&blobs));
-    kept.await.map_err(|_| BlobError::Stopped)?
+    let kept = tokio::task::spawn_blocking(move || work.keep(&blobs)).await;
+    kept.map_err(|_| BlobError::Stopped)?.inspect_err(|error| gather.note_lie(error))
 }
 
 impl Rebuild {

@@ -97,7 +97,7 @@ impl FragmentList {
     }
 
     /// Merkle root over fragment leaves (RFC 6962's tree shape, BLAKE3 tagged), all of one length.
-    pub(super) fn root(&self, fragment_bytes: u64) -> Digest {
+    pub fn root(&self, fragment_bytes: u64) -> Digest {
         let leaf = |hash: &Digest| Digest::of(Tag::BlobLeaf, &(fragment_bytes, hash));
         let leaves: Vec<_> = self.0.iter().map(leaf).collect();
         crate::merkle::root_with(&leaves, &|left, right| Digest::of(Tag::BlobLeaf, &(left, right)))

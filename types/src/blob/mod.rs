@@ -32,5 +32,5 @@ pub use id::{BlobDigest, BlobId, FragmentError, FragmentList};
 pub use layout::{Coding, Layout, LayoutError};
 pub use receipt::{AvailabilityCertificate, StorageReceipt, StorageReceiptBody, UploadBody};
 pub use reencode::{Misencoded, Reencoding, ReencodingError};
-pub use reference::BlobReference;
+pub use reference::{BlobReference, Condemned};
 pub use stream::{GroupHasher, GroupHashes, StreamError};

@@ -2,8 +2,9 @@
 //! or collects payloads need not read blocks.
 
 use super::BlobId;
-use crate::{Epoch, Height, PublicKey};
+use crate::{Epoch, Height, PublicKey, TimeMs};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -19,4 +20,16 @@ pub struct BlobReference {
     /// retention; models and data sets have no end), and a hold. Without one the row goes, and
     /// after it the payload.
     pub reasons: u64,
+}
+
+/// A payload that was cut by a liar: no content has its identity, and every reader is told so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Condemned {
+    /// Whose transaction named it first, and its organisation then.
+    pub by: PublicKey,
+    pub organisation: String,
+    /// Members of seats who each decoded it and coded it again.
+    pub found_by: BTreeSet<PublicKey>,
+    pub height: Height,
+    pub time: TimeMs,
 }
