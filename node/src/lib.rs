@@ -42,6 +42,7 @@ pub mod rotation;
 pub mod router;
 pub mod scrub;
 pub mod seat_keys;
+pub mod shrinker;
 pub mod spread;
 pub mod stake_rules;
 pub mod start;

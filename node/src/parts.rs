@@ -24,6 +24,7 @@ use crate::{
     router::{Router, admit_transactions, repeat_transactions},
     scrub,
     seat_keys::SeatKeys,
+    shrinker,
     spread::spread,
 };
 use color_eyre::eyre::{WrapErr, eyre};
@@ -83,6 +84,7 @@ impl Parts {
         tokio::spawn(condemner::condemn(self.node.clone(), self.lies));
         tokio::spawn(scrub::scrub(self.node.clone(), self.scrub));
         tokio::spawn(collect::collect(self.node.clone()));
+        tokio::spawn(shrinker::shrink(self.node.clone()));
         tokio::spawn(spread(self.node.clone(), self.to_spread));
         tokio::spawn(Assembler::new(self.node.clone()).run(self.proposed));
         tokio::spawn(Folder::new(self.node.clone()).run(self.folds));

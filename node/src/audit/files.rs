@@ -1,11 +1,14 @@
 //! What stands beside the ledger: the journal, payloads, models, keys.
 
 use super::{Found, Looked, Part, Report, listed};
-use crate::{blobs::fragment::Stored, journal};
+use crate::{
+    blobs::{fragment::Stored, models::read_in},
+    journal,
+};
 use indicatif::ProgressBar;
 use std::path::Path;
 use twinfold_consensus::Record;
-use twinfold_types::{Digest, keyfile::KeyFile, model::model_digest};
+use twinfold_types::{Digest, keyfile::KeyFile};
 
 fn find(report: &mut Report, part: Part, file: &Path, what: String) {
     report.found.push(Found { part, file: file.into(), place: None, height: None, what });
@@ -63,14 +66,13 @@ pub fn models(dir: &Path, report: &mut Report, bar: &ProgressBar) -> color_eyre:
         if path.extension().is_some_and(|extension| extension == "new") {
             continue;
         }
-        let content = std::fs::read(&path)?;
-        if digest_of(&path).is_none_or(|digest| model_digest(&content) != digest) {
-            find(
-                report,
-                Part::Model,
-                &path,
-                "its content is another than it is called after".into(),
-            );
+        // Of a difference the parent is read too.
+        let named = digest_of(&path.with_extension(""));
+        let read = named.map(|digest| read_in(dir, &digest).map_err(|error| error.to_string()));
+        match read {
+            Some(Ok(_)) => {}
+            Some(Err(what)) => find(report, Part::Model, &path, what),
+            None => find(report, Part::Model, &path, "it is called after no model".into()),
         }
         count += 1;
         bar.set_message(format!("models: {count}"));

@@ -5,10 +5,12 @@
 //! - `fragment` and `store`: fragments as files, written to a temporary name, synced, and renamed;
 //! - `gather`: content from any k fragments; `rebuild`: a lost fragment from the others;
 //! - `admission`: who may store what, and the receipts; `wire`, `call`, `serve`, `exchange`: requests
-//!   and answers on the payload plane, also for models and for whoever joins.
+//!   and answers on the payload plane, also for models and for whoever joins;
+//! - `models`: folded models as files, older ones as differences (`delta`).
 
 mod admission;
 pub mod call;
+mod delta;
 pub mod exchange;
 pub mod fragment;
 pub mod gather;
