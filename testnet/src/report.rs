@@ -121,7 +121,8 @@ fn where_to_look(network: &Network, lineage: Option<&VerifyReport>) -> std::io::
     if let Some(report) = lineage {
         let model = report.model;
         print_line(&format!(
-            "  {cli} --node {url} --genesis {genesis} model verify {model} --recompute"
+            "  {cli} --node {url} --dir {folder}/operator --genesis {genesis} \
+             model verify {model} --recompute"
         ))?;
     }
     print_line(&format!("Keys, logs and data are in {folder}"))
