@@ -2,7 +2,10 @@
 //! reads is said in a transaction of its member, if that holds a seat; what other seats say is looked
 //! at here too: f+1 must.
 
-use crate::{blobs::BlobError, node::Node};
+use crate::{
+    blobs::BlobError,
+    node::{Node, SubmitError},
+};
 use futures::TryStreamExt;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -64,6 +67,7 @@ struct Condemner {
 impl Condemner {
     async fn look(&mut self) {
         if self.node.seat().is_none() {
+            self.lies.clear();
             return;
         }
         if self.heads.has_changed().unwrap_or(false) || !self.later.is_empty() {
@@ -73,11 +77,12 @@ impl Condemner {
         let node = &self.node;
         self.lies.retain(|digest| match node.submit_own(Action::Condemn(*digest)) {
             Ok(_) => false,
-            Err(error) => {
-                // Not named yet, said already, or settled.
-                tracing::debug!(payload = %digest, %error, "is not condemned");
+            // Not named yet, said already, or settled.
+            Err(SubmitError::Refused(code)) => {
+                tracing::debug!(payload = %digest, reason = code.text(), "is not condemned");
                 false
             }
+            Err(_) => true,
         });
     }
 

@@ -24,7 +24,8 @@ pub enum BlobCommand {
         #[arg(long)]
         whole: bool,
         /// Cut it here and send each validator its fragment, instead of all of it to one node: fewer
-        /// bytes in all, more from this machine. Needs --node for each validator
+        /// bytes in all, more from this machine. Needs --node for each validator, and room for n/k of the
+        /// file among the temporary files (TMPDIR)
         #[arg(long, conflicts_with = "whole")]
         direct: bool,
         /// Seal it first, so that only these members (by name or key, with commas) can read it
