@@ -2,8 +2,12 @@
 //! hundredth costs little more than that; old and new version come back to the byte with a validator
 //! down, which makes its fragments when it is up again; and a task trains on a version by its link.
 
-use crate::lab::{Lab, members::public, until};
-use std::{fmt::Write, path::PathBuf};
+use crate::lab::{Lab, members::public, python::python, until};
+use std::{
+    fmt::Write,
+    path::{Path, PathBuf},
+    process::Command,
+};
 use twinfold_types::{BlobId, dataset::DatasetVersion};
 
 /// About 16 MB of CSV.
@@ -108,6 +112,20 @@ fn shows_where_everything_came_from(lab: &Lab) {
     let fields = card["recordSet"][0]["field"].as_array().unwrap();
     let types: Vec<_> = fields.iter().map(|field| field["dataType"].as_str().unwrap()).collect();
     assert_eq!(types, ["sc:Integer", "sc:Integer", "sc:Float"]);
+    let file = lab.folder().join("card.json");
+    std::fs::write(&file, card.to_string()).unwrap();
+    assert_eq!(validated(&file), Some(0), "by mlcroissant");
+    // The validator does look: it refuses a card without a distribution's type.
+    std::fs::write(&file, card.to_string().replace("cr:FileObject", "cr:Nothing")).unwrap();
+    assert_ne!(validated(&file), Some(0));
+}
+
+/// The exit code of MLCommons' own validator.
+fn validated(card: &Path) -> Option<i32> {
+    let program = python().with_file_name("mlcroissant");
+    let mut command = Command::new("timeout");
+    command.args(["--kill-after=5", "120"]).arg(program).arg("validate").arg("--jsonld").arg(card);
+    command.output().expect("the validator starts").status.code()
 }
 
 fn a_task_trains_on_it(lab: &Lab) {

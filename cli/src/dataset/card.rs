@@ -1,7 +1,7 @@
 //! A version's card in Croissant 1.0 (MLCommons): JSON-LD that data-set tools read.
 //!
 //! Columns become a record set where a reader of the file can find them by name: in a CSV file
-//! with a header. Of other files the card names the file alone.
+//! with a header, and in a Parquet file. Of other files the card names the file alone.
 
 use super::{link::DatasetLink, schema};
 use crate::render;
@@ -71,7 +71,8 @@ fn named_columns(version: &DatasetVersion) -> Option<&[Column]> {
     let columns = content.columns.as_deref()?;
     let by_place =
         columns.iter().enumerate().all(|(place, column)| column.name == place.to_string());
-    (content.media_type == schema::CSV && !by_place).then_some(columns)
+    let found = [schema::CSV, schema::PARQUET].contains(&content.media_type.as_str());
+    (found && !by_place).then_some(columns)
 }
 
 fn record_set(columns: &[Column]) -> Value {

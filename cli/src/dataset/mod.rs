@@ -9,6 +9,7 @@ mod link;
 mod prove;
 mod schema;
 mod schema_npz;
+mod schema_parquet;
 mod store;
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! What is known of a file: its media type by its name, columns and rows where the form is CSV or
-//! NumPy's NPZ. A file of any other form, or one that does not hold to its form, is taken as
+//! What is known of a file: its media type by its name, columns and rows where the form is CSV,
+//! NumPy's NPZ or Apache Parquet. A file of any other form, or one that does not hold to its form, is taken as
 //! bytes: nothing here refuses it.
 
-use super::schema_npz;
+use super::{schema_npz, schema_parquet};
 use crate::error::{CliError, Result};
 use std::path::Path;
 use twinfold_types::{
@@ -12,12 +12,13 @@ use twinfold_types::{
 
 pub const CSV: &str = "text/csv";
 pub const NPZ: &str = "application/x-npz";
+pub const PARQUET: &str = "application/vnd.apache.parquet";
 
 /// Media types by the ending of a file's name.
 const TYPES: [(&str, &str); 8] = [
     ("csv", CSV),
     ("npz", NPZ),
-    ("parquet", "application/vnd.apache.parquet"),
+    ("parquet", PARQUET),
     ("json", "application/json"),
     ("jsonl", "application/jsonlines"),
     ("txt", "text/plain"),
@@ -40,6 +41,7 @@ pub fn of(path: &Path) -> Result<Found> {
     let table = match media_type {
         CSV => csv_table(path)?,
         NPZ => schema_npz::table(path).map_err(CliError::file(path))?,
+        PARQUET => schema_parquet::table(path).map_err(CliError::file(path))?,
         _ => None,
     };
     let (columns, rows) = table.map_or((None, None), |(columns, rows)| (columns, Some(rows)));
