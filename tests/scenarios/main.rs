@@ -10,6 +10,7 @@ mod a_damaged_folder_is_refused_and_says_what_is_damaged;
 mod a_data_set_grows_and_stores_only_what_changed;
 mod a_flipped_byte_is_found_and_repaired;
 mod a_full_disk_stops_a_node_cleanly;
+mod a_holder_that_misbehaves_spoils_no_download;
 mod a_killed_trainer_resumes_and_sends_nothing_twice;
 mod a_large_payload_is_readable_with_a_validator_down;
 mod a_late_joiner_catches_up;

@@ -3,6 +3,7 @@
 
 use super::Lab;
 use futures::{AsyncWriteExt, StreamExt};
+use libp2p::PeerId;
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
@@ -46,12 +47,12 @@ impl Liar {
     }
 }
 
-async fn listen(lab: &Lab, index: usize, victim: &Member, lies: Arc<AtomicUsize>) {
+/// The payload connection of a validator that does not run, with its keys and at its address.
+pub async fn take_place(lab: &Lab, index: usize) -> (Plane, Peers, PeerId) {
     let keys = NodeKeys::read(&lab.folder_of(index).join("keys"), None).expect("plain keys");
     let genesis = lab.genesis();
     let own = keypair(&keys.peer).expect("its key").public().to_peer_id();
     let peers = Peers::from_genesis(&genesis, &[], own).expect("addresses");
-    peers.admit(victim, own).expect("a peer id");
     let plane = PlaneConfig {
         name: "lies",
         listen: parse_address(&genesis.validators[index].payload_address).expect("its address"),
@@ -60,6 +61,13 @@ async fn listen(lab: &Lab, index: usize, victim: &Member, lies: Arc<AtomicUsize>
         address: |addresses| addresses.1.clone(),
     };
     let plane = Plane::start(plane, &keys.peer).await.expect("its port is free");
+    (plane, peers, own)
+}
+
+async fn listen(lab: &Lab, index: usize, victim: &Member, lies: Arc<AtomicUsize>) {
+    let (plane, peers, own) = take_place(lab, index).await;
+    peers.admit(victim, own).expect("a peer id");
+    let genesis = lab.genesis();
     let mut incoming = plane.control.clone().accept(wire::PROTOCOL).expect("nobody else takes it");
     let (caller, chain) = (Caller::new(&plane, genesis.digest()), genesis.digest());
     let honest = peers.by_member(&genesis.validators[0].key).expect("another validator");

@@ -11,6 +11,7 @@ pub mod learn;
 pub mod liar;
 pub mod members;
 pub mod observer;
+pub mod payload_liar;
 pub mod python;
 pub mod stage;
 
