@@ -158,6 +158,8 @@ fn large(report: &mut Report, lab: &mut Lab, curves: &mut Curves) -> Result<()> 
         if cut == Cut::Fragments {
             let grown = (peak_memory(&running)? - idle) as f64 / f64::from(1 << 20);
             report.line(line("peak memory above idle, the most of a node", grown, "MiB"))?;
+        }
+        if cut != Cut::Direct {
             read(report, &mut running, &blob, work)?;
         }
     }
