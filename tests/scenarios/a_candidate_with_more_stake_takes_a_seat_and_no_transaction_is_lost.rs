@@ -18,7 +18,6 @@ use twinfold_types::{
     BlobId, Code, Epoch, Event, Stake, TxId,
     api::{EpochView, Level, ValidatorView},
     limits,
-    stake::StakeParams,
 };
 
 const NEWCOMER: &str = "site-5";
@@ -27,15 +26,8 @@ const EPOCH_MS: u64 = 6_000;
 #[test]
 fn a_candidate_with_more_stake_takes_a_seat_and_no_transaction_is_lost() {
     let mut lab = Lab::form(1);
-    lab.change_genesis(&[0, 1, 2, 3], |genesis| {
-        genesis.params.stake = StakeParams {
-            epoch_ms: EPOCH_MS,
-            evidence_ms: 20 * EPOCH_MS,
-            unbonding_ms: 30 * EPOCH_MS,
-            ..StakeParams::default()
-        };
-        genesis.validators[3].stake = Stake(500_000);
-    });
+    lab.short_epochs(EPOCH_MS);
+    lab.change_genesis(&[0, 1, 2, 3], |genesis| genesis.validators[3].stake = Stake(500_000));
     lab.start_all();
     let load = Load::start(&lab);
     let newcomer = admit(&lab);

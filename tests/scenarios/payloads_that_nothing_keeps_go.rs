@@ -8,7 +8,7 @@ use std::{
     path::PathBuf,
     time::{Duration, SystemTime},
 };
-use twinfold_types::{BlobDigest, Digest, Epoch, stake::StakeParams};
+use twinfold_types::{BlobDigest, Digest, Epoch};
 
 const EPOCH_MS: u64 = 2_000;
 const DAY: Duration = Duration::from_secs(25 * 3_600);
@@ -16,14 +16,7 @@ const DAY: Duration = Duration::from_secs(25 * 3_600);
 #[test]
 fn payloads_that_nothing_keeps_go() {
     let mut lab = Lab::form(1);
-    lab.change_genesis(&[0, 1, 2, 3], |genesis| {
-        genesis.params.stake = StakeParams {
-            epoch_ms: EPOCH_MS,
-            evidence_ms: 20 * EPOCH_MS,
-            unbonding_ms: 30 * EPOCH_MS,
-            ..StakeParams::default()
-        };
-    });
+    lab.short_epochs(EPOCH_MS);
     lab.start_all();
     let updates = run_round(&lab);
     let held = updates[0];

@@ -1,6 +1,6 @@
 //! Payloads come in one after the other, in every way there is, while validators are killed (kill −9) at
 //! moments that a seed draws: in the middle of an upload, of a transfer between nodes, of making a
-//! missing fragment. Whatever a certificate was handed out for is read back to the byte afterwards,
+//! missing fragment, of an epoch's end. Whatever a certificate was handed out for is read back to the byte afterwards,
 //! with any one validator down. `TWINFOLD_KILLS_SEED=N` repeats the moments of a run that failed, as
 //! far as real processes repeat anything.
 
@@ -18,13 +18,16 @@ use twinfold_types::{
 
 const KILLS: usize = 16;
 const BYTES_MAX: u64 = 6 << 20;
+const EPOCH_MS: u64 = 3_000;
 
 #[test]
 fn what_was_certified_is_readable_whoever_died_when() {
     let seed = std::env::var("TWINFOLD_KILLS_SEED").ok().and_then(|text| text.parse().ok());
     let mut dice = Dice(seed.unwrap_or_else(|| u64::from(std::process::id()) | 1));
     eprintln!("TWINFOLD_KILLS_SEED={}", dice.0);
-    let mut lab = Lab::start();
+    let mut lab = Lab::form(1);
+    lab.short_epochs(EPOCH_MS);
+    lab.start_all();
     let stored = while_they_die(&mut lab, &mut dice);
     assert!(stored.len() > 3, "only {} payloads were certified", stored.len());
     for down in 0..4 {

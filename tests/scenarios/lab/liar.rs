@@ -3,7 +3,6 @@
 
 use super::Lab;
 use futures::{AsyncWriteExt, StreamExt};
-use libp2p::PeerId;
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
@@ -47,12 +46,16 @@ impl Liar {
     }
 }
 
-/// The payload connection of a validator that does not run, with its keys and at its address.
-pub async fn take_place(lab: &Lab, index: usize) -> (Plane, Peers, PeerId) {
+/// The payload connection of a validator that does not run, with its keys and at its address. It
+/// lets in whom genesis names, and this member's node.
+pub async fn take_place(lab: &Lab, index: usize, guest: Option<&Member>) -> (Plane, Peers) {
     let keys = NodeKeys::read(&lab.folder_of(index).join("keys"), None).expect("plain keys");
     let genesis = lab.genesis();
     let own = keypair(&keys.peer).expect("its key").public().to_peer_id();
     let peers = Peers::from_genesis(&genesis, &[], own).expect("addresses");
+    if let Some(guest) = guest {
+        peers.admit(guest, own).expect("a peer id");
+    }
     let plane = PlaneConfig {
         name: "lies",
         listen: parse_address(&genesis.validators[index].payload_address).expect("its address"),
@@ -61,12 +64,11 @@ pub async fn take_place(lab: &Lab, index: usize) -> (Plane, Peers, PeerId) {
         address: |addresses| addresses.1.clone(),
     };
     let plane = Plane::start(plane, &keys.peer).await.expect("its port is free");
-    (plane, peers, own)
+    (plane, peers)
 }
 
 async fn listen(lab: &Lab, index: usize, victim: &Member, lies: Arc<AtomicUsize>) {
-    let (plane, peers, own) = take_place(lab, index).await;
-    peers.admit(victim, own).expect("a peer id");
+    let (plane, peers) = take_place(lab, index, Some(victim)).await;
     let genesis = lab.genesis();
     let mut incoming = plane.control.clone().accept(wire::PROTOCOL).expect("nobody else takes it");
     let (caller, chain) = (Caller::new(&plane, genesis.digest()), genesis.digest());

@@ -32,6 +32,7 @@ use twinfold_types::{
     Action, Code, Digest, Height,
     api::{Level, StatusView, TxStatus},
     genesis::Genesis,
+    stake::StakeParams,
 };
 
 /// With nothing new for so long, a scenario has failed. No test asserts a time.
@@ -79,6 +80,18 @@ impl Lab {
         for node in nodes {
             std::fs::write(self.folder_of(*node).join("genesis.json"), &text).expect("its copy");
         }
+    }
+
+    /// Epochs of so many milliseconds of block time, and evidence for twenty of them.
+    pub fn short_epochs(&self, epoch_ms: u64) {
+        self.change_genesis(&[0, 1, 2, 3], |genesis| {
+            genesis.params.stake = StakeParams {
+                epoch_ms,
+                evidence_ms: 20 * epoch_ms,
+                unbonding_ms: 30 * epoch_ms,
+                ..StakeParams::default()
+            };
+        });
     }
 
     pub fn start_all(&mut self) {

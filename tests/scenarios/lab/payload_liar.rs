@@ -103,7 +103,7 @@ fn cut(content: &[u8], fragment: u16) -> (BlobId, Vec<u8>, Vec<u8>) {
 }
 
 async fn listen(lab: &Lab, index: usize, shared: Arc<Shared>) {
-    let (plane, peers, _) = take_place(lab, index).await;
+    let (plane, peers) = take_place(lab, index, None).await;
     let mut incoming = plane.control.clone().accept(wire::PROTOCOL).expect("nobody else takes it");
     tokio::spawn(async move {
         let _plane = plane;
