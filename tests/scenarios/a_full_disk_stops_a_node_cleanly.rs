@@ -3,7 +3,7 @@
 
 use crate::lab::{Lab, PATIENCE, code, members};
 use std::process::Command;
-use twinfold_cli::client::Client;
+use twinfold_cli::client::{Client, Cut};
 use twinfold_testnet::processes::Fate;
 use twinfold_types::{
     Action, Code, TxId,
@@ -22,6 +22,7 @@ fn a_full_disk_stops_a_node_cleanly() {
     start_limited(&lab);
     let client = lab.client_of(3);
     crate::lab::until("the node answers", || client.status().ok());
+    a_payload_that_does_not_fit_is_refused_and_leaves_nothing(&lab);
     let acknowledged = fill(&lab, &client);
     assert!(!acknowledged.is_empty(), "nothing was acknowledged before the disk was full");
     let status = lab.ended(NAME);
@@ -49,6 +50,25 @@ fn start_limited(lab: &Lab) {
     command.arg(lab.folder_of(3).join("config.toml"));
     let log = lab.folder_of(3).join("log");
     lab.network.processes().start(NAME, &mut command, &log).expect("it starts");
+}
+
+/// Neither the payload that a client sends nor the fragment that another node sends fits: both are
+/// refused, the node goes on, and the others certify without it.
+fn a_payload_that_does_not_fit_is_refused_and_leaves_nothing(lab: &Lab) {
+    let (file, tess) = (lab.folder().join("payload"), members::secret("tess"));
+    std::fs::write(&file, vec![5; 8 * 1024 * LIMIT_KIB as usize]).unwrap();
+    let refused = lab.client_of(3).put_file(&tess, &file, Cut::Fragments).unwrap_err();
+    assert!(refused.to_string().contains("File too large"), "{refused}");
+    let stored = lab.client_of(0).put_file(&tess, &file, Cut::Fragments).expect("three are enough");
+    assert_eq!(stored.receipts.len(), 3);
+    lab.client_of(3).status().expect("the node goes on");
+    let left = || {
+        let blobs = lab.folder_of(3).join("data").join("blobs");
+        ["incoming", "pending", "named"].map(|folder| {
+            std::fs::read_dir(blobs.join(folder)).map_or(0, |entries| entries.count())
+        })
+    };
+    crate::lab::until("nothing of it is left", || (left() == [0, 0, 0]).then_some(()));
 }
 
 /// Sends until the node is gone: proposals, several to a block, as large as they come.
