@@ -49,11 +49,8 @@ fn first_reference(
     for owner in owners(&reference) {
         let stored = stored_bytes(exec, &owner)?.saturating_add(reference.blob.length);
         let quota: Option<u64> = exec.state.get(&state_key::storage_quota(&owner))?;
-        let most = quota.unwrap_or(match &owner {
-            StorageOwner::Member(_) => u64::MAX,
-            StorageOwner::Organisation(_) => limits::ORGANISATION_STORED_BYTES_DEFAULT,
-        });
-        require(stored <= most, Code::StorageFull)?;
+        let most = quota.or(owner.usual_bytes());
+        require(most.is_none_or(|most| stored <= most), Code::StorageFull)?;
         exec.state.put(state_key::stored_bytes(&owner), &stored);
     }
     Ok(reference)

@@ -38,7 +38,7 @@ pub async fn condemn(node: Arc<Node>, mut found: mpsc::Receiver<BlobDigest>) {
         node,
         heads,
         lies: BTreeSet::new(),
-        honest: BTreeSet::new(),
+        judged: BTreeSet::new(),
         later: BTreeMap::new(),
     };
     let mut interval = tokio::time::interval(LOOK);
@@ -58,8 +58,8 @@ struct Condemner {
     heads: watch::Receiver<Height>,
     /// Found here and not said yet.
     lies: BTreeSet<BlobDigest>,
-    /// Suspected by others and found good.
-    honest: BTreeSet<BlobDigest>,
+    /// Suspected by others and looked at: a lie is on its way to the ledger.
+    judged: BTreeSet<BlobDigest>,
     /// When those that could not be judged are looked at again, and how long they wait then.
     later: BTreeMap<BlobDigest, (Instant, Duration)>,
 }
@@ -96,11 +96,11 @@ impl Condemner {
         let named = |key: &[u8]| state_key::parse_suspicion(key);
         let suspects: BTreeMap<BlobDigest, BTreeSet<PublicKey>> =
             rows.into_iter().filter_map(|(key, says)| Some((named(&key)?, says))).collect();
-        self.honest.retain(|digest| suspects.contains_key(digest));
+        self.judged.retain(|digest| suspects.contains_key(digest));
         self.later.retain(|digest, _| suspects.contains_key(digest));
         for (digest, says) in suspects {
             let waits = self.later.get(&digest).is_some_and(|(again, _)| *again > Instant::now());
-            if !waits && !says.contains(&self.node.own) && !self.honest.contains(&digest) {
+            if !waits && !says.contains(&self.node.own) && !self.judged.contains(&digest) {
                 self.check(digest).await;
             }
         }
@@ -110,8 +110,10 @@ impl Condemner {
     async fn check(&mut self, digest: BlobDigest) {
         let judged = judge(&self.node, &digest).await;
         match judged {
-            Ok(()) => drop(self.honest.insert(digest)),
-            Err(BlobError::Misencoded { .. }) => drop(self.later.remove(&digest)),
+            Ok(()) | Err(BlobError::Misencoded { .. }) => {
+                self.later.remove(&digest);
+                self.judged.insert(digest);
+            }
             Err(error) => {
                 tracing::debug!(payload = %digest, %error, "cannot be judged yet");
                 let pause = self.later.get(&digest).map_or(RETRY, |(_, pause)| *pause);

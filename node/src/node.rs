@@ -226,7 +226,8 @@ impl Node {
         Ok(TxStatus { id: *id, level, receipt, result })
     }
 
-    /// Gives every seat its fragment of an uploaded payload and gathers a quorum of receipts.
+    /// Gives every seat its fragment of an uploaded payload, whose signature for the identity
+    /// `signed` was checked, and gathers a quorum of receipts.
     pub async fn accept_upload(
         &self,
         staging: Staging,
@@ -238,7 +239,7 @@ impl Node {
         if staged.id.digest() != signed {
             return Err(BlobError::OtherContent { came: staged.id.digest(), signed });
         }
-        self.exchange.check_upload(&staged.id, &proof, clock::now().0)?;
+        self.exchange.check_upload(&staged.id, &proof)?;
         self.exchange.disperse(staged, &proof).await
     }
 

@@ -76,9 +76,9 @@ impl Scrubber {
 
     async fn payload(&self, reference: &BlobReference) {
         let (blobs, digest) = (self.node.blobs.clone(), reference.blob.digest());
-        let held = tokio::task::spawn_blocking(move || blobs.held(&digest)).await;
+        let intact = tokio::task::spawn_blocking(move || blobs.is_intact(&digest)).await;
         let fragment = reference.blob.length / u64::from(reference.blob.k.max(1));
-        if matches!(held, Ok(Some(_))) {
+        if matches!(intact, Ok(true)) {
             return self.read(fragment).await;
         }
         if self.node.seat().is_some() {

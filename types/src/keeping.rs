@@ -1,6 +1,6 @@
 //! How long payloads are kept, for whom, and how many: holds and accounts of storage.
 
-use crate::{BlobDigest, Height, PublicKey, TaskId, TimeMs};
+use crate::{BlobDigest, Height, PublicKey, TaskId, TimeMs, limits};
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
@@ -33,6 +33,16 @@ pub struct Hold {
 pub enum StorageOwner {
     Member(PublicKey),
     Organisation(String),
+}
+
+impl StorageOwner {
+    /// What an account may have where the admins did not say; `None`: no limit of its own.
+    pub fn usual_bytes(&self) -> Option<u64> {
+        match self {
+            Self::Member(_) => None,
+            Self::Organisation(_) => Some(limits::ORGANISATION_STORED_BYTES_DEFAULT),
+        }
+    }
 }
 
 impl fmt::Display for HoldSubject {

@@ -13,9 +13,9 @@ use std::{
     path::{Path, PathBuf},
 };
 use twinfold_types::{
-    AvailabilityCertificate, BlobDigest, BlobId, Committee, SecretKey,
+    AvailabilityCertificate, BlobDigest, BlobId, Committee, Digest, SecretKey,
     api::{HEADER_BLOB, HEADER_CODING, HEADER_KEY, HEADER_SIGNATURE, HEADER_TIME, HoldersView},
-    blob::{Coding, Encoder, UploadBody},
+    blob::{Coding, Encoded, Encoder, Stripe, UploadBody},
     key::{Signer, StrictEd25519},
 };
 
@@ -60,17 +60,43 @@ impl Cut {
 
 /// Cuts a file's content, for its identity.
 pub fn identify(path: &Path, coding: Coding) -> Result<BlobId, ClientError> {
+    Ok(cut_file(path, coding, &mut |_| Ok(()))?.id)
+}
+
+/// Cuts a file's content; each stripe but the last, which the result has, is given away.
+pub(super) fn cut_file(
+    path: &Path,
+    coding: Coding,
+    each: &mut dyn FnMut(&Stripe<'_>) -> std::io::Result<()>,
+) -> Result<Encoded, ClientError> {
     let mut file = File::open(path).map_err(|error| local(path, &error))?;
     let (mut encoder, mut piece) = (Encoder::new(coding), vec![0; PIECE_BYTES]);
     loop {
         let read = file.read(&mut piece).map_err(|error| local(path, &error))?;
         let mut rest = &piece[..read];
         if read == 0 {
-            return Ok(encoder.finish().id);
+            return Ok(encoder.finish());
         }
         let too_long = |error| ClientError::settings("payload", error);
-        while encoder.push(&mut rest).map_err(too_long)?.is_some() {}
+        while let Some(stripe) = encoder.push(&mut rest).map_err(too_long)? {
+            each(&stripe).map_err(|error| local(path, &error))?;
+        }
     }
+}
+
+/// Who uploads, and a signature for a payload at this moment.
+pub(super) fn signed_headers(
+    key: &SecretKey,
+    chain: &Digest,
+    blob: BlobDigest,
+) -> [(&'static str, String); 3] {
+    let body = UploadBody { blob, time_ms: now().0 };
+    let signature = key.sign(&body.statement(chain));
+    [
+        (HEADER_KEY, key.public_key().to_string()),
+        (HEADER_TIME, body.time_ms.to_string()),
+        (HEADER_SIGNATURE, signature.to_string()),
+    ]
 }
 
 impl Client {
@@ -132,17 +158,11 @@ impl Client {
                 .ok_or_else(|| ClientError::settings("payload", "it is too long"))?,
             Sent::File(path, _) => identify(path, coding)?,
         };
-        let body = UploadBody { blob: blob.digest(), time_ms: now().0 };
-        let signature = key.sign(&body.statement(&chain.digest));
         let mut request = Request::send("/v1/blobs", content, "an availability certificate");
         request.timeout = transfer_time(blob.length);
-        request.headers = vec![
-            (HEADER_BLOB, body.blob.to_string()),
-            (HEADER_KEY, key.public_key().to_string()),
-            (HEADER_TIME, body.time_ms.to_string()),
-            (HEADER_SIGNATURE, signature.to_string()),
-            (HEADER_CODING, cut.name().into()),
-        ];
+        request.headers = signed_headers(key, &chain.digest, blob.digest()).into();
+        request.headers.push((HEADER_BLOB, blob.digest().to_string()));
+        request.headers.push((HEADER_CODING, cut.name().into()));
         self.http.fetch(&request, |_, answer| {
             let certificate: AvailabilityCertificate =
                 serde_json::from_slice(&answer).map_err(|error| error.to_string())?;
@@ -264,6 +284,6 @@ fn part_of(path: &Path, id: &BlobId) -> PathBuf {
     name.into()
 }
 
-fn local(path: &Path, error: &std::io::Error) -> ClientError {
+pub(super) fn local(path: &Path, error: &std::io::Error) -> ClientError {
     ClientError::settings("file", format!("{}: {error}", path.display()))
 }

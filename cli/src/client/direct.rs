@@ -1,19 +1,24 @@
 //! Payloads cut by the client itself: each validator is sent its own fragment, and answers with its
 //! receipt. In all, n/k of the content is sent, and no validator more than it keeps.
 
-use super::{Client, ClientError, PIECE_BYTES, blob::Cut, http::Request, now, read::transfer_time};
+use super::{
+    Client, ClientError,
+    blob::{Cut, cut_file, local, signed_headers},
+    http::{Request, Sent},
+    read::transfer_time,
+};
 use std::{
     fs::File,
-    io::{Read, Write},
+    io::{Seek, SeekFrom, Write},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
 use twinfold_types::{
     AvailabilityCertificate, BlobId, Committee, SeatIndex, SecretKey,
-    api::{HEADER_IDENTITY, HEADER_KEY, HEADER_SIGNATURE, HEADER_TIME, StatusView},
-    blob::{Coding, Encoder, Hashes, Layout, StorageReceipt, StorageReceiptBody, UploadBody},
+    api::{HEADER_IDENTITY, StatusView},
+    blob::{Coding, Hashes, Layout, StorageReceipt, StorageReceiptBody, Stripe},
     codec,
-    key::{Signer, StrictEd25519, Verifier},
+    key::{StrictEd25519, Verifier},
 };
 
 /// A payload cut into files: of each fragment the hashes, then its bytes, as it is sent.
@@ -108,19 +113,12 @@ impl Client {
         node: &str,
     ) -> Result<StorageReceipt, ClientError> {
         let (chain, blob) = (self.chain()?.digest, &fragments.id);
-        let body = UploadBody { blob: blob.digest(), time_ms: now().0 };
-        let signature = key.sign(&body.statement(&chain));
         let url = format!("/v1/blobs/{}/fragments/{}", blob.digest(), seat.0);
         let (path, bytes) = (fragments.path(seat), fragments.bytes(seat));
-        let content = super::http::Sent::File(path, bytes);
-        let mut request = Request::send(url, content, "a storage receipt");
+        let mut request = Request::send(url, Sent::File(path, bytes), "a storage receipt");
         request.timeout = transfer_time(blob.length);
-        request.headers = vec![
-            (HEADER_IDENTITY, hex::encode(codec::encode(blob))),
-            (HEADER_KEY, key.public_key().to_string()),
-            (HEADER_TIME, body.time_ms.to_string()),
-            (HEADER_SIGNATURE, signature.to_string()),
-        ];
+        request.headers = signed_headers(key, &chain, blob.digest()).into();
+        request.headers.push((HEADER_IDENTITY, hex::encode(codec::encode(blob))));
         let receipt: StorageReceipt = self.http.fetch_at(node, &request)?;
         let said = StorageReceiptBody { epoch: committee.epoch, blob: blob.digest(), seat };
         let statement = said.statement(&chain, &committee.digest());
@@ -142,10 +140,8 @@ impl Client {
 impl Fragments {
     /// In a folder of its own among the temporary files, which goes with this.
     fn cut(path: &Path, coding: Coding) -> Result<Self, ClientError> {
-        let fault =
-            |error: std::io::Error| ClientError::settings(path.display().to_string(), error);
-        let mut file = File::open(path).map_err(fault)?;
-        let length = file.metadata().map_err(fault)?.len();
+        let fault = |error: std::io::Error| local(path, &error);
+        let length = std::fs::metadata(path).map_err(fault)?.len();
         let layout =
             Layout::new(length, coding).map_err(|error| ClientError::settings("payload", error))?;
         let room = Hashes::room(&layout);
@@ -154,25 +150,11 @@ impl Fragments {
         let paths: Vec<PathBuf> = (0..coding.n()).map(name).collect();
         let drafts: Result<Vec<File>, _> = paths.iter().map(|path| draft(path, room)).collect();
         let mut drafts = drafts.map_err(fault)?;
-        let (mut encoder, mut piece) = (Encoder::new(coding), vec![0; PIECE_BYTES]);
-        loop {
-            let read = file.read(&mut piece).map_err(fault)?;
-            let mut rest = &piece[..read];
-            if read == 0 {
-                break;
-            }
-            let too_long = |error| ClientError::settings("payload", error);
-            while let Some(stripe) = encoder.push(&mut rest).map_err(too_long)? {
-                append(&mut drafts, stripe.pieces()).map_err(fault)?;
-            }
-        }
-        let encoded = encoder.finish();
-        append(&mut drafts, encoded.last_stripe().pieces()).map_err(fault)?;
+        let encoded = cut_file(path, coding, &mut |stripe| append(&mut drafts, stripe))?;
+        append(&mut drafts, &encoded.last_stripe()).map_err(fault)?;
         if encoded.id.length != length {
-            return Err(ClientError::settings(
-                path.display().to_string(),
-                "it changed while it was read",
-            ));
+            let reason = format!("{}: it changed while it was read: try again", path.display());
+            return Err(ClientError::settings("file", reason));
         }
         for (fragment, draft) in (0..).zip(&drafts) {
             let hashes = Hashes::of(&encoded, fragment).expect("a fragment of this coding");
@@ -192,12 +174,11 @@ impl Fragments {
 
 /// A file whose first bytes are left for the hashes.
 fn draft(path: &Path, room: u64) -> std::io::Result<File> {
-    use std::io::{Seek, SeekFrom};
     let mut file = File::create_new(path)?;
     file.seek(SeekFrom::Start(room))?;
     Ok(file)
 }
 
-fn append<'a>(drafts: &mut [File], pieces: impl Iterator<Item = &'a [u8]>) -> std::io::Result<()> {
-    drafts.iter_mut().zip(pieces).try_for_each(|(draft, piece)| draft.write_all(piece))
+fn append(drafts: &mut [File], stripe: &Stripe<'_>) -> std::io::Result<()> {
+    drafts.iter_mut().zip(stripe.pieces()).try_for_each(|(draft, piece)| draft.write_all(piece))
 }

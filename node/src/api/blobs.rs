@@ -255,17 +255,17 @@ pub async fn download(
     Path(digest): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let digest: BlobDigest = parse("payload", &digest)?;
-    reader.may_read(&api, &digest).await?;
-    serve(&api, &digest, &headers).await
+    serve(&api, &reader, &parse("payload", &digest)?, &headers).await
 }
 
 /// A payload's content as it is gathered, or the part that a range asks for.
 pub async fn serve(
-    api: &Api,
+    api: &Arc<Api>,
+    reader: &ByMember,
     digest: &BlobDigest,
     headers: &HeaderMap,
 ) -> Result<Response, Refusal> {
+    reader.may_read(api, digest).await?;
     let permit = transfer::permit(&api.downloads, "downloads").await?;
     let gather = api.node.exchange.gather(digest).await?;
     let length = gather.id.length;

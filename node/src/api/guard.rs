@@ -29,7 +29,7 @@ const DISCARD_WAIT: Duration = Duration::from_secs(5);
 const UNMATCHED: &str = "other";
 
 pub const UPLOAD_ROUTE: &str = "/v1/blobs";
-pub const FRAGMENT_ROUTE: &str = "/v1/blobs/{digest}/fragments/{fragment}";
+const FRAGMENT_ROUTE: &str = "/v1/blobs/{digest}/fragments/{fragment}";
 const TRANSFER_ROUTES: [&str; 5] = [
     UPLOAD_ROUTE,
     FRAGMENT_ROUTE,

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use twinfold_types::{
     api::{ErrorView, Page, StorageView},
     keeping::{Hold, HoldSubject, StorageOwner},
-    limits,
     state_key::{self, Prefix},
 };
 
@@ -52,11 +51,8 @@ pub async fn storage(
         for (key, stored_bytes) in found {
             let Some(owner) = state_key::parse_stored_bytes(&key) else { continue };
             let said: Option<u64> = reader.get(&state_key::storage_quota(&owner))?;
-            let usual = match owner {
-                StorageOwner::Member(_) => None,
-                StorageOwner::Organisation(_) => Some(limits::ORGANISATION_STORED_BYTES_DEFAULT),
-            };
-            views.push(StorageView { owner, stored_bytes, quota_bytes: said.or(usual) });
+            let quota_bytes = said.or(owner.usual_bytes());
+            views.push(StorageView { owner, stored_bytes, quota_bytes });
         }
         Ok(Json(cut(views, rows, |view| view.owner.to_string())))
     })

@@ -187,7 +187,7 @@ pub async fn metrics(
         (status = "default", description = "A refusal", body = ErrorView),
     ))]
 pub async fn file(
-    _: ByMember,
+    reader: ByMember,
     State(api): State<Arc<Api>>,
     Path(id): Path<String>,
     headers: HeaderMap,
@@ -200,7 +200,7 @@ pub async fn file(
             "fetch its canonical form: /v1/models/{id}/content",
         ));
     };
-    blobs::serve(&api, &file.digest(), &headers).await
+    blobs::serve(&api, &reader, &file.digest(), &headers).await
 }
 
 #[cfg(test)]

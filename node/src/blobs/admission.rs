@@ -26,12 +26,17 @@ impl Inner {
         proof: &UploadProof,
         now_ms: u64,
     ) -> Result<(), BlobError> {
+        self.check_cut(blob)?;
+        self.check_signed(&blob.digest(), blob.length, proof, now_ms)
+    }
+
+    pub(super) fn check_cut(&self, blob: &BlobId) -> Result<(), BlobError> {
         blob.layout().map_err(|error| BlobError::NotPermitted(error.to_string()))?;
         if !blob.is_supported() || usize::from(blob.n) != self.reader.committee().size() {
             let reason = "the payload must be cut for as many seats as the committee has";
             return Err(BlobError::NotPermitted(reason.into()));
         }
-        self.check_signed(&blob.digest(), blob.length, proof, now_ms)
+        Ok(())
     }
 
     /// Whether a member who may upload signed for a payload of this identity, not long ago.

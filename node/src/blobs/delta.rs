@@ -27,9 +27,11 @@ pub fn encode(parent: &Digest, base: &[u8], content: &[u8]) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Whose difference a file is.
-pub fn parent(bytes: &[u8]) -> std::io::Result<Digest> {
-    header(bytes).map(|(parent, ..)| parent)
+/// Whose difference a file is: its header alone is read.
+pub fn parent(file: &mut impl Read) -> std::io::Result<Digest> {
+    let mut front = Vec::new();
+    file.take(HEADER_BYTES as u64).read_to_end(&mut front)?;
+    header(&front).map(|(parent, ..)| parent)
 }
 
 /// The content, of the parent's.
@@ -109,7 +111,7 @@ mod tests {
         let base = bytes(&[i32::MAX, i32::MIN, 0, -1].repeat(100));
         let content = bytes(&[i32::MIN, i32::MAX, 1, 0].repeat(100));
         let delta = encode(&PARENT, &base, &content).unwrap();
-        assert_eq!(parent(&delta).unwrap(), PARENT);
+        assert_eq!(parent(&mut &delta[..]).unwrap(), PARENT);
         assert_eq!(apply(&delta, &base).unwrap(), content);
     }
 

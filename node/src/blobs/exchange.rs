@@ -119,14 +119,9 @@ impl Exchange {
         self.inner.check_signed(digest, length, proof, now_ms)
     }
 
-    /// What came, held against what was signed for before it came.
-    pub fn check_upload(
-        &self,
-        blob: &BlobId,
-        proof: &UploadProof,
-        now_ms: u64,
-    ) -> Result<(), BlobError> {
-        self.inner.check_proof(blob, proof, now_ms)?;
+    /// What came: its signature was checked before it did.
+    pub fn check_upload(&self, blob: &BlobId, proof: &UploadProof) -> Result<(), BlobError> {
+        self.inner.check_cut(blob)?;
         self.inner.blobs.check_quota(&proof.key, blob)
     }
 

@@ -5,6 +5,7 @@ use super::{BlobError, delta};
 use crate::journal::{sync_parent, write_whole};
 use parking_lot::Mutex;
 use std::{
+    fs::File,
     io::{Error, ErrorKind},
     path::{Path, PathBuf},
 };
@@ -12,8 +13,8 @@ use twinfold_types::{Digest, model::model_digest};
 
 /// Of a version that stands as a difference.
 pub const DELTA_EXTENSION: &str = "delta";
-/// Differences that lead to a whole model: more are a mistake, or a circle that somebody made.
-const DEPTH_MAX: usize = 64;
+/// Differences between a version that is made one and a whole model.
+const DEPTH_MAX: usize = 16;
 
 pub struct ModelStore {
     dir: PathBuf,
@@ -71,6 +72,9 @@ impl ModelStore {
     /// Puts the difference to its parent in a whole version's place, where that saves something.
     /// Whenever the process dies, one of the two is there.
     pub fn shrink(&self, digest: &Digest, parent: &Digest) -> Result<bool, BlobError> {
+        if depth(&self.dir, parent).map_err(|error| io(&self.dir, error))? >= DEPTH_MAX {
+            return Ok(false);
+        }
         let (Some(content), Some(base)) = (self.read(digest)?, self.read(parent)?) else {
             return Ok(false);
         };
@@ -86,27 +90,37 @@ impl ModelStore {
 
 /// A model in a folder of them, checked; changes nothing. What is there and is not it is `InvalidData`.
 pub fn read_in(dir: &Path, digest: &Digest) -> std::io::Result<Vec<u8>> {
-    let content = unchecked(dir, digest, 0)?;
+    let (whole, differences) = way(dir, digest)?;
+    let mut content = std::fs::read(path(dir, &whole))?;
+    for difference in differences.iter().rev() {
+        content = delta::apply(&std::fs::read(delta_path(dir, difference))?, &content)?;
+    }
     match model_digest(&content) == *digest {
         true => Ok(content),
-        false => Err(Error::new(
-            ErrorKind::InvalidData,
-            "its content is another than it is called after",
-        )),
+        false => Err(delta::damaged("its content is another than it is called after")),
     }
 }
 
-fn unchecked(dir: &Path, digest: &Digest, depth: usize) -> std::io::Result<Vec<u8>> {
-    match std::fs::read(path(dir, digest)) {
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        found => return found,
+/// The whole model that a version rests on, and the differences on the way there, its own first.
+fn way(dir: &Path, digest: &Digest) -> std::io::Result<(Digest, Vec<Digest>)> {
+    let (mut at, mut differences) = (*digest, vec![]);
+    while !path(dir, &at).exists() {
+        if differences.contains(&at) {
+            return Err(delta::damaged("differences lead in a circle"));
+        }
+        differences.push(at);
+        at = delta::parent(&mut File::open(delta_path(dir, &at))?)?;
     }
-    let bytes = std::fs::read(delta_path(dir, digest))?;
-    if depth == DEPTH_MAX {
-        return Err(delta::damaged("too many differences lead to it"));
+    Ok((at, differences))
+}
+
+/// How many differences lead to a whole model; of one that is not here, none do.
+fn depth(dir: &Path, digest: &Digest) -> std::io::Result<usize> {
+    match way(dir, digest) {
+        Ok((_, differences)) => Ok(differences.len()),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidData) => Ok(0),
+        Err(error) => Err(error),
     }
-    let base = unchecked(dir, &delta::parent(&bytes)?, depth + 1)?;
-    delta::apply(&bytes, &base)
 }
 
 fn path(dir: &Path, digest: &Digest) -> PathBuf {
@@ -188,6 +202,25 @@ mod tests {
         assert_eq!(store.read(&versions[3].0).unwrap(), None, "its parent is missing");
         store.put(&versions[2].0, &versions[2].1).unwrap();
         assert_eq!(store.read(&versions[3].0).unwrap().as_ref(), Some(&versions[3].1));
+    }
+
+    /// However the versions of a lineage are numbered, none rests on more than so many others.
+    #[test]
+    fn a_long_lineage_has_whole_models_in_between() {
+        let versions = versions(40);
+        let dir = tempfile::tempdir().unwrap();
+        let store = ModelStore::open(dir.path()).unwrap();
+        versions.iter().for_each(|(digest, content)| store.put(digest, content).unwrap());
+        for pair in versions.windows(2) {
+            store.shrink(&pair[1].0, &pair[0].0).unwrap();
+        }
+        let depths = versions.iter().map(|(digest, _)| depth(dir.path(), digest).unwrap());
+        assert_eq!(depths.max(), Some(DEPTH_MAX));
+        let whole = versions.iter().filter(|(digest, _)| store.whole_since(digest).is_some());
+        assert_eq!(whole.count(), 3);
+        for (digest, content) in &versions {
+            assert_eq!(store.read(digest).unwrap().as_ref(), Some(content));
+        }
     }
 
     #[test]

@@ -119,7 +119,6 @@ impl BlobStore {
         let folder = if named { "named" } else { "pending" };
         let path = existing.clone().unwrap_or_else(|| self.path(folder, &digest));
         draft.place(&path).map_err(|error| io(&path, error))?;
-        touch(&path).map_err(|error| io(&path, error))?;
         if existing.is_none() && !named {
             accounts.add(header.uploader, Stored::bytes_of(&header.blob));
         }
@@ -156,23 +155,38 @@ impl BlobStore {
     /// Which fragment is here and synced, every byte of it: a receipt says so once more, and from
     /// now on the lease runs anew.
     pub fn held(&self, digest: &BlobDigest) -> Option<u16> {
-        self.check(digest).unwrap_or_else(|error| {
+        let renewed = |fragment: Option<u16>| match fragment {
+            Some(fragment) => Ok(self.renew(digest)?.then_some(fragment)),
+            None => Ok(None),
+        };
+        self.check(digest).and_then(renewed).unwrap_or_else(|error| {
             self.note_damage(digest, &error);
             None
         })
     }
 
-    /// Reads and syncs all of a fragment: which one it is.
+    /// Whether a fragment is here undamaged: nobody is told, and its lease goes on as it was.
+    pub fn is_intact(&self, digest: &BlobDigest) -> bool {
+        let checked = self.check(digest).inspect_err(|error| self.note_damage(digest, error));
+        matches!(checked, Ok(Some(_)))
+    }
+
+    /// False where it went meanwhile.
+    fn renew(&self, digest: &BlobDigest) -> std::io::Result<bool> {
+        // Under the lock: it may be on the point of being removed.
+        let _accounts = self.accounts.lock();
+        let Some(path) = self.existing(digest) else { return Ok(false) };
+        touch(&path)?;
+        sync_parent(&path)?;
+        Ok(true)
+    }
+
+    /// Reads all of a fragment: which one it is.
     fn check(&self, digest: &BlobDigest) -> std::io::Result<Option<u16>> {
         let Some(stored) = self.open_stored(digest)? else { return Ok(None) };
         for group in 0..stored.body.groups() {
             stored.body.read(group..group + 1)?;
         }
-        // Under the lock: it may be on the point of being removed.
-        let _accounts = self.accounts.lock();
-        let Some(path) = self.existing(digest) else { return Ok(None) };
-        touch(&path)?;
-        sync_parent(&path)?;
         Ok(Some(stored.header.fragment))
     }
 
