@@ -10,12 +10,16 @@
 //!
 //! A ledger that lags, or is being fetched anew, knows of no such epoch yet and removes nothing.
 
-use crate::{blobs::BlobError, node::Node};
+use crate::{
+    blobs::{BlobError, BlobStore},
+    node::Node,
+};
 use std::{
     collections::BTreeSet,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
+use twinfold_ledger::LedgerError;
 use twinfold_types::{
     BlobDigest, Epoch, Height, TimeMs, blob::BlobReference, limits, quorum::PastEpoch, state_key,
 };
@@ -30,48 +34,81 @@ const MARGIN_MS: u64 = 10 * 60 * 1_000;
 
 /// Runs for the life of the node.
 pub async fn collect(node: Arc<Node>) {
-    let mut collector = Collector { node, unwanted: BTreeSet::new(), seen: Height(0) };
+    let mut collector = Collector::new(node.clone(), node.blobs.clone());
     let mut pause = FIRST;
     loop {
         tokio::time::sleep(pause).await;
         let looking = tokio::task::spawn_blocking(move || {
-            let looked = collector.look();
+            let looked = collector.look(SystemTime::now());
             (collector, looked)
         });
         let Ok((next, looked)) = looking.await else { return };
         collector = next;
-        if let Err(error) = looked {
-            tracing::warn!(%error, "payloads cannot be collected now");
+        match looked {
+            Ok(collected) => drop(node.metrics.payloads_collected.inc_by(collected)),
+            Err(error) => tracing::warn!(%error, "payloads cannot be collected now"),
         }
         pause = if collector.unwanted.is_empty() { LOOK } else { SOON };
     }
 }
 
-struct Collector {
-    node: Arc<Node>,
+/// What collecting goes by: the state that this node executed, and what is stable.
+pub trait Kept {
+    fn head(&self) -> Height;
+    /// The height of the newest stable checkpoint that this node knows of.
+    fn stable(&self) -> Height;
+    fn is_kept(&self, digest: &BlobDigest) -> Result<bool, LedgerError>;
+    /// When the newest epoch ended whose certificates no transaction can bring any more.
+    fn last_that_counts_no_more(&self) -> Result<Option<TimeMs>, LedgerError>;
+}
+
+impl Kept for Arc<Node> {
+    fn head(&self) -> Height {
+        self.reader.head().height
+    }
+
+    fn stable(&self) -> Height {
+        *self.stable.borrow()
+    }
+
+    fn is_kept(&self, digest: &BlobDigest) -> Result<bool, LedgerError> {
+        let key = state_key::blob_reference(digest);
+        Ok(self.reader.get::<BlobReference>(&key)?.is_some())
+    }
+
+    fn last_that_counts_no_more(&self) -> Result<Option<TimeMs>, LedgerError> {
+        let Some(epoch) = self.reader.committee().epoch.0.checked_sub(2) else { return Ok(None) };
+        let past: Option<PastEpoch> = self.reader.get(&state_key::past_epoch(Epoch(epoch)))?;
+        Ok(past.map(|past| past.ended))
+    }
+}
+
+pub struct Collector<K> {
+    kept: K,
+    blobs: Arc<BlobStore>,
     /// Named payloads without a row in the state of this height.
     unwanted: BTreeSet<BlobDigest>,
     seen: Height,
 }
 
-impl Collector {
-    fn look(&mut self) -> Result<(), BlobError> {
-        self.pin()?;
-        self.release()?;
-        self.expire()
+impl<K: Kept> Collector<K> {
+    pub fn new(kept: K, blobs: Arc<BlobStore>) -> Self {
+        Self { kept, blobs, unwanted: BTreeSet::new(), seen: Height(0) }
     }
 
-    fn is_kept(&self, digest: &BlobDigest) -> Result<bool, BlobError> {
-        let key = state_key::blob_reference(digest);
-        Ok(self.node.reader.get::<BlobReference>(&key)?.is_some())
+    /// Looks at all payloads once; how many it removed.
+    pub fn look(&mut self, now: SystemTime) -> Result<u64, BlobError> {
+        self.pin()?;
+        self.release()?;
+        self.expire(now)
     }
 
     /// What was named while this node was down, or before its fragment came.
     fn pin(&self) -> Result<(), BlobError> {
         for folder in ["pending", "released"] {
-            for (digest, _) in self.node.blobs.listed(folder)? {
-                if self.is_kept(&digest)? {
-                    self.node.blobs.mark_named(&digest);
+            for (digest, _) in self.blobs.listed(folder)? {
+                if self.kept.is_kept(&digest)? {
+                    self.blobs.mark_named(&digest);
                 }
             }
         }
@@ -79,16 +116,16 @@ impl Collector {
     }
 
     fn release(&mut self) -> Result<(), BlobError> {
-        if *self.node.stable.borrow() >= self.seen {
+        if self.kept.stable() >= self.seen {
             for digest in std::mem::take(&mut self.unwanted) {
-                if !self.is_kept(&digest)? {
-                    self.node.blobs.release(&digest)?;
+                if !self.kept.is_kept(&digest)? {
+                    self.blobs.release(&digest)?;
                     tracing::debug!(payload = %digest, "nothing keeps it any more");
                 }
             }
-            let seen = self.node.reader.head().height;
-            for (digest, _) in self.node.blobs.listed("named")? {
-                if !self.is_kept(&digest)? {
+            let seen = self.kept.head();
+            for (digest, _) in self.blobs.listed("named")? {
+                if !self.kept.is_kept(&digest)? {
                     self.unwanted.insert(digest);
                 }
             }
@@ -97,27 +134,19 @@ impl Collector {
         Ok(())
     }
 
-    fn expire(&self) -> Result<(), BlobError> {
-        let Some(ended) = self.last_that_counts_no_more()? else { return Ok(()) };
-        let now = SystemTime::now();
+    fn expire(&self, now: SystemTime) -> Result<u64, BlobError> {
+        let Some(ended) = self.kept.last_that_counts_no_more()? else { return Ok(0) };
+        let mut collected = 0;
         for folder in ["pending", "released"] {
-            for (digest, answered) in self.node.blobs.listed(folder)? {
-                let over = is_over(answered, now, ended) && !self.is_kept(&digest)?;
-                if over && self.node.blobs.remove(&digest, answered)? {
-                    self.node.metrics.payloads_collected.inc();
+            for (digest, answered) in self.blobs.listed(folder)? {
+                let over = is_over(answered, now, ended) && !self.kept.is_kept(&digest)?;
+                if over && self.blobs.remove(&digest, answered)? {
+                    collected += 1;
                     tracing::info!(payload = %digest, folder, "collected");
                 }
             }
         }
-        Ok(())
-    }
-
-    /// When the newest epoch ended whose certificates no transaction can bring any more.
-    fn last_that_counts_no_more(&self) -> Result<Option<TimeMs>, BlobError> {
-        let reader = &self.node.reader;
-        let Some(epoch) = reader.committee().epoch.0.checked_sub(2) else { return Ok(None) };
-        let past: Option<PastEpoch> = reader.get(&state_key::past_epoch(Epoch(epoch)))?;
-        Ok(past.map(|past| past.ended))
+        Ok(collected)
     }
 }
 

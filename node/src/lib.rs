@@ -46,6 +46,7 @@ pub mod shrinker;
 pub mod spread;
 pub mod stake_rules;
 pub mod start;
+pub mod takeover;
 pub mod verified;
 
 pub use node::Node;

@@ -26,6 +26,7 @@ use crate::{
     seat_keys::SeatKeys,
     shrinker,
     spread::spread,
+    takeover,
 };
 use color_eyre::eyre::{WrapErr, eyre};
 use parking_lot::Mutex;
@@ -82,6 +83,7 @@ impl Parts {
         tokio::spawn(accuser::accuse(self.node.clone(), self.evidence));
         tokio::spawn(completer::complete(self.node.clone(), self.named));
         tokio::spawn(condemner::condemn(self.node.clone(), self.lies));
+        tokio::spawn(takeover::take_over(self.node.clone()));
         tokio::spawn(scrub::scrub(self.node.clone(), self.scrub));
         tokio::spawn(collect::collect(self.node.clone()));
         tokio::spawn(shrinker::shrink(self.node.clone()));

@@ -78,15 +78,18 @@ impl Scrubber {
         let (blobs, digest) = (self.node.blobs.clone(), reference.blob.digest());
         let intact = tokio::task::spawn_blocking(move || blobs.is_intact(&digest)).await;
         let fragment = reference.blob.length / u64::from(reference.blob.k.max(1));
-        if matches!(intact, Ok(true)) {
-            return self.read(fragment).await;
-        }
+        let intact = matches!(intact, Ok(true));
         if self.node.seat().is_some() {
-            self.found("a payload's fragment", &digest);
+            if !intact {
+                self.found("a payload's fragment", &digest);
+            }
+            // Also where an intact one is another seat's, which this node's member had before.
             let made = self.node.exchange.ensure(&reference.blob, reference.by).await;
-            self.restored(made, &digest);
-            self.read(fragment).await;
+            if !intact || made.is_err() {
+                self.restored(made, &digest);
+            }
         }
+        self.read(fragment).await;
     }
 
     /// A model that is here and not what it is called after is removed by whoever reads it.

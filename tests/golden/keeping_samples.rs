@@ -2,9 +2,9 @@
 
 use crate::samples::{blob, digest, key};
 use twinfold_types::{
-    Action, ClusterId, Code, Epoch, Event, Height, RoundNumber, TaskId, TimeMs, TxId,
+    Action, ClusterId, Code, Epoch, Event, Height, RoundNumber, SeatIndex, TaskId, TimeMs, TxId,
     blob::{BlobReference, Condemned},
-    keeping::{Hold, HoldSubject, StorageOwner},
+    keeping::{Hold, HoldSubject, StorageOwner, Takeover},
     member::AdminAction,
     round::RoundKey,
     state_key::{self, StateKey},
@@ -33,6 +33,7 @@ pub fn actions() -> Vec<(&'static str, Action)> {
         propose("storage of a member", quota(member, Some(1 << 40))),
         propose("usual storage of an organisation", quota(organisation, None)),
         ("condemn", Action::Condemn(digest(6))),
+        ("take over", Action::TakeOver),
     ]
 }
 
@@ -47,9 +48,11 @@ pub fn events() -> Vec<(&'static str, Event)> {
         ("storage quota", Event::StorageQuotaSet { owner, bytes: Some(9) }),
         ("payload suspected", Event::PayloadSuspected { blob: digest(6), by: key(2) }),
         ("payload condemned", Event::PayloadCondemned { blob: digest(6), by: key(1) }),
+        ("seat taken over", Event::SeatTakenOver { seat: SeatIndex(2), by: key(1) }),
+        ("takeover lapsed", Event::TakeoverLapsed { seat: SeatIndex(2), by: key(1) }),
         // Pins the places of the first and the last code.
         ("of code PayloadUnknown", failed(Code::PayloadUnknown)),
-        ("of code TooManySuspicions", failed(Code::TooManySuspicions)),
+        ("of code TakeoverUnknown", failed(Code::TakeoverUnknown)),
     ]
 }
 
@@ -67,6 +70,10 @@ pub fn reference() -> BlobReference {
 pub fn hold() -> Hold {
     let [_, subject] = subjects();
     Hold { subject, reason: "case 7".into(), height: Height(8), time: TimeMs(9) }
+}
+
+pub fn takeover() -> Takeover {
+    Takeover { by: key(1), epoch: Epoch(3) }
 }
 
 pub fn condemned() -> Condemned {
@@ -92,5 +99,6 @@ pub fn keys() -> Vec<(&'static str, StateKey)> {
         ("suspicion", state_key::suspicion(&digest(6))),
         ("suspicion count", state_key::suspicion_count(&key(1))),
         ("condemned", state_key::condemned(&digest(6))),
+        ("takeover", state_key::takeover(SeatIndex(2))),
     ]
 }

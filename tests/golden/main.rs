@@ -198,6 +198,7 @@ fn what_keeps_payloads_stays_as_it_is() {
     book.note("blob reference", &keeping_samples::reference());
     book.note("hold", &keeping_samples::hold());
     book.note("condemned", &keeping_samples::condemned());
+    book.note("takeover", &keeping_samples::takeover());
     hold_against("keeping.txt", &book);
 }
 

@@ -1,11 +1,12 @@
 //! Four validators, short epochs, and transactions all the time. A fifth node is admitted, gets
 //! stake behind it, declares itself ready and is elected in place of the validator with the
-//! least; later the admins expel one. Every transaction sent meanwhile is carried out, and what
+//! least; it makes the seat's fragment of what was stored before, and says so; later the admins expel one. Every transaction sent meanwhile is carried out, and what
 //! is ordered under the new committee is proved from the genesis file alone.
 
 use crate::lab::{Lab, PATIENCE, code, members, observer::Observer, reaches, until};
 use serde_json::Value;
 use std::{
+    fs::File,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -13,11 +14,13 @@ use std::{
     thread::JoinHandle,
     time::Duration,
 };
-use twinfold_cli::client::{Client, ClientOptions};
+use twinfold_cli::client::{Client, ClientOptions, Cut};
+use twinfold_node::blobs::fragment::header;
 use twinfold_types::{
-    BlobId, Code, Epoch, Event, Stake, TxId,
+    Action, BlobId, Code, Digest, Epoch, Event, Stake, TxId,
     api::{EpochView, Level, ValidatorView},
     limits,
+    sealed::{RegisterSealed, SealedAction},
 };
 
 const NEWCOMER: &str = "site-5";
@@ -30,8 +33,10 @@ fn a_candidate_with_more_stake_takes_a_seat_and_no_transaction_is_lost() {
     lab.change_genesis(&[0, 1, 2, 3], |genesis| genesis.validators[3].stake = Stake(500_000));
     lab.start_all();
     let load = Load::start(&lab);
+    let payload = is_stored(&lab);
     let newcomer = admit(&lab);
     let epoch = is_elected(&lab, &newcomer);
+    makes_its_fragments(&lab, &newcomer, &payload);
     votes_without(&mut lab, &newcomer);
     is_proved_from_genesis(&lab, epoch);
     uploads_are_for_the_new_committee(&lab);
@@ -103,6 +108,28 @@ fn is_elected(lab: &Lab, newcomer: &Observer) -> Epoch {
     let stake = lab.twinfold("--json stake show ann", &[]).ok().json();
     assert_eq!(stake["unbonding"][0]["worth"], 100_000, "{stake:#}");
     change.committee.epoch
+}
+
+/// A coded payload that the ledger names.
+fn is_stored(lab: &Lab) -> BlobId {
+    let file = lab.folder().join("stored");
+    std::fs::write(&file, vec![7; 1 << 20]).unwrap();
+    let payload = lab.client().put_file(&members::secret("ann"), &file, Cut::Fragments).unwrap();
+    let blob = payload.blob;
+    let register = RegisterSealed { payload, commitment: Digest::ZERO };
+    lab.done("ann", Action::Sealed(SealedAction::Register(Box::new(register))));
+    blob
+}
+
+fn makes_its_fragments(lab: &Lab, newcomer: &Observer, payload: &BlobId) {
+    let path = newcomer.dir.join("data/blobs/named").join(payload.digest().to_string());
+    let held = || header(&mut File::open(&path).ok()?).ok();
+    let held = until("the newcomer makes its fragment", held);
+    assert_eq!((held.blob, held.fragment), (*payload, 3), "the seat's, not the leaver's copy");
+    until("the ledger knows", || {
+        let events = lab.twinfold("events --after 0-0-0", &[]).ok();
+        events.out.contains("seat 3 is complete").then_some(())
+    });
 }
 
 /// Without the one that left and one that stays, the newcomer's vote is needed for a quorum.

@@ -1,6 +1,6 @@
 //! How long payloads are kept, for whom, and how many: holds and accounts of storage.
 
-use crate::{BlobDigest, Height, PublicKey, TaskId, TimeMs, limits};
+use crate::{BlobDigest, Epoch, Height, PublicKey, TaskId, TimeMs, limits};
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
@@ -83,6 +83,15 @@ impl FromStr for StorageOwner {
             _ => Err(format!("expected member:KEY or organisation:NAME, got {text:?}")),
         }
     }
+}
+
+/// A seat that changed hands, whose new member does not yet say that it holds the seat's part of
+/// every payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Takeover {
+    pub by: PublicKey,
+    /// The first that it sits in.
+    pub epoch: Epoch,
 }
 
 #[cfg(test)]

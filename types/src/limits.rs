@@ -153,6 +153,8 @@ pub const ORGANISATION_STORED_BYTES_DEFAULT: u64 = 16 << 40;
 pub const UPDATES_RELEASED_MAX: u32 = 256;
 /// Payloads that one member says were cut by a liar, and that are not settled: the others look at each.
 pub const SUSPICIONS_OPEN_MAX: u32 = 16;
+/// Ended epochs that elections wait for a newcomer to make its fragments.
+pub const TAKEOVER_EPOCHS_MAX: u64 = 4;
 /// While a hold stands a round is looked at again so often, in block time.
 pub const HOLD_LOOK_MS: u64 = 24 * 3_600 * 1_000;
 /// A payload that no transaction names, or none any more, stays here at least so long.

@@ -2,8 +2,8 @@
 //! the entries of the audit log. Codes are numbers; texts live here only.
 
 use crate::{
-    BlobDigest, ClusterId, DatasetId, Digest, Epoch, Height, PublicKey, Stake, TaskId, TimeMs,
-    TxId,
+    BlobDigest, ClusterId, DatasetId, Digest, Epoch, Height, PublicKey, SeatIndex, Stake, TaskId,
+    TimeMs, TxId,
     evidence::Offence,
     keeping::{HoldSubject, StorageOwner},
     model::{Level, ModelId},
@@ -116,6 +116,7 @@ codes! {
     PayloadWhole = 136, "the payload is whole copies, which nobody can have cut falsely";
     PayloadCondemned = 137, "it is said or settled already that the payload was cut by a liar";
     TooManySuspicions = 138, "the sender suspects its maximum of payloads";
+    TakeoverUnknown = 139, "the sender's seat did not change hands, or said so already";
 }
 
 /// A fact that execution established.
@@ -365,6 +366,16 @@ pub enum Event {
     /// f+1 seats found it: the payload, named first by this member, has no content.
     PayloadCondemned {
         blob: BlobDigest,
+        by: PublicKey,
+    },
+    /// Who has the seat now holds its part of every payload.
+    SeatTakenOver {
+        seat: SeatIndex,
+        by: PublicKey,
+    },
+    /// It did not say so in time: elections wait for it no longer.
+    TakeoverLapsed {
+        seat: SeatIndex,
         by: PublicKey,
     },
 }

@@ -3,8 +3,8 @@
 //! that a range scan lists in natural order. The tree hashes the whole key.
 
 use crate::{
-    BlobDigest, ClusterId, DatasetId, Digest, Epoch, Height, PublicKey, RoundNumber, TaskId,
-    TimeMs, TxId,
+    BlobDigest, ClusterId, DatasetId, Digest, Epoch, Height, PublicKey, RoundNumber, SeatIndex,
+    TaskId, TimeMs, TxId,
     evidence::Offence,
     keeping::{HoldSubject, StorageOwner},
     model::ModelId,
@@ -94,10 +94,11 @@ pub enum Prefix {
     Suspicion = 73,
     SuspicionCount = 74,
     Condemned = 75,
+    Takeover = 76,
 }
 
 impl Prefix {
-    const ALL: [Prefix; 54] = [
+    const ALL: [Prefix; 55] = [
         Prefix::Params,
         Prefix::Member,
         Prefix::MemberCount,
@@ -152,6 +153,7 @@ impl Prefix {
         Prefix::Suspicion,
         Prefix::SuspicionCount,
         Prefix::Condemned,
+        Prefix::Takeover,
     ];
 
     /// The prefix alone, for scans.
@@ -363,6 +365,17 @@ pub fn parse_suspicion(key: &[u8]) -> Option<BlobDigest> {
 /// `u32`: suspicions of a member that are not settled.
 pub fn suspicion_count(member: &PublicKey) -> StateKey {
     StateKey::new(Prefix::SuspicionCount, &[&member.0])
+}
+
+/// [`crate::keeping::Takeover`].
+pub fn takeover(seat: SeatIndex) -> StateKey {
+    StateKey::new(Prefix::Takeover, &[&seat.0.to_be_bytes()])
+}
+
+/// Reads a key made by [`takeover`] back.
+pub fn parse_takeover(key: &[u8]) -> Option<SeatIndex> {
+    let seat = key.strip_prefix(&[Prefix::Takeover as u8])?.try_into().ok()?;
+    Some(SeatIndex(u16::from_be_bytes(seat)))
 }
 
 /// [`crate::blob::Condemned`].

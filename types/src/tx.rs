@@ -67,6 +67,8 @@ pub enum Action {
     MeasureModel(Box<MeasureAction>),
     /// A seat found that a payload was cut by a liar.
     Condemn(BlobDigest),
+    /// A seat that changed hands holds its part of every payload now.
+    TakeOver,
 }
 
 impl Action {

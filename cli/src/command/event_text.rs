@@ -54,6 +54,12 @@ pub fn describe(event: &Event) -> String {
         Event::PayloadCondemned { blob, by } => {
             format!("payload {}, named by {}, was cut by a liar", blob.short(), by.short())
         }
+        Event::SeatTakenOver { seat, by } => {
+            format!("seat {seat} is complete: {} holds its part of every payload", by.short())
+        }
+        Event::TakeoverLapsed { seat, by } => {
+            format!("seat {seat}: {} did not say in time that it holds its part", by.short())
+        }
         Event::HoldSet { subject } => format!("hold on {subject}"),
         Event::HoldReleased { subject } => format!("hold on {subject} released"),
         Event::StorageQuotaSet { owner, bytes: Some(most) } => {

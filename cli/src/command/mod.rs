@@ -223,5 +223,6 @@ pub fn action_name(action: &Action) -> &'static str {
         Action::DeprecateModel(_) => "deprecate model",
         Action::MeasureModel(_) => "measure model",
         Action::Condemn(_) => "condemn payload",
+        Action::TakeOver => "take over seat",
     }
 }

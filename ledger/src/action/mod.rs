@@ -11,7 +11,7 @@
 //! | `PublishModel` | admins, operators, trainers |
 //! | `Stake`, `Accuse` | every member |
 //! | `SetEncryptionKey`, `Sealed` | every member; what is sealed, its owner |
-//! | `Attest`, `Condemn` | members who hold a seat |
+//! | `Attest`, `Condemn`, `TakeOver` | members who hold a seat |
 //! | `Dataset` | admins, operators, trainers; appending as the data set's rule says, granting its owner |
 //! | `DeprecateModel` | admins; who published it |
 //! | `MeasureModel` | every member |
@@ -63,6 +63,7 @@ pub fn apply(exec: &mut Exec<'_>, body: &TxBody, id: &TxId) -> Outcome {
         Action::DeprecateModel(action) => model::deprecate(exec, &sender, action),
         Action::MeasureModel(action) => model::measure(exec, id, &sender, action),
         Action::Condemn(blob) => condemn::condemn(exec, &sender, blob),
+        Action::TakeOver => stake::takeover::taken_over(exec, &sender),
     }
 }
 
@@ -73,7 +74,7 @@ fn may(exec: &Exec<'_>, sender: &Member, action: &Action) -> bool {
         Action::AddTrainer(_) | Action::RemoveTrainer(_) => one_of(&[Role::Operator]),
         Action::CreateTask(_) | Action::CloseTask(_) => one_of(&[Role::Admin, Role::Operator]),
         Action::Update(_) => one_of(&[Role::Trainer]),
-        Action::Aggregate(_) | Action::Attest(_) | Action::Condemn(_) => {
+        Action::Aggregate(_) | Action::Attest(_) | Action::Condemn(_) | Action::TakeOver => {
             exec.env.committee.seat_of(&sender.key).is_some()
         }
         Action::PublishModel(_) | Action::Dataset(_) => {

@@ -49,8 +49,21 @@ pub struct Contender {
     pub standing: Standing,
 }
 
+/// Which seats an election may take away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replaced {
+    Anyone,
+    /// While a seat that changed hands is not complete: see `takeover`.
+    OnlyBarred,
+}
+
 /// The seats of the next epoch, in seat order.
-pub fn elect(old: &[Seat], contenders: &[Contender], seats: usize) -> Vec<Seat> {
+pub fn elect(
+    old: &[Seat],
+    contenders: &[Contender],
+    seats: usize,
+    replaced: Replaced,
+) -> Vec<Seat> {
     let mut ranked: Vec<_> = contenders.iter().cloned().map(|one| Ranked::of(one, old)).collect();
     let known = |seat: &&Seat| contenders.iter().any(|one| one.seat.validator == seat.validator);
     let gone = old.iter().filter(|seat| !known(seat)).map(|seat| Ranked {
@@ -61,7 +74,7 @@ pub fn elect(old: &[Seat], contenders: &[Contender], seats: usize) -> Vec<Seat> 
     });
     ranked.extend(gone);
     ranked.sort_by_key(|one| (Reverse(one.stake), one.seat.validator));
-    Election::new(old.len(), seats, ranked).run(old)
+    Election::new(old.len(), seats, ranked, replaced).run(old)
 }
 
 /// The permutation of leaders: by digest of chain, epoch and member. Nothing that a block
@@ -116,14 +129,15 @@ struct Election {
     moves_max: usize,
     floor: usize,
     aim: Aim,
+    replaced: Replaced,
 }
 
 impl Election {
-    fn new(size: usize, seats: usize, ranked: Vec<Ranked>) -> Self {
+    fn new(size: usize, seats: usize, ranked: Vec<Ranked>, replaced: Replaced) -> Self {
         let (moves_max, floor) = (faults(size).max(1), size.min(SEATS_FLOOR));
         let aim = aim(&ranked, seats.max(floor), floor);
         let elected = vec![false; ranked.len()];
-        Self { ranked, elected, moves_max, floor, aim }
+        Self { ranked, elected, moves_max, floor, aim, replaced }
     }
 
     fn run(mut self, old: &[Seat]) -> Vec<Seat> {
@@ -139,6 +153,9 @@ impl Election {
         let aimed = self.pick(&vec![false; self.ranked.len()], self.aim.seats, usize::MAX);
         let mut leaving: Vec<usize> =
             (0..self.ranked.len()).filter(|at| self.ranked[*at].sits && !aimed[*at]).collect();
+        if self.replaced == Replaced::OnlyBarred {
+            leaving.retain(|at| self.ranked[*at].standing == Standing::Barred);
+        }
         leaving.sort_by_key(|at| Reverse((self.ranked[*at].standing, *at)));
         leaving.truncate(self.moves_max);
         (0..self.ranked.len()).map(|at| self.ranked[at].sits && !leaving.contains(&at)).collect()

@@ -4,8 +4,8 @@
 
 use super::{
     candidate, election,
-    election::{Contender, Standing},
-    params, participation, put_candidate, reward, unbonding,
+    election::{Contender, Replaced, Standing},
+    params, participation, put_candidate, reward, takeover, unbonding,
 };
 use crate::{
     error::LedgerError,
@@ -94,7 +94,11 @@ fn jail_silent(exec: &mut Exec<'_>, counts: &Participation) -> Result<(), Ledger
 fn elect(exec: &mut Exec<'_>) -> Result<Committee, LedgerError> {
     let (params, old) = (params(exec)?, exec.env.committee);
     let contenders = contenders(exec, &params)?;
-    let seats = election::elect(&old.seats, &contenders, usize::from(params.seats));
+    let whom = match takeover::is_pending(exec)? {
+        true => Replaced::OnlyBarred,
+        false => Replaced::Anyone,
+    };
+    let seats = election::elect(&old.seats, &contenders, usize::from(params.seats), whom);
     let epoch = old.epoch.next();
     let protocol: Option<u32> = exec.state.get(&state_key::protocol())?;
     Ok(Committee {
@@ -173,6 +177,7 @@ fn pass_on(
     forget(exec, time)?;
     let past = PastEpoch { committee: old.clone(), ended: time, accused_until };
     exec.state.put(state_key::past_epoch(old.epoch), &past);
+    takeover::begin(exec, old, next)?;
     exec.state.put(state_key::epoch(), next);
     exec.state.delete(state_key::epoch_end());
     exec.state.delete(state_key::participation());

@@ -14,6 +14,7 @@
 //! | `slashing` | evidence |
 //! | `admin` | what m of n admins decide |
 //! | `election` | who sits next: pure |
+//! | `takeover` | what a seat that changed hands has to hold first |
 //! | `epoch` | an epoch's last block |
 
 pub mod admin;
@@ -24,6 +25,7 @@ pub mod epoch;
 pub mod participation;
 pub mod reward;
 pub mod slashing;
+pub mod takeover;
 pub mod unbonding;
 
 use crate::{

@@ -1,6 +1,6 @@
 use crate::{kit::*, kit_stake::*};
 use twinfold_types::{
-    Action, Code, Epoch, Event, Stake,
+    Action, Code, Epoch, Event, SeatIndex, Stake,
     member::AdminAction,
     stake::{Jail, StakeAction, StakeParams},
 };
@@ -216,4 +216,57 @@ fn three_checkpoints_judge_nobody() {
     chain.attest(3, &[0, 1, 2]);
     let events = chain.end_epoch();
     assert!(!events.iter().any(|event| matches!(event, Event::Jailed { .. })));
+}
+
+fn lapses(events: &[Event]) -> usize {
+    events.iter().filter(|event| matches!(event, Event::TakeoverLapsed { .. })).count()
+}
+
+#[test]
+fn while_a_newcomer_makes_its_fragments_nobody_else_is_replaced() {
+    let mut chain = staked();
+    crate::keeping::register(&mut chain, 5);
+    for number in 5..=8 {
+        chain.newcomer(number, &format!("organisation {number}"), 9_000 - u64::from(number));
+    }
+    chain.end_epoch();
+    let first = chain.sitting();
+    assert_eq!(first.iter().filter(|seat| **seat >= 5).collect::<Vec<_>>(), [&5]);
+    chain.end_epoch();
+    assert_eq!(chain.sitting(), first, "its fragments are not made");
+
+    assert_eq!(chain.code(first[0], Action::TakeOver), Code::TakeoverUnknown);
+    assert_eq!(chain.code(6, Action::TakeOver), Code::NotPermitted);
+    let place = first.iter().position(|seat| *seat == 5).unwrap();
+    let seat = SeatIndex(place as u16);
+    assert_eq!(chain.ok(5, Action::TakeOver), [Event::SeatTakenOver { seat, by: public(5) }]);
+    assert_eq!(chain.code(5, Action::TakeOver), Code::TakeoverUnknown, "said already");
+    chain.end_epoch();
+    let second = chain.sitting();
+    assert!(second.contains(&6));
+
+    // The next one never says so: four epochs later it is waited for no longer.
+    for _ in 0..3 {
+        assert_eq!(lapses(&chain.end_epoch()), 0);
+        assert_eq!(chain.sitting(), second);
+    }
+    assert_eq!(lapses(&chain.end_epoch()), 1);
+    assert_eq!(chain.sitting(), second);
+    chain.end_epoch();
+    assert!(chain.sitting().contains(&7));
+}
+
+#[test]
+fn whoever_is_expelled_goes_at_once_whatever_is_being_made() {
+    let mut chain = staked();
+    crate::keeping::register(&mut chain, 5);
+    chain.newcomer(5, "organisation 5", 9_000);
+    chain.newcomer(6, "organisation 6", 8_000);
+    chain.end_epoch();
+    assert!(chain.sitting().contains(&5));
+    chain.decide(AdminAction::Expel(public(5)));
+    chain.end_epoch();
+    assert!(!chain.sitting().contains(&5));
+    assert!(chain.sitting().contains(&6), "its seat has to be taken over again");
+    assert_eq!(chain.code(6, Action::TakeOver), Code::Ok);
 }

@@ -157,7 +157,7 @@ fn holds_that_make_no_sense_are_refused_by_name() {
     assert_eq!(chain.code(ADMIN, Action::Propose(hold(subject))), Code::HoldExists);
 }
 
-fn register(chain: &mut Chain, number: u8) -> BlobDigest {
+pub fn register(chain: &mut Chain, number: u8) -> BlobDigest {
     let payload = chain.availability_of(blob(number), 3);
     let register = RegisterSealed { payload, commitment: Digest([number; 32]) };
     chain.ok(TRAINER, Action::Sealed(SealedAction::Register(Box::new(register))));

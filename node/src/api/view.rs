@@ -146,6 +146,7 @@ pub fn action_name(action: &Action) -> &'static str {
         Action::DeprecateModel(_) => "deprecate_model",
         Action::MeasureModel(_) => "measure_model",
         Action::Condemn(_) => "condemn",
+        Action::TakeOver => "take_over",
     }
 }
 

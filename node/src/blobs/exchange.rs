@@ -172,7 +172,10 @@ impl Exchange {
         let inner = &self.inner;
         let seat = inner.keys.of_seat(&inner.reader.committee()).map(|(seat, _)| place(blob, seat));
         let whole = (blob.k == 1).then_some(0);
-        let Some(fragment) = seat.or(whole) else { return Ok(()) };
+        // A committee may have more seats than when the payload was coded.
+        let Some(fragment) = seat.or(whole).filter(|fragment| *fragment < blob.n) else {
+            return Ok(());
+        };
         let (blobs, digest) = (inner.blobs.clone(), blob.digest());
         let stored = tokio::task::spawn_blocking(move || blobs.stored(&digest)).await;
         let stored = stored.map_err(|_| BlobError::Stopped)?;

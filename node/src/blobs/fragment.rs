@@ -11,6 +11,7 @@ use std::{
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::Arc,
+    time::SystemTime,
 };
 use twinfold_types::{
     BlobDigest, BlobId, PublicKey,
@@ -152,8 +153,13 @@ impl Draft {
         Ok(Body { file: Arc::new(self.file.try_clone()?), hashes: Arc::new(hashes) })
     }
 
-    /// Writes hashes and header, and syncs the file.
-    pub fn seal(&mut self, header: &Header, hashes: &Hashes) -> std::io::Result<()> {
+    /// Writes hashes and header, and syncs the file, which is of this time.
+    pub fn seal(
+        &mut self,
+        header: &Header,
+        hashes: &Hashes,
+        now: SystemTime,
+    ) -> std::io::Result<()> {
         let (start, _) = hashes_range(&header.blob).ok_or_else(|| damaged("the header"))?;
         if HEADER_BYTES as u64 + self.length != start {
             return Err(damaged("a fragment of another length"));
@@ -163,6 +169,7 @@ impl Draft {
         bytes.extend(codec::encode(header));
         bytes.extend_from_slice(blake3::hash(&bytes).as_bytes());
         self.file.write_all_at(&bytes, 0)?;
+        self.file.set_modified(now)?;
         self.file.sync_all()
     }
 
@@ -199,7 +206,7 @@ mod tests {
         let groups = encoded.groups(fragment).unwrap().clone();
         let hashes = Hashes { fragments: encoded.fragments, groups };
         let header = Header { blob: encoded.id, uploader: PublicKey([1; 32]), fragment };
-        draft.seal(&header, &hashes).unwrap();
+        draft.seal(&header, &hashes, SystemTime::now()).unwrap();
         let path = dir.join("stored");
         draft.place(&path).unwrap();
         (path, encoded.id)

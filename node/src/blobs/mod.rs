@@ -17,7 +17,7 @@ pub mod gather;
 mod hold;
 pub mod models;
 mod push;
-mod rebuild;
+pub mod rebuild;
 mod serve;
 pub mod staging;
 pub mod store;

@@ -16,7 +16,7 @@ use twinfold_types::{
 };
 
 /// A fragment that is being made.
-struct Rebuild {
+pub struct Rebuild {
     decoder: Decoder,
     header: Header,
     fragments: FragmentList,
@@ -42,18 +42,8 @@ pub async fn rebuild(
     blobs: Arc<BlobStore>,
     header: Header,
 ) -> Result<(), BlobError> {
-    let digest = gather.id.digest();
-    let fragments = gather.fragment_list().ok_or(BlobError::NotFound(digest))?;
-    let again = Reencoding::new(gather.id, fragments.clone());
-    let mut work = Rebuild {
-        decoder: Decoder::new(gather.layout()),
-        header,
-        fragments,
-        draft: blobs.draft()?,
-        groups: GroupHasher::default(),
-        again: again.map_err(|error| BlobError::Mismatch(error.to_string()))?,
-        piece: Vec::new(),
-    };
+    let fragments = gather.fragment_list().ok_or(BlobError::NotFound(gather.id.digest()))?;
+    let mut work = Rebuild::new(header, fragments, &blobs)?;
     let mut pieces = Box::pin(gather.pieces(0..gather.layout().stripes()));
     while let Some((run, found)) = pieces.try_next().await? {
         let step = tokio::task::spawn_blocking(move || work.add(run, &found).map(|()| work));
@@ -64,7 +54,28 @@ pub async fn rebuild(
 }
 
 impl Rebuild {
-    fn add(&mut self, run: Range<u64>, found: &[(u16, Vec<u8>)]) -> Result<(), BlobError> {
+    /// Of the fragment that the header names, into the store's own folder.
+    pub fn new(
+        header: Header,
+        fragments: FragmentList,
+        blobs: &BlobStore,
+    ) -> Result<Self, BlobError> {
+        let mismatch = |error: &dyn std::fmt::Display| BlobError::Mismatch(error.to_string());
+        let layout = header.blob.layout().map_err(|error| mismatch(&error))?;
+        let again = Reencoding::new(header.blob, fragments.clone());
+        Ok(Self {
+            decoder: Decoder::new(layout),
+            header,
+            fragments,
+            draft: blobs.draft()?,
+            groups: GroupHasher::default(),
+            again: again.map_err(|error| mismatch(&error))?,
+            piece: Vec::new(),
+        })
+    }
+
+    /// The pieces of the next run of stripes, by fragment.
+    pub fn add(&mut self, run: Range<u64>, found: &[(u16, Vec<u8>)]) -> Result<(), BlobError> {
         let mismatch = |error: &dyn std::fmt::Display| BlobError::Mismatch(error.to_string());
         let pieces: Vec<_> = found.iter().map(|(index, piece)| (*index, &piece[..])).collect();
         for part in self.decoder.content(run.clone(), &pieces).map_err(|error| mismatch(&error))? {
@@ -78,7 +89,8 @@ impl Rebuild {
         self.draft.write(&self.piece).map_err(|error| io(Path::new("incoming"), error))
     }
 
-    fn keep(self, blobs: &BlobStore) -> Result<(), BlobError> {
+    /// Keeps it, unless the encoder lied.
+    pub fn keep(self, blobs: &BlobStore) -> Result<(), BlobError> {
         let digest = self.header.blob.digest();
         verdict(digest, self.again)?;
         let groups = self.groups.finish();

@@ -13,13 +13,20 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::SystemTime,
 };
 use twinfold_types::{BlobDigest, BlobId, PublicKey, blob::Hashes, limits};
 
+/// What files' times are taken from.
+pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
+
 pub struct BlobStore {
     dir: PathBuf,
+    clock: Clock,
     accounts: Mutex<Accounts>,
     next_temporary: AtomicU64,
 }
@@ -39,12 +46,17 @@ const NAMED_EARLY_MAX: usize = 10_000;
 impl BlobStore {
     /// Opens or creates the folders and counts what is pending.
     pub fn open(dir: &Path) -> Result<Self, BlobError> {
+        Self::open_with(dir, Arc::new(SystemTime::now))
+    }
+
+    /// By another clock than the machine's.
+    pub fn open_with(dir: &Path, clock: Clock) -> Result<Self, BlobError> {
         for folder in FOLDERS.into_iter().chain(["incoming"]) {
             let path = dir.join(folder);
             std::fs::create_dir_all(&path).map_err(|error| io(&path, error))?;
         }
-        let store =
-            Self { dir: dir.into(), accounts: Mutex::default(), next_temporary: AtomicU64::new(0) };
+        let (accounts, next_temporary) = (Mutex::default(), AtomicU64::new(0));
+        let store = Self { dir: dir.into(), clock, accounts, next_temporary };
         store.clear_incoming()?;
         for path in files(&dir.join("pending"))? {
             if let Some((uploader, bytes)) = uploader_of(&path) {
@@ -111,7 +123,7 @@ impl BlobStore {
         named: bool,
     ) -> Result<(), BlobError> {
         let digest = header.blob.digest();
-        draft.seal(header, hashes).map_err(|error| io(&self.dir, error))?;
+        draft.seal(header, hashes, (self.clock)()).map_err(|error| io(&self.dir, error))?;
         // Under the lock: the same fragment may come twice at once, or be named meanwhile.
         let mut accounts = self.accounts.lock();
         let named = accounts.named_early.remove(&digest) | named;
@@ -176,7 +188,7 @@ impl BlobStore {
         // Under the lock: it may be on the point of being removed.
         let _accounts = self.accounts.lock();
         let Some(path) = self.existing(digest) else { return Ok(false) };
-        touch(&path)?;
+        touch(&path, (self.clock)())?;
         sync_parent(&path)?;
         Ok(true)
     }
@@ -308,9 +320,9 @@ fn uploader_of(path: &Path) -> Option<(PublicKey, u64)> {
 }
 
 /// From now on the lease runs anew; durable when this returns.
-fn touch(path: &Path) -> std::io::Result<()> {
+fn touch(path: &Path, now: SystemTime) -> std::io::Result<()> {
     let file = File::options().write(true).open(path)?;
-    file.set_modified(SystemTime::now())?;
+    file.set_modified(now)?;
     file.sync_all()
 }
 

@@ -3,6 +3,10 @@
 use super::*;
 use proptest::prelude::*;
 
+fn elect(old: &[Seat], contenders: &[Contender], seats: usize) -> Vec<Seat> {
+    super::elect(old, contenders, seats, Replaced::Anyone)
+}
+
 fn seat(number: u8, organisation: u8) -> Seat {
     Seat::of(PublicKey([number; 32]), &format!("organisation {organisation}"))
 }
@@ -28,6 +32,18 @@ fn numbers(seats: &[Seat]) -> Vec<u8> {
 fn the_best_newcomer_takes_the_index_of_the_worst_seat() {
     let all = [fit(1, 50), fit(2, 20), fit(3, 40), fit(4, 30), fit(5, 60), fit(6, 45)];
     assert_eq!(numbers(&elect(&seats(1..=4), &all, 4)), [1, 5, 3, 4]);
+}
+
+#[test]
+fn while_a_seat_is_not_complete_only_the_guilty_go_and_seats_may_be_added() {
+    let mut all = [fit(1, 50), fit(2, 20), fit(3, 40), fit(4, 30), fit(5, 60), fit(6, 45)];
+    let waits = |all: &[Contender], seats_wanted| {
+        numbers(&super::elect(&seats(1..=4), all, seats_wanted, Replaced::OnlyBarred))
+    };
+    assert_eq!(waits(&all, 4), [1, 2, 3, 4]);
+    assert_eq!(waits(&all, 5), [1, 2, 3, 4, 5], "nobody's fragments are taken away");
+    all[2].standing = Standing::Barred;
+    assert_eq!(waits(&all, 4), [1, 2, 5, 4]);
 }
 
 #[test]
