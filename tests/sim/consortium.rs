@@ -107,7 +107,7 @@ impl Consortium {
         put(state_key::stake_total(), codec::encode(&total));
     }
 
-    fn tx(&self, nonce: usize, sender: usize, action: Action, until: TimeMs) -> SignedTx {
+    pub fn tx(&self, nonce: usize, sender: usize, action: Action, until: TimeMs) -> SignedTx {
         let signer = self.signer(sender);
         let body = TxBody {
             chain: self.chain,

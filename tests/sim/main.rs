@@ -18,6 +18,7 @@ mod liar;
 mod lie;
 mod long;
 mod node;
+mod payloads;
 mod plan;
 mod planted;
 mod pool;

@@ -186,12 +186,14 @@ fn pass_on(
     Ok(())
 }
 
-/// Forgets past epochs about which no evidence is taken any more, and who was punished there.
+/// Forgets past epochs about which no evidence is taken any more, and who was punished there. The
+/// one before the one that ends stays: by its end nodes know which payload certificates still count.
 fn forget(exec: &mut Exec<'_>, now: TimeMs) -> Result<(), LedgerError> {
+    let ending = exec.env.committee.epoch;
     for row in exec.state.keys(&Prefix::PastEpoch.scan(), limits::EPOCHS_FORGOTTEN_MAX)? {
         let key = StateKey::of_row(row);
         let past: PastEpoch = exec.state.expect(&key)?;
-        if now <= past.accused_until {
+        if now <= past.accused_until || past.committee.epoch.next() >= ending {
             break;
         }
         let punished = state_key::punished_in(past.committee.epoch);

@@ -2,7 +2,7 @@ use crate::{kit::*, kit_stake::*};
 use twinfold_ledger::{Ledger, LedgerError};
 use twinfold_types::{
     Action, Code, Epoch, Event, Height, SeatIndex, Stake, TimeMs, limits, member::AdminAction,
-    proof::ProofError,
+    proof::ProofError, quorum::PastEpoch, state_key,
 };
 
 #[test]
@@ -242,4 +242,19 @@ fn a_chain_reopened_after_any_block_around_an_epochs_end_goes_on() {
     let genesis = genesis();
     let ledger = Ledger::open(dir.path(), None, &genesis).unwrap();
     assert_eq!(ledger.reader().committee().epoch, Epoch(1));
+}
+
+#[test]
+fn the_two_newest_past_epochs_stay_however_long_ago_they_ended() {
+    const FORTY_DAYS_MS: u64 = 40 * 24 * 3_600 * 1_000;
+    let mut chain = staked();
+    for _ in 0..4 {
+        chain.block_at(chain.now() + FORTY_DAYS_MS, vec![]);
+    }
+    let running = chain.committee().epoch.0;
+    let is_known = |back: u64| {
+        let key = state_key::past_epoch(Epoch(running - back));
+        chain.reader.get::<PastEpoch>(&key).unwrap().is_some()
+    };
+    assert_eq!([1, 2, 3].map(is_known), [true, true, false]);
 }
