@@ -37,6 +37,7 @@ pub struct TaskOptions {
     /// Versions an asynchronous update may be behind.
     pub staleness_max: u32,
     pub compress: CompressChoice,
+    pub rule: AggregationRule,
     pub merge_every: u32,
     /// Cluster rounds in all, 0 for no end.
     pub rounds: u64,
@@ -67,6 +68,7 @@ impl Default for TaskOptions {
             mode: ModeChoice::Sync,
             staleness_max: 20,
             compress: CompressChoice::Q8,
+            rule: AggregationRule::Mean,
             merge_every: 1,
             rounds: 0,
             deadline: Duration::from_secs(60),
@@ -196,7 +198,7 @@ impl TaskOptions {
             merge_weight_max,
             norm_bound: 0,
             clip: 0,
-            rule: AggregationRule::Mean,
+            rule: self.rule,
             mode: match self.mode {
                 ModeChoice::Sync => Mode::Sync,
                 ModeChoice::Async(buffer) => {

@@ -6,12 +6,18 @@ use crate::{
     Layout, Source,
     check::{check, staleness_factor, update_bytes_max},
     fixed::divide_half_even,
-    rule::mean::{LANES, Mean, Weighted},
+    rule::{
+        coordinate::{self, Centre},
+        krum,
+        mean::{LANES, Mean, Weighted},
+    },
+    update::UpdateView,
 };
 use twinfold_types::{
-    Digest, PublicKey, TaskId,
+    BlobDigest, Digest, PublicKey, TaskId,
+    limits::FACTOR_ONE,
     round::{FoldRefusal, Outcome},
-    task::TaskSpec,
+    task::{AggregationRule, TaskSpec},
 };
 
 /// Payload bytes held at once, unless a single payload is larger.
@@ -21,6 +27,8 @@ pub const BATCH_BYTES: u64 = 256 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FoldInput {
     pub trainer: PublicKey,
+    /// Identity of the payload.
+    pub payload: BlobDigest,
     /// Examples, capped by the task.
     pub weight: u32,
     /// Version of the cluster model that the delta is against.
@@ -56,16 +64,32 @@ pub fn fold_round<S: Source>(
 ) -> Result<Folded, S::Error> {
     let layout = Layout::of(&spec.tensors).expect("an admitted task has a layout");
     assert_weights(spec, inputs);
-    let mut mean = Mean::new(&layout);
+    match spec.rule.is_weighted() {
+        true => fold_mean(spec, &layout, task, base, base_version, inputs, source),
+        false => fold_together(spec, &layout, task, base, base_version, inputs, source),
+    }
+}
+
+/// Batch by batch, as updates are read.
+fn fold_mean<S: Source>(
+    spec: &TaskSpec,
+    layout: &Layout,
+    task: TaskId,
+    base: &[i32],
+    base_version: u64,
+    inputs: &[FoldInput],
+    source: &mut S,
+) -> Result<Folded, S::Error> {
+    let mut mean = Mean::new(layout);
     let mut outcomes = Vec::with_capacity(inputs.len());
-    let at_once = (BATCH_BYTES / update_bytes_max(spec, &layout)).clamp(1, LANES as u64) as usize;
+    let at_once = (BATCH_BYTES / update_bytes_max(spec, layout)).clamp(1, LANES as u64) as usize;
     for (batch, inputs) in inputs.chunks(at_once).enumerate() {
         let first = batch * at_once;
         let read = (first..first + inputs.len()).map(|index| source.read(index));
         let payloads = read.collect::<Result<Vec<_>, _>>()?;
         let mut counted = vec![];
         for (input, payload) in inputs.iter().zip(&payloads) {
-            let checked = weigh(spec, &layout, task, base_version, input, payload.as_ref());
+            let checked = weigh(spec, layout, task, base_version, input, payload.as_ref());
             outcomes.push(match &checked {
                 Ok(update) => Outcome::Folded { weight: update.weight },
                 Err(refusal) => Outcome::Refused(*refusal),
@@ -74,9 +98,80 @@ pub fn fold_round<S: Source>(
         }
         mean.add(&counted);
     }
+    Ok(finish(mean, base, outcomes))
+}
+
+/// Rules that need all updates at once; the task bounds how many bytes these are. Each counts 1.
+fn fold_together<S: Source>(
+    spec: &TaskSpec,
+    layout: &Layout,
+    task: TaskId,
+    base: &[i32],
+    base_version: u64,
+    inputs: &[FoldInput],
+    source: &mut S,
+) -> Result<Folded, S::Error> {
+    let read = (0..inputs.len()).map(|index| source.read(index));
+    let payloads = read.collect::<Result<Vec<_>, _>>()?;
+    let (mut outcomes, mut updates, mut places) = (vec![], vec![], vec![]);
+    for (place, (input, payload)) in inputs.iter().zip(&payloads).enumerate() {
+        let checked = weigh(spec, layout, task, base_version, input, payload.as_ref());
+        outcomes.push(match &checked {
+            Ok(_) => Outcome::Folded { weight: 1 },
+            Err(refusal) => Outcome::Refused(*refusal),
+        });
+        if let Ok(Weighted { update, .. }) = checked {
+            updates.push(update);
+            places.push(place);
+        }
+    }
+    if updates.is_empty() || updates.len() < spec.rule.updates_min() as usize {
+        refuse(&mut outcomes, &places, FoldRefusal::TooFew);
+        return Ok(Folded { steps: None, outcomes, weight: 0, saturations: 0 });
+    }
+    let count = updates.len();
+    let centre = match spec.rule {
+        AggregationRule::Krum { faults, chosen } => {
+            let digests: Vec<_> = places.iter().map(|place| inputs[*place].payload).collect();
+            let distances = krum::distances(layout, &updates);
+            let best = krum::choose(&distances, &digests, faults as usize, chosen as usize);
+            let others: Vec<usize> =
+                (0..count).filter(|at| !best.contains(at)).map(|at| places[at]).collect();
+            refuse(&mut outcomes, &others, FoldRefusal::NotChosen);
+            return Ok(mean_of(layout, updates, &best, base, outcomes));
+        }
+        AggregationRule::TrimmedMean { beta_ppm } => {
+            Centre::TrimmedMean { trimmed: AggregationRule::trimmed(beta_ppm, count) }
+        }
+        AggregationRule::Median | AggregationRule::Mean => Centre::Median,
+    };
+    let (steps, saturations) = coordinate::fold(layout, base, &updates, centre);
+    Ok(Folded { steps: Some(steps), outcomes, weight: count as u64, saturations })
+}
+
+fn refuse(outcomes: &mut [Outcome], places: &[usize], refusal: FoldRefusal) {
+    places.iter().for_each(|place| outcomes[*place] = Outcome::Refused(refusal));
+}
+
+/// The mean of some updates, which all count alike.
+fn mean_of(
+    layout: &Layout,
+    updates: Vec<UpdateView<'_>>,
+    some: &[usize],
+    base: &[i32],
+    outcomes: Vec<Outcome>,
+) -> Folded {
+    let all = updates.into_iter().enumerate().filter(|(at, _)| some.contains(at));
+    let weighted = all.map(|(_, update)| Weighted { update, weight: 1, factor: FACTOR_ONE });
+    let mut mean = Mean::new(layout);
+    mean.add(&weighted.collect::<Vec<_>>());
+    finish(mean, base, outcomes)
+}
+
+fn finish(mean: Mean<'_>, base: &[i32], outcomes: Vec<Outcome>) -> Folded {
     let weight = mean.weight();
     let (steps, saturations) = mean.finish(base).unzip();
-    Ok(Folded { steps, outcomes, weight, saturations: saturations.unwrap_or(0) })
+    Folded { steps, outcomes, weight, saturations: saturations.unwrap_or(0) }
 }
 
 fn weigh<'a>(

@@ -1,4 +1,4 @@
-//! The mean rule and the payload format, frozen: `TWINFOLD_BLESS=1` rewrites the
+//! The rules and the payload format, frozen: `TWINFOLD_BLESS=1` rewrites the
 //! files, which is an explicit change of the format.
 
 mod common;
@@ -88,6 +88,31 @@ fn the_mean_rule_gives_the_frozen_results() {
     let records: Vec<_> = scenes.iter().map(|(name, scene)| record(name, scene)).collect();
     let text = serde_json::to_string_pretty(&records).unwrap();
     check("mean_rule.json", &(text + "\n"));
+}
+
+/// Seven updates in mixed encodings and exponents, one of them far away, and one that is malformed.
+fn poisoned(rule: &str) -> Scene {
+    let mut scene = model();
+    scene.spec.rule = rule.parse().unwrap();
+    (scene.spec.compression.bits, scene.spec.participants_min) = (16, 7);
+    assert_eq!(scene.spec.fault(), None);
+    for at in 0..6 {
+        let w = dense(0, 20, Bits::B16, &[at, 300 - at, -7 * at, at * at]);
+        scene.send(1 + at as u32, vec![w, dense(1, 15, Bits::B8, &[at, -at])]);
+    }
+    let far =
+        vec![dense(0, 11, Bits::B16, &[9_000, -9_000, 1, 2]), sparse(1, 2, 16, Bits::B8, &[])];
+    scene.send(10_000, far);
+    scene.send_bytes(4, 3, b"TFU1".to_vec());
+    scene
+}
+
+#[test]
+fn the_rules_that_bear_liars_give_the_frozen_results() {
+    let rules = ["median", "trimmed:0.2", "krum:1", "multi-krum:2:3"];
+    let records: Vec<_> = rules.iter().map(|rule| record(rule, &poisoned(rule))).collect();
+    let text = serde_json::to_string_pretty(&records).unwrap();
+    check("robust_rules.json", &(text + "\n"));
 }
 
 #[test]

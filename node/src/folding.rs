@@ -130,7 +130,8 @@ fn fold_inputs(
         }
         let base_digest = digests[&version];
         let (trainer, weight) = (entry.trainer, entry.weight);
-        inputs.push(FoldInput { trainer, weight, base_version: version, base_digest });
+        let payload = entry.blob.digest();
+        inputs.push(FoldInput { trainer, payload, weight, base_version: version, base_digest });
     }
     Ok(inputs)
 }

@@ -134,7 +134,12 @@ fn update(number: usize, bits: Bits) -> (FoldInput, Vec<u8>) {
     };
     let update =
         Update { binding: Binding { task: TASK, trainer, base: BASE }, tensors: vec![tensor] };
-    let input =
-        FoldInput { trainer, weight: 100 + number as u32, base_version: 0, base_digest: BASE };
+    let input = FoldInput {
+        trainer,
+        payload: Digest([number as u8; 32]),
+        weight: 100 + number as u32,
+        base_version: 0,
+        base_digest: BASE,
+    };
     (input, update.encode())
 }

@@ -115,6 +115,7 @@ fn availability(consortium: &Consortium, length: u64, content: Digest) -> Availa
 pub fn fold(consortium: &Consortium, task: TaskId, entries: &[Entry]) -> Digest {
     let input = |entry: &Entry| FoldInput {
         trainer: entry.trainer,
+        payload: entry.blob.digest(),
         weight: entry.weight,
         base_version: 0,
         base_digest: INITIAL,

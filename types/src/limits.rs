@@ -155,6 +155,10 @@ pub const UPDATES_RELEASED_MAX: u32 = 256;
 pub const SUSPICIONS_OPEN_MAX: u32 = 16;
 /// Ended epochs that elections wait for a newcomer to make its fragments.
 pub const TAKEOVER_EPOCHS_MAX: u64 = 4;
+/// Payload bytes of a round that a rule may hold at once which needs all updates together.
+pub const ROUND_HELD_BYTES_MAX: u64 = 1 << 30;
+/// Updates of which all pairs are compared.
+pub const KRUM_PARTICIPANTS_MAX: u32 = 128;
 /// While a hold stands a round is looked at again so often, in block time.
 pub const HOLD_LOOK_MS: u64 = 24 * 3_600 * 1_000;
 /// A payload that no transaction names, or none any more, stays here at least so long.

@@ -129,6 +129,10 @@ pub enum FoldRefusal {
     Stale,
     /// An update for a tensor that is not trained.
     FrozenTensor,
+    /// Fewer updates count than the rule needs.
+    TooFew,
+    /// The rule took others.
+    NotChosen,
 }
 
 impl FoldRefusal {
@@ -141,6 +145,8 @@ impl FoldRefusal {
             FoldRefusal::Compression => "more bits or values than the task's compression allows",
             FoldRefusal::Stale => "older than the task's staleness table",
             FoldRefusal::FrozenTensor => "changes a tensor that is not trained",
+            FoldRefusal::TooFew => "fewer updates of the round count than the task's rule needs",
+            FoldRefusal::NotChosen => "the task's rule took other updates of the round",
         }
     }
 }

@@ -2,6 +2,10 @@
 //! nodes compute with is an integer; real numbers that only trainers use travel
 //! as the bits of an f64.
 
+mod rule;
+
+pub use rule::AggregationRule;
+
 use crate::{
     AvailabilityCertificate, ClusterId, Digest, Height, PublicKey, RoundNumber, TaskId, TimeMs,
     limits,
@@ -63,15 +67,6 @@ pub enum Mode {
         /// update older than the table is refused.
         staleness: Vec<u32>,
     },
-}
-
-/// How updates become a model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum AggregationRule {
-    /// Weighted mean by examples (FedAvg, McMahan et al. 2017).
-    Mean,
 }
 
 /// What a trainer does to a delta before it sends it.
@@ -240,6 +235,7 @@ impl TaskSpec {
             .or_else(|| self.mode_fault())
             .or_else(|| self.arithmetic_fault())
             .or_else(|| self.training_fault())
+            .or_else(|| rule::fault(self))
     }
 
     fn names_fault(&self) -> Option<String> {

@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use twinfold_types::{
     Digest, limits,
     model::TensorPolicy,
-    task::{LocalWork, Real, Schedule},
+    task::{AggregationRule, LocalWork, Real, Schedule},
     text::parse_duration,
 };
 
@@ -52,6 +52,12 @@ pub struct CreateArgs {
     /// none (32-bit steps), q8, q16, or topk:F (the share F of all values, 8 bits)
     #[arg(long, default_value = "q8")]
     pub compress: CompressChoice,
+    /// How a round's updates become a model: mean (by examples); or, where some trainers may lie,
+    /// each update counting alike and none compressed by topk: median, trimmed:B (without the share
+    /// B at each end of every value), krum:F (the one nearest to most others, F liars borne),
+    /// multi-krum:F:M (the mean of the M best)
+    #[arg(long, default_value = "mean", value_name = "RULE")]
+    pub rule: AggregationRule,
     /// Cluster rounds between two merges
     #[arg(long, default_value_t = 1)]
     pub merge_every: u32,
@@ -192,6 +198,7 @@ impl CreateArgs {
             mode: self.mode,
             staleness_max: self.staleness_max,
             compress: self.compress,
+            rule: self.rule,
             merge_every: self.merge_every,
             rounds: self.rounds,
             deadline: self.deadline,

@@ -119,6 +119,7 @@ fn human(task: &TaskView) -> String {
         ("merges", task.merges.to_string()),
         ("participants", format!("{} to {}", spec.participants_min, spec.participants_max)),
         ("mode", format!("{:?}", spec.mode)),
+        ("rule", spec.rule.to_string()),
         ("compression", format!("{:?}", spec.compression)),
     ]);
     let clusters = task.clusters.iter().map(|cluster| {

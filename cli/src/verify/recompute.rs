@@ -138,6 +138,7 @@ fn fold(
         let against = lineage.cluster_version(cluster, base, base_version, version)?;
         Ok(FoldInput {
             trainer: entry.trainer,
+            payload: entry.blob.digest(),
             weight: entry.weight,
             base_version: version,
             base_digest: against.digest,

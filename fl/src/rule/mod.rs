@@ -1,3 +1,6 @@
-//! Aggregation rules, one a file, each with its paper.
+//! Aggregation rules, a file each.
 
+pub mod coordinate;
+pub mod krum;
 pub mod mean;
+mod rows;

@@ -9,6 +9,7 @@ use twinfold_fl::{
 use twinfold_types::{
     AvailabilityCertificate, Digest, Epoch, PublicKey, TaskId,
     blob::BlobId,
+    hash::Tag,
     model::{TensorPolicy, TensorSpec, model_digest},
     round::{FoldRefusal, Outcome},
     task::{AggregationRule, Compression, LocalWork, Mode, Real, Schedule, TaskSpec, Training},
@@ -83,7 +84,14 @@ impl Scene {
     /// Appends a payload to the round's list.
     pub fn send_bytes(&mut self, weight: u32, base_version: u64, payload: Vec<u8>) {
         let Binding { trainer, base, .. } = self.binding();
-        self.inputs.push(FoldInput { trainer, weight, base_version, base_digest: base });
+        let digest = Digest::of_bytes(Tag::Blob, &payload);
+        self.inputs.push(FoldInput {
+            trainer,
+            payload: digest,
+            weight,
+            base_version,
+            base_digest: base,
+        });
         self.payloads.push(payload);
     }
 

@@ -80,6 +80,7 @@ impl Federation {
             let (trainer_key, base_version) = (key, round);
             inputs.push(FoldInput {
                 trainer: trainer_key,
+                payload: Digest([trainer as u8; 32]),
                 weight,
                 base_version,
                 base_digest: digest,

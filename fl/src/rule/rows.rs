@@ -1,0 +1,67 @@
+//! One tensor of all updates, read block by block in the model's own steps: what rules work on
+//! that need all updates at once. Whatever the number of updates and values, a block is small.
+
+use crate::{
+    layout::Slot,
+    update::{Bits, DataView, UpdateView, lane},
+};
+use std::ops::Range;
+
+/// Values of each update that are looked at together.
+pub const BLOCK: usize = 2_048;
+
+/// A tensor of one update. Sparse ones are few and written out.
+enum Row<'a> {
+    Dense { values: &'a [u8], bits: Bits },
+    Sparse(Vec<i32>),
+}
+
+/// A tensor of all updates. A value in steps of its tensor is within the norm bound, below 2^31.
+pub struct Rows<'a> {
+    rows: Vec<(Row<'a>, u32)>,
+    len: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// Of checked updates; `position` counts the trained tensors.
+    pub fn of(updates: &[UpdateView<'a>], slot: &Slot, position: usize) -> Self {
+        let row = |update: &UpdateView<'a>| {
+            let tensor = &update.tensors[position];
+            let shift = (i32::from(slot.scale) - i32::from(tensor.exponent)) as u32;
+            let row = match tensor.data {
+                DataView::Dense { values } => Row::Dense { values, bits: tensor.bits },
+                DataView::Sparse { .. } => {
+                    let mut all = vec![0; slot.len];
+                    tensor.for_each(|index, q| all[index] = q);
+                    Row::Sparse(all)
+                }
+            };
+            (row, shift)
+        };
+        Self { rows: updates.iter().map(row).collect(), len: slot.len }
+    }
+
+    /// The ranges of the blocks, in order.
+    pub fn blocks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let len = self.len;
+        (0..len).step_by(BLOCK).map(move |start| start..len.min(start + BLOCK))
+    }
+
+    /// The values of one update in a block.
+    pub fn read(&self, update: usize, block: Range<usize>, into: &mut [i32]) {
+        let (row, shift) = &self.rows[update];
+        match row {
+            Row::Sparse(all) => {
+                into.iter_mut().zip(&all[block]).for_each(|(to, q)| *to = q << shift);
+            }
+            Row::Dense { values, bits: Bits::B8 } => copy::<1>(values, block, *shift, into),
+            Row::Dense { values, bits: Bits::B16 } => copy::<2>(values, block, *shift, into),
+            Row::Dense { values, bits: Bits::B32 } => copy::<4>(values, block, *shift, into),
+        }
+    }
+}
+
+fn copy<const W: usize>(values: &[u8], block: Range<usize>, shift: u32, into: &mut [i32]) {
+    let values = &values.as_chunks::<W>().0[block];
+    into.iter_mut().zip(values).for_each(|(to, value)| *to = lane(value) << shift);
+}

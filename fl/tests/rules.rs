@@ -1,0 +1,154 @@
+//! Rules that bear liars: what they leave out, what they need, and that neither order nor encoding matters.
+
+mod common;
+
+use common::{Scene, dense, task, tensor};
+use proptest::prelude::*;
+use twinfold_fl::update::{Bits, TensorData, TensorUpdate};
+use twinfold_types::{
+    round::{FoldRefusal, Outcome},
+    task::{AggregationRule, Mode, TaskSpec},
+};
+
+const NOT_CHOSEN: Outcome = Outcome::Refused(FoldRefusal::NotChosen);
+const COUNTS: Outcome = Outcome::Folded { weight: 1 };
+
+fn spec(rule: &str, least: u32) -> TaskSpec {
+    let mut spec = task(vec![tensor("w", 3, 20)]);
+    (spec.rule, spec.participants_min) = (rule.parse().unwrap(), least);
+    spec.compression.bits = 16;
+    spec
+}
+
+fn round(rule: &str, updates: &[[i32; 3]]) -> Scene {
+    let mut scene = Scene::new(spec(rule, updates.len() as u32), vec![0; 3]);
+    for update in updates {
+        scene.send(9_999, vec![dense(0, 20, Bits::B16, update)]);
+    }
+    scene
+}
+
+const HONEST: [[i32; 3]; 4] = [[10, -5, 1], [11, -6, 1], [12, -4, 1], [13, -5, 1]];
+const LIAR: [i32; 3] = [30_000, 30_000, -30_000];
+
+fn with_liar() -> Vec<[i32; 3]> {
+    [&HONEST[..2], &[LIAR], &HONEST[2..]].concat()
+}
+
+#[test]
+fn one_liar_of_five_moves_no_rule_beyond_what_honest_trainers_sent() {
+    for rule in ["median", "trimmed:0.2", "krum:1", "multi-krum:1:2"] {
+        let steps = round(rule, &with_liar()).fold().steps.unwrap();
+        for (value, column) in steps.iter().zip(0..3) {
+            let honest = HONEST.map(|update| update[column]);
+            let range = honest.iter().min().unwrap()..=honest.iter().max().unwrap();
+            assert!(range.contains(&value), "{rule}: {steps:?}");
+        }
+    }
+    let mean = round("mean", &with_liar()).fold().steps.unwrap();
+    assert!(mean[0] > 5_000, "the mean bears none: {mean:?}");
+}
+
+#[test]
+fn every_update_counts_alike_and_what_krum_leaves_out_is_said() {
+    let median = round("median", &with_liar()).fold();
+    assert_eq!((median.outcomes, median.weight), (vec![COUNTS; 5], 5));
+    let krum = round("krum:1", &with_liar()).fold();
+    assert_eq!(krum.weight, 1);
+    assert_eq!(krum.outcomes.iter().filter(|outcome| **outcome == NOT_CHOSEN).count(), 4);
+    assert_eq!(krum.outcomes[2], NOT_CHOSEN);
+    let multi = round("multi-krum:1:2", &with_liar()).fold();
+    assert_eq!(multi.weight, 2);
+    assert_eq!(multi.outcomes.iter().filter(|outcome| **outcome == COUNTS).count(), 2);
+}
+
+#[test]
+fn with_fewer_updates_that_count_than_the_rule_needs_the_model_stays() {
+    let mut scene = round("krum:1", &with_liar());
+    scene.payloads[4] = b"nothing".to_vec();
+    let folded = scene.fold();
+    assert_eq!((folded.steps, folded.weight), (None, 0));
+    let few = Outcome::Refused(FoldRefusal::TooFew);
+    assert_eq!(folded.outcomes[..4], [few; 4]);
+    assert_eq!(folded.outcomes[4], Outcome::Refused(FoldRefusal::Malformed));
+}
+
+#[test]
+fn a_trimmed_mean_cuts_by_the_updates_that_count() {
+    let updates = [[1, 0, 0], [2, 0, 0], [3, 0, 0], [90, 0, 0], [-90, 0, 0]];
+    assert_eq!(round("trimmed:0.2", &updates).fold().steps.unwrap()[0], 2);
+    // Of four, ⌊0.2 · 4⌋ = 0 are cut.
+    let mut scene = round("trimmed:0.2", &updates);
+    scene.payloads[4] = vec![];
+    assert_eq!(scene.fold().steps.unwrap()[0], 24);
+}
+
+#[test]
+fn what_a_rule_does_not_go_with_is_refused_with_the_reason() {
+    let fault = |rule: &str, change: &dyn Fn(&mut TaskSpec)| {
+        let mut spec = spec(rule, 7);
+        change(&mut spec);
+        spec.fault().unwrap_or_default()
+    };
+    let buffered = Mode::Async { buffer: 7, staleness: vec![1 << 16] };
+    assert!(fault("median", &|spec| spec.mode = buffered.clone()).contains("synchronous"));
+    let sparse = |spec: &mut TaskSpec| spec.compression.top_ppm = Some(10_000);
+    assert!(fault("krum:1", &sparse).contains("an update of zeros is nearest to all"));
+    assert!(fault("krum:3", &|_| ()).contains("at least 9 updates"));
+    assert!(fault("multi-krum:1:5", &|_| ()).contains("chooses 1 to 4"));
+    assert!(fault("krum:1", &|spec| spec.compression.bits = 32).contains("8 or 16 bits"));
+    assert!(fault("krum:1", &|spec| spec.participants_max = 500).contains("at most 128"));
+    assert!(fault("trimmed:0.5", &|_| ()).contains("less than half"));
+    assert!(fault("trimmed:0.1", &|_| ()).contains("leaves nobody out of 7"));
+    let large = |spec: &mut TaskSpec| spec.tensors[0].shape = vec![10_000_000];
+    assert!(fault("median", &large).contains("holds all updates"));
+    assert_eq!(fault("multi-krum:1:4", &|_| ()), "");
+}
+
+proptest! {
+    /// Updates in any order, and sent in any encoding, give one model.
+    #[test]
+    fn neither_order_nor_encoding_matters(
+        updates in proptest::collection::vec(proptest::array::uniform3(-120i32..120), 5..12),
+        order in any::<prop::sample::Index>(),
+        rule in prop::sample::select(vec!["median", "trimmed:0.2", "multi-krum:1:2"]),
+    ) {
+        let expected = round(rule, &updates).fold();
+        let mut turned = updates.clone();
+        turned.rotate_left(order.index(updates.len()));
+        prop_assert_eq!(&round(rule, &turned).fold().steps.is_some(), &true);
+        if rule != "multi-krum:1:2" {
+            prop_assert_eq!(&round(rule, &turned).fold().steps, &expected.steps);
+        }
+        let mut scene = Scene::new(spec(rule, updates.len() as u32), vec![0; 3]);
+        for (at, update) in updates.iter().enumerate() {
+            let bits = if at % 2 == 0 { Bits::B8 } else { Bits::B16 };
+            let data = TensorData::shortest(update.to_vec(), bits);
+            scene.send(1, vec![TensorUpdate { index: 0, len: 3, exponent: 20, bits, data }]);
+        }
+        if rule != "multi-krum:1:2" {
+            prop_assert_eq!(&scene.fold().steps, &expected.steps);
+        }
+    }
+
+    /// Scores and the choice, by arithmetic of their own.
+    #[test]
+    fn krum_chooses_the_nearest(updates in proptest::collection::vec(proptest::array::uniform3(-500i32..500), 5..10)) {
+        let AggregationRule::Krum { faults, .. } = "krum:1".parse().unwrap() else { unreachable!() };
+        let near = updates.len() - faults as usize - 2;
+        let apart = |a: &[i32; 3], b: &[i32; 3]| {
+            (0..3).map(|at| i64::from(a[at] - b[at]).pow(2)).sum::<i64>()
+        };
+        let score = |at: usize| {
+            let others = (0..updates.len()).filter(|other| *other != at);
+            let mut all: Vec<i64> = others.map(|other| apart(&updates[at], &updates[other])).collect();
+            all.sort_unstable();
+            all[..near].iter().sum::<i64>()
+        };
+        let folded = round("krum:1", &updates).fold();
+        let chosen = folded.outcomes.iter().position(|outcome| *outcome == COUNTS).unwrap();
+        let least = (0..updates.len()).map(score).min().unwrap();
+        prop_assert_eq!(score(chosen), least);
+        prop_assert_eq!(folded.steps.unwrap(), updates[chosen].to_vec());
+    }
+}
