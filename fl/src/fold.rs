@@ -7,6 +7,7 @@ use crate::{
     check::{check, staleness_factor, update_bytes_max},
     fixed::divide_half_even,
     rule::{
+        bulyan,
         coordinate::{self, Centre},
         krum,
         mean::{LANES, Mean, Weighted},
@@ -129,40 +130,65 @@ fn fold_together<S: Source>(
         refuse(&mut outcomes, &places, FoldRefusal::TooFew);
         return Ok(Folded { steps: None, outcomes, weight: 0, saturations: 0 });
     }
-    let count = updates.len();
-    let centre = match spec.rule {
-        AggregationRule::Krum { faults, chosen } => {
-            let digests: Vec<_> = places.iter().map(|place| inputs[*place].payload).collect();
-            let distances = krum::distances(layout, &updates);
-            let best = krum::choose(&distances, &digests, faults as usize, chosen as usize);
-            let others: Vec<usize> =
-                (0..count).filter(|at| !best.contains(at)).map(|at| places[at]).collect();
-            refuse(&mut outcomes, &others, FoldRefusal::NotChosen);
-            return Ok(mean_of(layout, updates, &best, base, outcomes));
-        }
-        AggregationRule::TrimmedMean { beta_ppm } => {
-            Centre::TrimmedMean { trimmed: AggregationRule::trimmed(beta_ppm, count) }
-        }
-        AggregationRule::Median | AggregationRule::Mean => Centre::Median,
+    let digests: Vec<_> = places.iter().map(|place| inputs[*place].payload).collect();
+    let chosen = choose(spec.rule, layout, &updates, &digests);
+    let others = (0..places.len()).filter(|at| !chosen.contains(at));
+    refuse(&mut outcomes, &others.map(|at| places[at]).collect::<Vec<_>>(), FoldRefusal::NotChosen);
+    let mut at = 0..;
+    updates.retain(|_| at.next().is_some_and(|at| chosen.contains(&at)));
+    let Some(centre) = centre(spec.rule, places.len()) else {
+        return Ok(mean_of(layout, updates, base, outcomes));
     };
     let (steps, saturations) = coordinate::fold(layout, base, &updates, centre);
-    Ok(Folded { steps: Some(steps), outcomes, weight: count as u64, saturations })
+    Ok(Folded { steps: Some(steps), outcomes, weight: updates.len() as u64, saturations })
+}
+
+/// Which updates a rule takes, in their order.
+fn choose(
+    rule: AggregationRule,
+    layout: &Layout,
+    updates: &[UpdateView<'_>],
+    digests: &[BlobDigest],
+) -> Vec<usize> {
+    match rule {
+        AggregationRule::Krum { faults, chosen } => {
+            let distances = krum::distances(layout, updates);
+            krum::choose(&distances, digests, faults as usize, chosen as usize)
+        }
+        AggregationRule::Bulyan { faults } => {
+            bulyan::choose(&krum::distances(layout, updates), digests, faults as usize)
+        }
+        _ => (0..updates.len()).collect(),
+    }
+}
+
+/// What becomes of each value of the chosen ones, of so many updates; `None` for their mean.
+fn centre(rule: AggregationRule, updates: usize) -> Option<Centre> {
+    match rule {
+        AggregationRule::Mean | AggregationRule::Krum { .. } => None,
+        AggregationRule::Median => Some(Centre::Median),
+        AggregationRule::TrimmedMean { beta_ppm } => {
+            Some(Centre::TrimmedMean { trimmed: AggregationRule::trimmed(beta_ppm, updates) })
+        }
+        AggregationRule::Bulyan { faults } => {
+            Some(Centre::NearMedian { kept: updates - 4 * faults as usize })
+        }
+    }
 }
 
 fn refuse(outcomes: &mut [Outcome], places: &[usize], refusal: FoldRefusal) {
     places.iter().for_each(|place| outcomes[*place] = Outcome::Refused(refusal));
 }
 
-/// The mean of some updates, which all count alike.
+/// The mean of updates that all count alike.
 fn mean_of(
     layout: &Layout,
     updates: Vec<UpdateView<'_>>,
-    some: &[usize],
     base: &[i32],
     outcomes: Vec<Outcome>,
 ) -> Folded {
-    let all = updates.into_iter().enumerate().filter(|(at, _)| some.contains(at));
-    let weighted = all.map(|(_, update)| Weighted { update, weight: 1, factor: FACTOR_ONE });
+    let alike = |update| Weighted { update, weight: 1, factor: FACTOR_ONE };
+    let weighted = updates.into_iter().map(alike);
     let mut mean = Mean::new(layout);
     mean.add(&weighted.collect::<Vec<_>>());
     finish(mean, base, outcomes)

@@ -109,7 +109,7 @@ fn poisoned(rule: &str) -> Scene {
 
 #[test]
 fn the_rules_that_bear_liars_give_the_frozen_results() {
-    let rules = ["median", "trimmed:0.2", "krum:1", "multi-krum:2:3"];
+    let rules = ["median", "trimmed:0.2", "krum:1", "multi-krum:2:3", "bulyan:1"];
     let records: Vec<_> = rules.iter().map(|rule| record(rule, &poisoned(rule))).collect();
     let text = serde_json::to_string_pretty(&records).unwrap();
     check("robust_rules.json", &(text + "\n"));

@@ -50,6 +50,19 @@ fn one_liar_of_five_moves_no_rule_beyond_what_honest_trainers_sent() {
 }
 
 #[test]
+fn bulyan_bears_one_of_seven_that_differs_in_one_coordinate_alone() {
+    let mut updates: Vec<[i32; 3]> = (0..6).map(|at| [10 + at, -5 * at, 1]).collect();
+    updates.insert(3, [12, -10, 400]);
+    let folded = round("bulyan:1", &updates).fold();
+    assert_eq!(folded.steps.unwrap()[2], 1, "the mean of the 3 nearest to the median of 5");
+    assert_eq!(folded.weight, 5);
+    assert_eq!(folded.outcomes.iter().filter(|outcome| **outcome == NOT_CHOSEN).count(), 2);
+    let mut few = round("bulyan:1", &updates);
+    few.payloads[0] = vec![];
+    assert_eq!(few.fold().steps, None, "4f + 3 are needed");
+}
+
+#[test]
 fn every_update_counts_alike_and_what_krum_leaves_out_is_said() {
     let median = round("median", &with_liar()).fold();
     assert_eq!((median.outcomes, median.weight), (vec![COUNTS; 5], 5));
@@ -95,6 +108,7 @@ fn what_a_rule_does_not_go_with_is_refused_with_the_reason() {
     let sparse = |spec: &mut TaskSpec| spec.compression.top_ppm = Some(10_000);
     assert!(fault("krum:1", &sparse).contains("an update of zeros is nearest to all"));
     assert!(fault("krum:3", &|_| ()).contains("at least 9 updates"));
+    assert!(fault("bulyan:2", &|_| ()).contains("at least 11 updates"));
     assert!(fault("multi-krum:1:5", &|_| ()).contains("chooses 1 to 4"));
     assert!(fault("krum:1", &|spec| spec.compression.bits = 32).contains("8 or 16 bits"));
     assert!(fault("krum:1", &|spec| spec.participants_max = 500).contains("at most 128"));

@@ -55,7 +55,7 @@ pub struct CreateArgs {
     /// How a round's updates become a model: mean (by examples); or, where some trainers may lie,
     /// each update counting alike and none compressed by topk: median, trimmed:B (without the share
     /// B at each end of every value), krum:F (the one nearest to most others, F liars borne),
-    /// multi-krum:F:M (the mean of the M best)
+    /// multi-krum:F:M (the mean of the M best), bulyan:F (both, for 4 F + 3 updates and more)
     #[arg(long, default_value = "mean", value_name = "RULE")]
     pub rule: AggregationRule,
     /// Cluster rounds between two merges

@@ -25,6 +25,10 @@ pub enum Centre {
     TrimmedMean {
         trimmed: usize,
     },
+    /// The mean of so many that are nearest to the median; of two as near the smaller is first.
+    NearMedian {
+        kept: usize,
+    },
 }
 
 impl Centre {
@@ -32,6 +36,7 @@ impl Centre {
         match self {
             Centre::Median => median(values),
             Centre::TrimmedMean { trimmed } => trimmed_mean(values, trimmed),
+            Centre::NearMedian { kept } => near_median(values, kept),
         }
     }
 }
@@ -57,6 +62,25 @@ fn trimmed_mean(values: &mut [i32], trimmed: usize) -> i64 {
         }
     };
     let sum: i64 = rest.iter().map(|value| i64::from(*value)).sum();
+    divide_half_even(sum, kept as i64)
+}
+
+/// Distances are compared as |2x − (a + b)|, a and b being the two in the middle, so that nothing is
+/// rounded before the mean.
+fn near_median(values: &mut [i32], kept: usize) -> i64 {
+    values.sort_unstable();
+    let (n, value) = (values.len(), |at: usize| i64::from(values[at]));
+    let twice_median = value((n - 1) / 2) + value(n / 2);
+    let apart = |at: usize| (2 * value(at)).abs_diff(twice_median);
+    // Sorted, the nearest ones stand side by side: the end that is farther away goes.
+    let (mut first, mut end) = (0, n);
+    while end - first > kept {
+        match apart(first) > apart(end - 1) {
+            true => first += 1,
+            false => end -= 1,
+        }
+    }
+    let sum: i64 = (first..end).map(value).sum();
     divide_half_even(sum, kept as i64)
 }
 
@@ -103,6 +127,14 @@ mod tests {
         assert_eq!(median(&mut [2, 3]), 2, "2.5");
         assert_eq!(median(&mut [3, 4]), 4, "3.5");
         assert_eq!(median(&mut [i32::MIN, i32::MAX]), 0, "-0.5");
+    }
+
+    #[test]
+    fn the_mean_near_the_median_leaves_out_what_is_farther_the_greater_of_two_as_far() {
+        assert_eq!(near_median(&mut [100, 1, 2, 3, -50], 3), 2);
+        assert_eq!(near_median(&mut [1, 3, 5], 2), 2, "1 and 5 are as near");
+        assert_eq!(near_median(&mut [0, 2, 3, 9], 2), 2, "2.5");
+        assert_eq!(near_median(&mut [i32::MIN, i32::MAX, 0, 7], 1), 0, "3.5 lies between");
     }
 
     #[test]

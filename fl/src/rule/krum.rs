@@ -56,20 +56,32 @@ pub fn choose(
     faults: usize,
     chosen: usize,
 ) -> Vec<usize> {
-    let count = digests.len();
-    let score = |update: usize| {
-        let mut others: Vec<u64> = (0..count)
-            .filter(|other| *other != update)
-            .map(|other| distances[update * count + other])
-            .collect();
-        others.sort_unstable();
-        others.iter().take(count - faults - 2).map(|apart| u128::from(*apart)).sum::<u128>()
-    };
-    let mut ranked: Vec<_> = (0..count).map(|at| (score(at), digests[at], at)).collect();
-    ranked.sort_unstable();
-    let mut best: Vec<usize> = ranked.into_iter().take(chosen).map(|(.., at)| at).collect();
+    let all: Vec<usize> = (0..digests.len()).collect();
+    let mut best = ranked(distances, digests, &all, faults);
+    best.truncate(chosen);
     best.sort_unstable();
     best
+}
+
+/// Where the best of some stands among them.
+pub fn best(distances: &[u64], digests: &[BlobDigest], some: &[usize], faults: usize) -> usize {
+    let best = ranked(distances, digests, some, faults)[0];
+    some.iter().position(|update| *update == best).expect("it is one of them")
+}
+
+/// Some updates, the best first.
+fn ranked(distances: &[u64], digests: &[BlobDigest], some: &[usize], faults: usize) -> Vec<usize> {
+    let score = |update: usize| {
+        let others = some.iter().filter(|other| **other != update);
+        let mut apart: Vec<u64> =
+            others.map(|other| distances[update * digests.len() + other]).collect();
+        apart.sort_unstable();
+        let near = some.len().saturating_sub(faults + 2);
+        apart.iter().take(near).map(|apart| u128::from(*apart)).sum::<u128>()
+    };
+    let mut ranked: Vec<_> = some.iter().map(|at| (score(*at), digests[*at], *at)).collect();
+    ranked.sort_unstable();
+    ranked.into_iter().map(|(.., at)| at).collect()
 }
 
 #[cfg(test)]

@@ -22,6 +22,9 @@ pub enum AggregationRule {
     /// The update nearest to its n − f − 2 nearest, f being the faults that are borne; or the mean
     /// of so many of those (Krum and Multi-Krum, Blanchard et al. 2017).
     Krum { faults: u32, chosen: u32 },
+    /// Of n updates n − 2f are chosen one after the other as Krum does; then coordinate by coordinate
+    /// the mean of the n − 4f that are nearest to their median (Bulyan, El Mhamdi et al. 2018).
+    Bulyan { faults: u32 },
 }
 
 const MILLION: u64 = 1_000_000;
@@ -37,7 +40,13 @@ impl AggregationRule {
         match self {
             Self::Mean | Self::Median | Self::TrimmedMean { .. } => 1,
             Self::Krum { faults, .. } => faults.saturating_mul(2).saturating_add(3),
+            Self::Bulyan { faults } => faults.saturating_mul(4).saturating_add(3),
         }
+    }
+
+    /// Whether all pairs of updates are compared.
+    fn compares_pairs(self) -> bool {
+        matches!(self, Self::Krum { .. } | Self::Bulyan { .. })
     }
 
     /// Values that the trimmed mean leaves out at each end, of so many.
@@ -78,8 +87,8 @@ fn bounds_fault(spec: &TaskSpec) -> Option<String> {
                 "{rule} leaves nobody out of {least} updates: raise the share or the least number of participants"
             ))
         }
-        AggregationRule::Krum { .. } if least < rule.updates_min() => Some(format!(
-            "{rule} needs at least {} updates (2f + 3), the task takes {least} for enough",
+        _ if least < rule.updates_min() => Some(format!(
+            "{rule} needs at least {} updates, the task takes {least} for enough",
             rule.updates_min()
         )),
         AggregationRule::Krum { faults, chosen } if chosen == 0 || chosen > least - faults - 2 => {
@@ -88,10 +97,10 @@ fn bounds_fault(spec: &TaskSpec) -> Option<String> {
                 least - faults - 2
             ))
         }
-        AggregationRule::Krum { .. } if spec.compression.bits > 16 => {
+        _ if rule.compares_pairs() && spec.compression.bits > 16 => {
             Some(format!("{rule} compares all pairs of updates: send 8 or 16 bits"))
         }
-        AggregationRule::Krum { .. } if spec.participants_max > limits::KRUM_PARTICIPANTS_MAX => {
+        _ if rule.compares_pairs() && spec.participants_max > limits::KRUM_PARTICIPANTS_MAX => {
             Some(format!(
                 "{rule} compares all pairs of updates: at most {} participants",
                 limits::KRUM_PARTICIPANTS_MAX
@@ -115,7 +124,7 @@ fn memory_fault(spec: &TaskSpec) -> Option<String> {
     })
 }
 
-/// As it is read: `mean`, `median`, `trimmed:0.2`, `krum:1`, `multi-krum:1:3`.
+/// As it is read: `mean`, `median`, `trimmed:0.2`, `krum:1`, `multi-krum:1:3`, `bulyan:1`.
 impl fmt::Display for AggregationRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -128,6 +137,7 @@ impl fmt::Display for AggregationRule {
                 write!(f, "trimmed:{}.{digits}", beta_ppm / 1_000_000)
             }
             Self::Krum { faults, chosen: 1 } => write!(f, "krum:{faults}"),
+            Self::Bulyan { faults } => write!(f, "bulyan:{faults}"),
             Self::Krum { faults, chosen } => write!(f, "multi-krum:{faults}:{chosen}"),
         }
     }
@@ -138,7 +148,7 @@ impl FromStr for AggregationRule {
     fn from_str(text: &str) -> Result<Self, String> {
         let fault = || {
             format!(
-                "expected mean, median, trimmed:SHARE, krum:FAULTS or multi-krum:FAULTS:CHOSEN, got {text:?}"
+                "expected mean, median, trimmed:SHARE, krum:FAULTS, multi-krum:FAULTS:CHOSEN or bulyan:FAULTS, got {text:?}"
             )
         };
         let number = |text: &str| text.parse::<u32>().map_err(|_| fault());
@@ -153,6 +163,7 @@ impl FromStr for AggregationRule {
             ["multi-krum", faults, chosen] => {
                 Ok(Self::Krum { faults: number(faults)?, chosen: number(chosen)? })
             }
+            ["bulyan", faults] => Ok(Self::Bulyan { faults: number(faults)? }),
             _ => Err(fault()),
         }
     }
@@ -173,9 +184,15 @@ mod tests {
 
     #[test]
     fn rules_are_read_as_they_are_written() {
-        for text in
-            ["mean", "median", "trimmed:0.2", "trimmed:0.000001", "krum:1", "multi-krum:2:3"]
-        {
+        for text in [
+            "mean",
+            "median",
+            "trimmed:0.2",
+            "trimmed:0.000001",
+            "krum:1",
+            "multi-krum:2:3",
+            "bulyan:1",
+        ] {
             assert_eq!(text.parse::<AggregationRule>().unwrap().to_string(), text);
         }
         assert_eq!("trimmed:.25".parse(), Ok(AggregationRule::TrimmedMean { beta_ppm: 250_000 }));
