@@ -1,16 +1,16 @@
-//! The exact mean over N updates of D values: parsed from their payloads, checked as
-//! every validator checks them, summed, divided once. In GB/s of N·D·4 bytes, the
+//! Aggregation rules over N updates of D values: parsed from their payloads, checked as
+//! every validator checks them, folded into a model. In GB/s of N·D·4 bytes, the
 //! updates' size as f32, whatever their own is.
 //!
-//! Beside it the speed at which one core reads memory, and Flower's FedAvg over the
-//! same number of f32 values, from the bytes that came over the wire.
+//! Beside it the speed at which one core reads memory, and for the mean Flower's FedAvg over
+//! the same number of f32 values, from the bytes that came over the wire.
 
 use crate::{
     calibration, cpu, flower,
     lab::Lab,
     report::{Line, Report, median},
 };
-use color_eyre::eyre::{Result, WrapErr, ensure};
+use color_eyre::eyre::{Result, WrapErr, ensure, eyre};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
@@ -26,11 +26,13 @@ use twinfold_fl::{
 use twinfold_types::{
     Digest, PublicKey, TaskId, limits,
     model::{TensorPolicy, TensorSpec},
-    task::TaskSpec,
+    task::{AggregationRule, TaskSpec},
 };
 
 const VALUES: usize = 1_000_000;
 const UPDATES: [usize; 2] = [10, 100];
+/// As many liars as each bears of a hundred, ten of them for Krum and Bulyan.
+const RULES: [&str; 5] = ["median", "trimmed:0.2", "krum:10", "multi-krum:10:50", "bulyan:10"];
 const TASK: TaskId = TaskId(Digest([1; 32]));
 const BASE: Digest = Digest([2; 32]);
 /// Repeated until this much time was measured, and at least so often.
@@ -55,7 +57,27 @@ pub fn run(report: &mut Report, lab: &mut Lab) -> Result<()> {
             }
         }
     }
+    for rule in RULES {
+        let work = format!("{rule}, 100 × 1M, 16 bits dense");
+        if report.wants(&work) {
+            measure_rule(report, &work, rule)?;
+        }
+    }
     Ok(())
+}
+
+/// A rule that bears liars.
+fn measure_rule(report: &mut Report, work: &str, rule: &str) -> Result<()> {
+    report.note(&format!("{work} …"));
+    let limit = calibration::memory_gb_s();
+    let rule = rule.parse().map_err(|error: String| eyre!(error))?;
+    let (seconds, cpu_s) = fold_times(100, Bits::B16, CompressChoice::Q16, rule)?;
+    let speed = (100 * VALUES * 4) as f64 / median(&seconds) / 1e9;
+    report.line(
+        Line::new("fold", work, "throughput", speed, "GB/s")
+            .beside("memory read, one core", Some(limit)),
+    )?;
+    report.line(Line::new("fold", work, "CPU", cpu_s, "s"))
 }
 
 fn measure(
@@ -71,7 +93,7 @@ fn measure(
     let flower: Option<FlowerFold> =
         flower::run(lab, "fold", &arguments).wrap_err("Flower's FedAvg could not be measured")?;
     let limit = calibration::memory_gb_s();
-    let (seconds, cpu_s) = fold_times(updates, bits, choice)?;
+    let (seconds, cpu_s) = fold_times(updates, bits, choice, AggregationRule::Mean)?;
 
     let bytes = (updates * VALUES * 4) as f64;
     let throughput = |seconds: f64| bytes / seconds / 1e9;
@@ -90,8 +112,13 @@ fn measure(
 }
 
 /// Seconds of each repetition, and CPU seconds of one.
-fn fold_times(updates: usize, bits: Bits, choice: CompressChoice) -> Result<(Vec<f64>, f64)> {
-    let spec = spec(updates, choice)?;
+fn fold_times(
+    updates: usize,
+    bits: Bits,
+    choice: CompressChoice,
+    rule: AggregationRule,
+) -> Result<(Vec<f64>, f64)> {
+    let spec = spec(updates, choice, rule)?;
     let (inputs, payloads): (Vec<_>, Vec<_>) = (0..updates).map(|n| update(n, bits)).unzip();
     let base = vec![0; VALUES];
     let (mut seconds, began) = (vec![], Instant::now());
@@ -106,7 +133,7 @@ fn fold_times(updates: usize, bits: Bits, choice: CompressChoice) -> Result<(Vec
     Ok((seconds, cpu_s))
 }
 
-fn spec(updates: usize, compress: CompressChoice) -> Result<TaskSpec> {
+fn spec(updates: usize, compress: CompressChoice, rule: AggregationRule) -> Result<TaskSpec> {
     let tensor = TensorSpec {
         name: "w".into(),
         shape: vec![VALUES as u64],
@@ -114,9 +141,15 @@ fn spec(updates: usize, compress: CompressChoice) -> Result<TaskSpec> {
         policy: TensorPolicy::Train,
     };
     let model = ImportedModel { tensors: vec![tensor], steps: vec![0; VALUES] };
-    let participants_max = updates as u32;
-    let options =
-        TaskOptions { name: "fold".into(), participants_max, compress, ..TaskOptions::default() };
+    let participants = updates as u32;
+    let options = TaskOptions {
+        name: "fold".into(),
+        participants_min: participants,
+        participants_max: participants,
+        compress,
+        rule,
+        ..TaskOptions::default()
+    };
     Ok(options.spec(&model)?)
 }
 

@@ -27,7 +27,7 @@ const USAGE: &str = "\
 Usage: tests/bench NAME [--json] [--only TEXT] [--dir DIR] [--blocks N]
 
   round         one synchronous round with trivial trainers, beside Flower's
-  fold          the exact mean, beside memory and Flower's FedAvg
+  fold          aggregation rules, beside memory and Flower's FedAvg
   commit        small transactions: rate at saturation, latency at low load
   order         ordering alone: opaque and signed transactions, payloads, overload, idleness
   blob          payloads in fragments: a gibibyte in and out, one validator down; many sizes (drawn
