@@ -112,20 +112,22 @@ fn fold_together<S: Source>(
     inputs: &[FoldInput],
     source: &mut S,
 ) -> Result<Folded, S::Error> {
-    let read = (0..inputs.len()).map(|index| source.read(index));
-    let payloads = read.collect::<Result<Vec<_>, _>>()?;
-    let (mut outcomes, mut updates, mut places) = (vec![], vec![], vec![]);
-    for (place, (input, payload)) in inputs.iter().zip(&payloads).enumerate() {
+    let (mut outcomes, mut kept, mut places) = (vec![], vec![], vec![]);
+    for (place, input) in inputs.iter().enumerate() {
+        let payload = source.read(place)?;
         let checked = weigh(spec, layout, task, base_version, input, payload.as_ref());
         outcomes.push(match &checked {
             Ok(_) => Outcome::Folded { weight: 1 },
             Err(refusal) => Outcome::Refused(*refusal),
         });
-        if let Ok(Weighted { update, .. }) = checked {
-            updates.push(update);
+        // What is refused is not held: it may be longer than any update.
+        if checked.is_ok() {
+            kept.push(payload);
             places.push(place);
         }
     }
+    let parsed = kept.iter().map(|payload| UpdateView::parse(payload.as_ref()));
+    let mut updates: Vec<_> = parsed.map(|update| update.expect("it was checked")).collect();
     if updates.is_empty() || updates.len() < spec.rule.updates_min() as usize {
         refuse(&mut outcomes, &places, FoldRefusal::TooFew);
         return Ok(Folded { steps: None, outcomes, weight: 0, saturations: 0 });

@@ -1,5 +1,5 @@
 //! Where payloads come from while folding. A fold reads each payload once, in
-//! list order, and holds only a few at a time, so a round may be larger than memory.
+//! list order, and holds only a few at a time (all that count where the rule needs them together).
 
 /// Reads the payload of one entry of a round's list.
 pub trait Source {

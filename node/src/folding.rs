@@ -43,11 +43,14 @@ pub async fn fold_within(
 }
 
 /// What a fold holds at most: content, steps and sums of the model and of its result, and the
-/// payloads of one batch; a merge holds every cluster's steps.
+/// payloads of one batch, or of all where the rule needs them together; a merge holds every cluster's steps.
 fn memory_mib(task: &Task, job: &FoldJob) -> u32 {
     let values = model_values(&task.spec.tensors).unwrap_or(u64::MAX);
     let bytes = match job {
-        FoldJob::Round(_) => values.saturating_mul(24).saturating_add(fold::BATCH_BYTES),
+        FoldJob::Round(_) => {
+            let updates = task.spec.held_bytes().max(fold::BATCH_BYTES);
+            values.saturating_mul(24).saturating_add(updates)
+        }
         FoldJob::Merge { .. } => values.saturating_mul(16 + 4 * u64::from(task.spec.clusters)),
     };
     u32::try_from((bytes >> 20) + 1).unwrap_or(u32::MAX).min(FOLDS_MIB_MAX)

@@ -2,7 +2,7 @@
 //! rules themselves are in `twinfold-fl`, a file each.
 
 use super::{Mode, TaskSpec};
-use crate::limits;
+use crate::{limits, model::model_values};
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
@@ -28,6 +28,8 @@ pub enum AggregationRule {
 }
 
 const MILLION: u64 = 1_000_000;
+/// Of a value of a sparse update, beside what was sent.
+const WRITTEN_OUT_BYTES: u64 = 4;
 
 impl AggregationRule {
     /// Whether a trainer's examples are its update's weight; else every update counts 1.
@@ -110,11 +112,21 @@ fn bounds_fault(spec: &TaskSpec) -> Option<String> {
     }
 }
 
-/// All updates of a round are held at once.
+impl TaskSpec {
+    /// Most bytes of a round's updates that are held at once, sparse ones written out; 0 where they
+    /// are folded batch by batch.
+    pub fn held_bytes(&self) -> u64 {
+        if self.rule.is_weighted() {
+            return 0;
+        }
+        let values = model_values(&self.tensors).unwrap_or(u64::MAX);
+        let each = u64::from(self.compression.bits) / 8 + WRITTEN_OUT_BYTES;
+        values.saturating_mul(each).saturating_mul(self.participants_max.into())
+    }
+}
+
 fn memory_fault(spec: &TaskSpec) -> Option<String> {
-    let values: u64 = spec.tensors.iter().map(|tensor| tensor.shape.iter().product::<u64>()).sum();
-    let bytes = values.saturating_mul(u64::from(spec.compression.bits) / 8);
-    let most = bytes.saturating_mul(u64::from(spec.participants_max));
+    let most = spec.held_bytes();
     (most > limits::ROUND_HELD_BYTES_MAX).then(|| {
         format!(
             "{} holds all updates of a round at once, here up to {most} bytes; {} are allowed: take fewer participants or bits",
