@@ -17,6 +17,7 @@ pub const FORMAT_VERSION: u32 = 3;
 
 /// A validator of the first committee.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct GenesisValidator {
     pub name: String,
     pub organisation: String,
@@ -37,6 +38,7 @@ pub struct GenesisValidator {
 /// Parameters that the state carries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
 pub struct ChainParams {
     /// Admin signatures a proposal needs.
     pub threshold: u32,
@@ -46,6 +48,7 @@ pub struct ChainParams {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Genesis {
     pub format: u32,
     /// A name for people; part of the digest.
@@ -209,5 +212,19 @@ impl Genesis {
             }
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_that_no_genesis_has_is_refused_also_where_the_true_one_may_be_missing() {
+        let member = r#"{"key": "KEY", "name": "ann", "organisation": "board", "roles": ["admin"], "FIELD": null}"#;
+        let member = member.replace("KEY", &"01".repeat(32));
+        let read = |field: &str| serde_json::from_str::<Member>(&member.replace("FIELD", field));
+        assert_eq!(read("peer").unwrap().peer, None);
+        assert!(read("pear").unwrap_err().to_string().contains("pear"));
     }
 }

@@ -48,6 +48,7 @@ fn share(whole: u64, part: u64, of: u64) -> u64 {
 /// Rules of stake and election; part of the state, changed by the admins.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
 pub struct StakeParams {
     /// Seats that an election fills where there are enough candidates.
     pub seats: u16,
