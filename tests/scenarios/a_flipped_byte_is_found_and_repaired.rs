@@ -136,7 +136,9 @@ fn a_flipped_byte_is_found_in_whatever_file_it_is() {
         fs::write(&file, bad).unwrap();
         let harmless = || is_unread(&file) && head(&dir) == true_head;
         if !is_found(&dir, &file) && !harmless() {
-            missed.push(format!("{} at {at} of {}, ^{change:#x}", file.display(), good.len()));
+            let (place, around) = (file.display(), &good[at.saturating_sub(20)..]);
+            let around = around[..around.len().min(40)].escape_ascii();
+            missed.push(format!("{place} at {at} of {}, ^{change:#x}: {around}", good.len()));
         }
         fs::write(&file, good).unwrap();
     }
