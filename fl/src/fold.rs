@@ -65,84 +65,94 @@ pub fn fold_round<S: Source>(
 ) -> Result<Folded, S::Error> {
     let layout = Layout::of(&spec.tensors).expect("an admitted task has a layout");
     assert_weights(spec, inputs);
+    let round = Round { spec, layout: &layout, task, base, base_version, inputs };
     match spec.rule.is_weighted() {
-        true => fold_mean(spec, &layout, task, base, base_version, inputs, source),
-        false => fold_together(spec, &layout, task, base, base_version, inputs, source),
+        true => round.fold_mean(source),
+        false => round.fold_together(source),
     }
 }
 
-/// Batch by batch, as updates are read.
-fn fold_mean<S: Source>(
-    spec: &TaskSpec,
-    layout: &Layout,
+/// What a fold goes by, beside the payloads.
+struct Round<'r> {
+    spec: &'r TaskSpec,
+    layout: &'r Layout,
     task: TaskId,
-    base: &[i32],
+    base: &'r [i32],
     base_version: u64,
-    inputs: &[FoldInput],
-    source: &mut S,
-) -> Result<Folded, S::Error> {
-    let mut mean = Mean::new(layout);
-    let mut outcomes = Vec::with_capacity(inputs.len());
-    let at_once = (BATCH_BYTES / update_bytes_max(spec, layout)).clamp(1, LANES as u64) as usize;
-    for (batch, inputs) in inputs.chunks(at_once).enumerate() {
-        let first = batch * at_once;
-        let read = (first..first + inputs.len()).map(|index| source.read(index));
-        let payloads = read.collect::<Result<Vec<_>, _>>()?;
-        let mut counted = vec![];
-        for (input, payload) in inputs.iter().zip(&payloads) {
-            let checked = weigh(spec, layout, task, base_version, input, payload.as_ref());
+    inputs: &'r [FoldInput],
+}
+
+impl Round<'_> {
+    /// Batch by batch, as updates are read.
+    fn fold_mean<S: Source>(&self, source: &mut S) -> Result<Folded, S::Error> {
+        let Self { spec, layout, base, inputs, .. } = *self;
+        let mut mean = Mean::new(layout);
+        let mut outcomes = Vec::with_capacity(inputs.len());
+        let at_once =
+            (BATCH_BYTES / update_bytes_max(spec, layout)).clamp(1, LANES as u64) as usize;
+        for (batch, inputs) in inputs.chunks(at_once).enumerate() {
+            let first = batch * at_once;
+            let read = (first..first + inputs.len()).map(|index| source.read(index));
+            let payloads = read.collect::<Result<Vec<_>, _>>()?;
+            let mut counted = vec![];
+            for (input, payload) in inputs.iter().zip(&payloads) {
+                let checked = self.weigh(input, payload.as_ref());
+                outcomes.push(match &checked {
+                    Ok(update) => Outcome::Folded { weight: update.weight },
+                    Err(refusal) => Outcome::Refused(*refusal),
+                });
+                counted.extend(checked.ok());
+            }
+            mean.add(&counted);
+        }
+        Ok(finish(mean, base, outcomes))
+    }
+
+    /// Rules that need all updates at once; the task bounds how many bytes these are. Each counts 1.
+    fn fold_together<S: Source>(&self, source: &mut S) -> Result<Folded, S::Error> {
+        let Self { spec, layout, base, inputs, .. } = *self;
+        let (mut outcomes, mut kept, mut places) = (vec![], vec![], vec![]);
+        for (place, input) in inputs.iter().enumerate() {
+            let payload = source.read(place)?;
+            let checked = self.weigh(input, payload.as_ref());
             outcomes.push(match &checked {
-                Ok(update) => Outcome::Folded { weight: update.weight },
+                Ok(_) => Outcome::Folded { weight: 1 },
                 Err(refusal) => Outcome::Refused(*refusal),
             });
-            counted.extend(checked.ok());
+            // What is refused is not held: it may be longer than any update.
+            if checked.is_ok() {
+                kept.push(payload);
+                places.push(place);
+            }
         }
-        mean.add(&counted);
+        let parsed = kept.iter().map(|payload| UpdateView::parse(payload.as_ref()));
+        let mut updates: Vec<_> = parsed.map(|update| update.expect("it was checked")).collect();
+        if updates.is_empty() || updates.len() < spec.rule.updates_min() as usize {
+            refuse(&mut outcomes, &places, FoldRefusal::TooFew);
+            return Ok(Folded { steps: None, outcomes, weight: 0, saturations: 0 });
+        }
+        let digests: Vec<_> = places.iter().map(|place| inputs[*place].payload).collect();
+        let chosen = choose(spec.rule, layout, &updates, &digests);
+        let others = (0..places.len()).filter(|at| !chosen.contains(at));
+        refuse(
+            &mut outcomes,
+            &others.map(|at| places[at]).collect::<Vec<_>>(),
+            FoldRefusal::NotChosen,
+        );
+        let mut at = 0..;
+        updates.retain(|_| at.next().is_some_and(|at| chosen.contains(&at)));
+        let Some(centre) = centre(spec.rule, places.len()) else {
+            return Ok(mean_of(layout, updates, base, outcomes));
+        };
+        let (steps, saturations) = coordinate::fold(layout, base, &updates, centre);
+        Ok(Folded { steps: Some(steps), outcomes, weight: updates.len() as u64, saturations })
     }
-    Ok(finish(mean, base, outcomes))
-}
 
-/// Rules that need all updates at once; the task bounds how many bytes these are. Each counts 1.
-fn fold_together<S: Source>(
-    spec: &TaskSpec,
-    layout: &Layout,
-    task: TaskId,
-    base: &[i32],
-    base_version: u64,
-    inputs: &[FoldInput],
-    source: &mut S,
-) -> Result<Folded, S::Error> {
-    let (mut outcomes, mut kept, mut places) = (vec![], vec![], vec![]);
-    for (place, input) in inputs.iter().enumerate() {
-        let payload = source.read(place)?;
-        let checked = weigh(spec, layout, task, base_version, input, payload.as_ref());
-        outcomes.push(match &checked {
-            Ok(_) => Outcome::Folded { weight: 1 },
-            Err(refusal) => Outcome::Refused(*refusal),
-        });
-        // What is refused is not held: it may be longer than any update.
-        if checked.is_ok() {
-            kept.push(payload);
-            places.push(place);
-        }
+    fn weigh<'a>(&self, input: &FoldInput, payload: &'a [u8]) -> Result<Weighted<'a>, FoldRefusal> {
+        let factor = staleness_factor(&self.spec.mode, self.base_version, input.base_version)?;
+        let update = check(self.spec, self.layout, self.task, input, payload)?;
+        Ok(Weighted { update, weight: input.weight, factor })
     }
-    let parsed = kept.iter().map(|payload| UpdateView::parse(payload.as_ref()));
-    let mut updates: Vec<_> = parsed.map(|update| update.expect("it was checked")).collect();
-    if updates.is_empty() || updates.len() < spec.rule.updates_min() as usize {
-        refuse(&mut outcomes, &places, FoldRefusal::TooFew);
-        return Ok(Folded { steps: None, outcomes, weight: 0, saturations: 0 });
-    }
-    let digests: Vec<_> = places.iter().map(|place| inputs[*place].payload).collect();
-    let chosen = choose(spec.rule, layout, &updates, &digests);
-    let others = (0..places.len()).filter(|at| !chosen.contains(at));
-    refuse(&mut outcomes, &others.map(|at| places[at]).collect::<Vec<_>>(), FoldRefusal::NotChosen);
-    let mut at = 0..;
-    updates.retain(|_| at.next().is_some_and(|at| chosen.contains(&at)));
-    let Some(centre) = centre(spec.rule, places.len()) else {
-        return Ok(mean_of(layout, updates, base, outcomes));
-    };
-    let (steps, saturations) = coordinate::fold(layout, base, &updates, centre);
-    Ok(Folded { steps: Some(steps), outcomes, weight: updates.len() as u64, saturations })
 }
 
 /// Which updates a rule takes, in their order.
@@ -200,19 +210,6 @@ fn finish(mean: Mean<'_>, base: &[i32], outcomes: Vec<Outcome>) -> Folded {
     let weight = mean.weight();
     let (steps, saturations) = mean.finish(base).unzip();
     Folded { steps, outcomes, weight, saturations: saturations.unwrap_or(0) }
-}
-
-fn weigh<'a>(
-    spec: &TaskSpec,
-    layout: &Layout,
-    task: TaskId,
-    version: u64,
-    input: &FoldInput,
-    payload: &'a [u8],
-) -> Result<Weighted<'a>, FoldRefusal> {
-    let factor = staleness_factor(&spec.mode, version, input.base_version)?;
-    let update = check(spec, layout, task, input, payload)?;
-    Ok(Weighted { update, weight: input.weight, factor })
 }
 
 /// Σ w·B < 2^63: what execution admitted, and the sums rely on.

@@ -12,7 +12,10 @@ use crate::{
     store::{self, Batch, Column, LAYOUT_VERSION},
     term, tree,
 };
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 use twinfold_types::{Digest, Height, block::body_digest, genesis::Genesis, merkle};
 
 pub fn open(
@@ -48,13 +51,22 @@ fn is_fresh(rocks: &Rocks, chain: &Digest) -> Result<bool, LedgerError> {
         };
         return Err(LedgerError::OtherFormat { dir, found, expected: LAYOUT_VERSION });
     }
+    match check_genesis(&view, dir, chain)? {
+        true => Ok(false),
+        false => Err(view.damaged("no genesis digest".into())),
+    }
+}
+
+/// Whether the folder says whose it is; refuses another chain's.
+pub fn check_genesis(view: &View<'_>, dir: PathBuf, chain: &Digest) -> Result<bool, LedgerError> {
     let genesis = view.get(Column::Meta, store::META_GENESIS)?;
     let folder = genesis.and_then(|bytes| bytes.try_into().ok()).map(Digest);
-    let folder = folder.ok_or_else(|| view.damaged("no genesis digest".into()))?;
-    if folder != *chain {
-        return Err(LedgerError::OtherGenesis { dir, folder, given: *chain });
+    match folder {
+        Some(folder) if folder != *chain => {
+            Err(LedgerError::OtherGenesis { dir, folder, given: *chain })
+        }
+        folder => Ok(folder.is_some()),
     }
-    Ok(false)
 }
 
 fn first_batch(view: &View<'_>, genesis: &Genesis, chain: &Digest) -> Result<Batch, LedgerError> {

@@ -58,8 +58,9 @@ pub trait Kept {
     /// The height of the newest stable checkpoint that this node knows of.
     fn stable(&self) -> Height;
     fn is_kept(&self, digest: &BlobDigest) -> Result<bool, LedgerError>;
-    /// When the newest epoch ended whose certificates no transaction can bring any more.
-    fn last_that_counts_no_more(&self) -> Result<Option<TimeMs>, LedgerError>;
+    fn running(&self) -> Epoch;
+    /// When an epoch ended.
+    fn ended(&self, epoch: Epoch) -> Result<Option<TimeMs>, LedgerError>;
 }
 
 impl Kept for Arc<Node> {
@@ -76,9 +77,12 @@ impl Kept for Arc<Node> {
         Ok(self.reader.get::<BlobReference>(&key)?.is_some())
     }
 
-    fn last_that_counts_no_more(&self) -> Result<Option<TimeMs>, LedgerError> {
-        let Some(epoch) = self.reader.committee().epoch.0.checked_sub(2) else { return Ok(None) };
-        let past: Option<PastEpoch> = self.reader.get(&state_key::past_epoch(Epoch(epoch)))?;
+    fn running(&self) -> Epoch {
+        self.reader.committee().epoch
+    }
+
+    fn ended(&self, epoch: Epoch) -> Result<Option<TimeMs>, LedgerError> {
+        let past: Option<PastEpoch> = self.reader.get(&state_key::past_epoch(epoch))?;
         Ok(past.map(|past| past.ended))
     }
 }
@@ -135,7 +139,9 @@ impl<K: Kept> Collector<K> {
     }
 
     fn expire(&self, now: SystemTime) -> Result<u64, BlobError> {
-        let Some(ended) = self.kept.last_that_counts_no_more()? else { return Ok(0) };
+        // The newest epoch whose certificates no transaction can bring any more.
+        let Some(epoch) = self.kept.running().0.checked_sub(2) else { return Ok(0) };
+        let Some(ended) = self.kept.ended(Epoch(epoch))? else { return Ok(0) };
         let mut collected = 0;
         for folder in ["pending", "released"] {
             for (digest, answered) in self.blobs.listed(folder)? {

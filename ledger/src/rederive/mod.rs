@@ -17,7 +17,7 @@ use crate::{
     error::LedgerError,
     ledger::Head,
     look::Look,
-    open,
+    open, proof,
     rocks::{Order, Rocks, View},
     store::{self, Column},
 };
@@ -92,6 +92,11 @@ pub fn rederive(
         }
     };
     let chain = genesis.digest();
+    // Where blocks say so too, it is the genesis that is another's, and not all else.
+    let newest = proof::block(&look.0, head.height).ok().flatten();
+    if newest.is_some_and(|block| block.header.chain != chain) {
+        open::check_genesis(&look.0, dir.to_path_buf(), &chain)?;
+    }
     let mut check = Check { look: &look, genesis, chain, head, report: &mut report, progress };
     check.all();
     Ok(report)

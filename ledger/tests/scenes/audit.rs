@@ -4,7 +4,7 @@
 use crate::kit::*;
 use rocksdb::{DB, IteratorMode, Options};
 use std::path::Path;
-use twinfold_ledger::{Rederived, rederive};
+use twinfold_ledger::{LedgerError, Rederived, rederive};
 use twinfold_types::{Action, member::AdminAction};
 
 const COLUMNS: [&str; 18] = [
@@ -124,4 +124,14 @@ fn a_row_that_is_changed_missing_or_added_is_found() {
     }
     println!("{tried} changes");
     assert_eq!(unseen, [], "of {tried}");
+}
+
+#[test]
+fn another_genesis_is_named_and_not_everything_else() {
+    let dir = tempfile::tempdir().unwrap();
+    written(dir.path());
+    let (mut other, logs) = (genesis(), tempfile::tempdir().unwrap());
+    other.params.trainer_quota += 1;
+    let refused = rederive(dir.path(), logs.path(), &other, &mut |_, _| ()).unwrap_err();
+    assert!(matches!(refused, LedgerError::OtherGenesis { .. }), "{refused}");
 }

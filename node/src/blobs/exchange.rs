@@ -7,7 +7,7 @@ use super::{
     fragment::Header,
     gather::Gather,
     hold::Hold,
-    push::place,
+    push::own_fragment,
     rebuild::rebuild,
     serve,
     staging::Staged,
@@ -170,12 +170,8 @@ impl Exchange {
     /// Makes sure that this seat's fragment of a payload that the ledger names is here.
     pub async fn ensure(&self, blob: &BlobId, uploader: PublicKey) -> Result<(), BlobError> {
         let inner = &self.inner;
-        let seat = inner.keys.of_seat(&inner.reader.committee()).map(|(seat, _)| place(blob, seat));
-        let whole = (blob.k == 1).then_some(0);
-        // A committee may have more seats than when the payload was coded.
-        let Some(fragment) = seat.or(whole).filter(|fragment| *fragment < blob.n) else {
-            return Ok(());
-        };
+        let seat = inner.keys.of_seat(&inner.reader.committee()).map(|(seat, _)| seat);
+        let Some(fragment) = own_fragment(blob, seat) else { return Ok(()) };
         let (blobs, digest) = (inner.blobs.clone(), blob.digest());
         let stored = tokio::task::spawn_blocking(move || blobs.stored(&digest)).await;
         let stored = stored.map_err(|_| BlobError::Stopped)?;

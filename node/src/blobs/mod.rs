@@ -26,6 +26,7 @@ pub mod wire;
 
 pub use exchange::Exchange;
 pub use models::ModelStore;
+pub use push::{own_fragment, place};
 pub use staging::Staging;
 pub use store::BlobStore;
 

@@ -44,6 +44,13 @@ pub fn place(blob: &BlobId, seat: SeatIndex) -> u16 {
     if blob.k == 1 { 0 } else { seat.0 }
 }
 
+/// The fragment that a node has to hold of a payload that the ledger names. A committee may have
+/// more seats than when it was coded.
+pub fn own_fragment(blob: &BlobId, seat: Option<SeatIndex>) -> Option<u16> {
+    let whole = (blob.k == 1).then_some(0);
+    seat.map(|seat| place(blob, seat)).or(whole).filter(|fragment| *fragment < blob.n)
+}
+
 impl Inner {
     /// Keeps this seat's fragment, gives the others theirs, and gathers receipts from a quorum.
     pub(super) async fn disperse(

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::consortium::{DELEGATORS, TRAINERS, TRAINERS_MAX};
 use std::collections::BTreeMap;
+use twinfold_node::blobs::place;
 use twinfold_types::{
     Action, AvailabilityCertificate, BlobDigest, Digest, Epoch, SignedTx, Stake,
     blob::{StorageReceipt, StorageReceiptBody},
@@ -64,7 +65,7 @@ impl World {
             let committee = site.committee();
             let reached = site.up && self.dice.chance(92);
             let Some(seat) = committee.seat_of(&site.key).filter(|_| reached) else { continue };
-            let fragment = if cut.id.k == 1 { 0 } else { seat.0 };
+            let fragment = place(&cut.id, seat);
             if fragment >= cut.id.n || site.receive(cut, fragment, by) != Some(fragment) {
                 continue;
             }

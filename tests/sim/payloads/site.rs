@@ -13,7 +13,7 @@ use std::{
 };
 use twinfold_ledger::LedgerError;
 use twinfold_node::{
-    blobs::{BlobError, BlobStore, fragment::Header, rebuild::Rebuild},
+    blobs::{BlobError, BlobStore, fragment::Header, own_fragment, rebuild::Rebuild},
     collect::{Collector, Kept},
 };
 use twinfold_types::{
@@ -58,13 +58,16 @@ impl Kept for View {
     fn is_kept(&self, digest: &BlobDigest) -> Result<bool, LedgerError> {
         self.ask(|seen| reference(&seen.ledger, digest).is_some())
     }
-    fn last_that_counts_no_more(&self) -> Result<Option<TimeMs>, LedgerError> {
-        self.ask(|seen| {
-            if seen.no_lease {
-                return Some(TimeMs(u64::MAX));
+    fn running(&self) -> Epoch {
+        let seen = self.0.lock().expect("nobody panics with it");
+        if seen.no_lease { Epoch(u64::MAX) } else { seen.ledger.running().epoch }
+    }
+    fn ended(&self, epoch: Epoch) -> Result<Option<TimeMs>, LedgerError> {
+        self.ask(|seen| match seen.no_lease {
+            true => Some(TimeMs(u64::MAX)),
+            false => {
+                seen.ledger.get(&state_key::past_epoch(epoch)).map(|past: PastEpoch| past.ended)
             }
-            let epoch = Epoch(seen.ledger.running().epoch.0.checked_sub(2)?);
-            seen.ledger.get::<PastEpoch>(&state_key::past_epoch(epoch)).map(|past| past.ended)
         })
     }
 }
@@ -181,15 +184,9 @@ impl Site {
 
     /// Whether its seat's fragment is here, or it has none to hold.
     pub fn is_complete(&self, blob: &BlobId) -> bool {
-        let Some(own) = self.own_fragment(blob) else { return true };
+        let Some(own) = own_fragment(blob, self.seat()) else { return true };
         let stored = self.store.stored(&blob.digest());
         stored.is_some_and(|stored| stored.header.fragment == own)
-    }
-
-    /// As a node decides it (`Exchange::ensure`).
-    fn own_fragment(&self, blob: &BlobId) -> Option<u16> {
-        let seat = self.seat().map(|seat| if blob.k == 1 { 0 } else { seat.0 });
-        seat.or((blob.k == 1).then_some(0)).filter(|fragment| *fragment < blob.n)
     }
 
     /// Makes its seat's fragment of what others have. A kill leaves what was written.
@@ -200,7 +197,7 @@ impl Site {
         (pieces, list): (&Pieces, FragmentList),
         killed: bool,
     ) -> Result<(), BlobError> {
-        let Some(fragment) = self.own_fragment(blob) else { return Ok(()) };
+        let Some(fragment) = own_fragment(blob, self.seat()) else { return Ok(()) };
         let header = Header { blob: *blob, uploader, fragment };
         let mut work = Rebuild::new(header, list, &self.store)?;
         let some: Vec<_> = pieces.iter().take(usize::from(blob.k)).collect();
