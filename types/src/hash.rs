@@ -130,12 +130,13 @@ impl FromStr for Digest {
     }
 }
 
-/// Parses exactly `2·N` hexadecimal digits.
+/// Parses exactly `2·N` hexadecimal digits, in lower case: a value has one text.
 pub fn parse_hex<const N: usize>(text: &str) -> Result<[u8; N], String> {
     let mut bytes = [0; N];
-    hex::decode_to_slice(text, &mut bytes)
-        .map_err(|_| format!("expected {} hexadecimal digits, got {text:?}", 2 * N))?;
-    Ok(bytes)
+    match hex::decode_to_slice(text, &mut bytes) {
+        Ok(()) if !text.bytes().any(|digit| digit.is_ascii_uppercase()) => Ok(bytes),
+        _ => Err(format!("expected {} hexadecimal digits in lower case, got {text:?}", 2 * N)),
+    }
 }
 
 /// Serde for fixed arrays: a hexadecimal string for people, `N` bare bytes
