@@ -15,7 +15,10 @@ use twinfold_types::{
     api::{Level, TxStatus},
     limits,
     model::{model_digest, tensors_fault},
-    task::{AggregationRule, Compression, LocalWork, Mode, Real, Schedule, TaskSpec, Training},
+    task::{
+        AggregationRule, Compression, LocalWork, Mode, Real, Schedule, Screen, ServerOptimiser,
+        TaskSpec, Training,
+    },
 };
 
 /// Settings of a task, with defaults for all but the name.
@@ -37,8 +40,14 @@ pub struct TaskOptions {
     /// Versions an asynchronous update may be behind.
     pub staleness_max: u32,
     pub compress: CompressChoice,
+    /// An update's norm is cut to so many times the median of its round.
+    pub clip_to_median: Option<f64>,
+    /// An update whose cosine with the sum of the others is below it does not count.
+    pub cosine_min: Option<f64>,
     pub rule: AggregationRule,
+    pub server: ServerOptimiser,
     pub merge_every: u32,
+    pub merge_rule: AggregationRule,
     /// Cluster rounds in all, 0 for no end.
     pub rounds: u64,
     pub deadline: Duration,
@@ -68,8 +77,12 @@ impl Default for TaskOptions {
             mode: ModeChoice::Sync,
             staleness_max: 20,
             compress: CompressChoice::Q8,
+            clip_to_median: None,
+            cosine_min: None,
             rule: AggregationRule::Mean,
+            server: ServerOptimiser::None,
             merge_every: 1,
+            merge_rule: AggregationRule::Mean,
             rounds: 0,
             deadline: Duration::from_secs(60),
             extensions: 3,
@@ -167,6 +180,7 @@ impl TaskOptions {
         let norm_bound = self.norm_bound.unwrap_or(8.0 * self.clip);
         spec.clip = real_bound("--clip", self.clip, norm_scale)?;
         spec.norm_bound = real_bound("--norm-bound", norm_bound, norm_scale)?;
+        spec.screen = self.screen()?;
         match spec.fault() {
             None => Ok(spec),
             Some(fault) => Err(CliError::usage(
@@ -174,6 +188,30 @@ impl TaskOptions {
                 "see `twinfold task create --help`",
             )),
         }
+    }
+
+    fn screen(&self) -> Result<Screen> {
+        let millionths = |flag: &str, value: f64| {
+            let ppm = (value * 1e6).round();
+            let fits = (f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(&ppm);
+            fits.then_some(ppm as i32).ok_or_else(|| {
+                CliError::usage(
+                    format!("{flag} {value} is out of range"),
+                    "see `twinfold task create --help`",
+                )
+            })
+        };
+        let clip = self.clip_to_median.map(|value| {
+            let ppm = millionths("--clip-to-median", value)?;
+            u32::try_from(ppm).map_err(|_| {
+                CliError::usage(
+                    format!("--clip-to-median {value} is below zero"),
+                    "1 is the median itself",
+                )
+            })
+        });
+        let cosine = self.cosine_min.map(|value| millionths("--cosine-min", value));
+        Ok(Screen { clip_ppm: clip.transpose()?, cosine_ppm: cosine.transpose()? })
     }
 
     fn assemble(&self, model: &ImportedModel, canonical: &[u8]) -> TaskSpec {
@@ -198,7 +236,9 @@ impl TaskOptions {
             merge_weight_max,
             norm_bound: 0,
             clip: 0,
+            screen: Screen::default(),
             rule: self.rule,
+            server: self.server,
             mode: match self.mode {
                 ModeChoice::Sync => Mode::Sync,
                 ModeChoice::Async(buffer) => {
@@ -207,6 +247,7 @@ impl TaskOptions {
             },
             compression: self.compress.into(),
             merge_every: self.merge_every,
+            merge_rule: self.merge_rule,
             rounds_max: self.rounds,
             deadline_ms: ms(self.deadline),
             extensions_max: self.extensions,

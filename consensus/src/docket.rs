@@ -137,7 +137,14 @@ mod tests {
 
     fn result(seat: u16, number: u64) -> Evidence {
         let job = FoldJob::Merge { task: twinfold_types::TaskId(Digest::ZERO), number };
-        let result = FoldResult { job, model: None, outcomes: vec![], weight: 0, saturations: 0 };
+        let result = FoldResult {
+            job,
+            model: None,
+            optimiser: None,
+            outcomes: vec![],
+            weight: 0,
+            saturations: 0,
+        };
         let (seat, signature) = (SeatIndex(seat), Signature([0; 64]));
         let signed = Box::new(SignedFoldResult { seat, result, signature });
         Evidence::Result { epoch: Epoch(0), signed }

@@ -28,6 +28,15 @@ pub fn within_norm(update: &UpdateView, norm_scale: u8, bound: u64) -> bool {
     total <= square_bound
 }
 
+/// The norm's square, in steps of 2^−`norm_scale`, of an update that is within a bound: below 2^62.
+pub fn square_norm(update: &UpdateView, norm_scale: u8) -> u128 {
+    let square = |tensor: &TensorView| {
+        let shift = i32::from(norm_scale) - i32::from(tensor.exponent);
+        square_sum(tensor) << (2 * shift as u32)
+    };
+    update.tensors.iter().map(square).sum()
+}
+
 fn square_sum(tensor: &TensorView) -> u128 {
     let bytes = tensor.values();
     match tensor.bits {

@@ -5,19 +5,20 @@
 use crate::{
     Layout, Source,
     check::{check, staleness_factor, update_bytes_max},
-    fixed::divide_half_even,
+    clip::square_norm,
+    fixed::{add_saturating, divide_half_even},
     rule::{
-        bulyan,
+        BLOCK, Change, Weighted, bulyan,
         coordinate::{self, Centre},
-        krum,
-        mean::{LANES, Mean, Weighted},
+        geometric, krum, losses,
+        mean::{LANES, Mean},
     },
-    update::UpdateView,
+    screen::screen,
+    server::{self, Memory, Owner},
 };
 use twinfold_types::{
-    BlobDigest, Digest, PublicKey, TaskId,
-    limits::FACTOR_ONE,
-    round::{FoldRefusal, Outcome},
+    BlobDigest, ClusterId, Digest, PublicKey, TaskId,
+    round::{Entry, FoldRefusal, Outcome},
     task::{AggregationRule, TaskSpec},
 };
 
@@ -32,17 +33,45 @@ pub struct FoldInput {
     pub payload: BlobDigest,
     /// Examples, capped by the task.
     pub weight: u32,
+    /// The trainer's own word of its loss before training, in 1/2^16.
+    pub loss: u32,
     /// Version of the cluster model that the delta is against.
     pub base_version: u64,
     /// Digest of the cluster model of that version.
     pub base_digest: Digest,
 }
 
+impl FoldInput {
+    /// Of an entry whose base version has that model.
+    pub fn of(entry: &Entry, base_digest: Digest) -> Self {
+        Self {
+            trainer: entry.trainer,
+            payload: entry.blob.digest(),
+            weight: entry.weight,
+            loss: entry.metrics.loss,
+            base_version: entry.base_version,
+            base_digest,
+        }
+    }
+}
+
+/// A cluster's model before a round.
+#[derive(Clone, Copy, Debug)]
+pub struct Base<'b> {
+    pub cluster: ClusterId,
+    pub steps: &'b [i32],
+    pub version: u64,
+    /// What the task's server optimiser remembers; nothing before its first round.
+    pub memory: Option<&'b Memory>,
+}
+
 /// What a round came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Folded {
     /// The next model; `None` when no update counted.
     pub steps: Option<Vec<i32>>,
+    /// What the server optimiser remembers then, where the task has one.
+    pub memory: Option<Memory>,
     /// One for each entry, in list order.
     pub outcomes: Vec<Outcome>,
     /// Sum of the weights folded.
@@ -51,25 +80,26 @@ pub struct Folded {
     pub saturations: u64,
 }
 
-/// Folds a round's list into `base`, the cluster's model of `base_version`.
+/// Folds a round's list into `base`.
 ///
-/// The task is one the ledger admitted: its tensors fit `base`, and its bounds
+/// The task is one the ledger admitted: its tensors fit the base, and its bounds
 /// keep every sum in i64.
 pub fn fold_round<S: Source>(
     spec: &TaskSpec,
     task: TaskId,
-    base: &[i32],
-    base_version: u64,
+    base: Base<'_>,
     inputs: &[FoldInput],
     source: &mut S,
 ) -> Result<Folded, S::Error> {
     let layout = Layout::of(&spec.tensors).expect("an admitted task has a layout");
+    assert_eq!(base.steps.len(), layout.values(), "base and layout differ");
     assert_weights(spec, inputs);
-    let round = Round { spec, layout: &layout, task, base, base_version, inputs };
-    match spec.rule.is_weighted() {
-        true => round.fold_mean(source),
-        false => round.fold_together(source),
-    }
+    let round = Round { spec, layout: &layout, task, base, inputs };
+    let (change, outcomes) = match spec.folds_together() {
+        false => round.one_by_one(source)?,
+        true => round.together(source)?,
+    };
+    Ok(round.finish(change, outcomes))
 }
 
 /// What a fold goes by, beside the payloads.
@@ -77,92 +107,182 @@ struct Round<'r> {
     spec: &'r TaskSpec,
     layout: &'r Layout,
     task: TaskId,
-    base: &'r [i32],
-    base_version: u64,
+    base: Base<'r>,
     inputs: &'r [FoldInput],
 }
 
+/// What the rule says, and of each entry what became of it.
+type Gathered = (Option<Change>, Vec<Outcome>);
+
 impl Round<'_> {
     /// Batch by batch, as updates are read.
-    fn fold_mean<S: Source>(&self, source: &mut S) -> Result<Folded, S::Error> {
-        let Self { spec, layout, base, inputs, .. } = *self;
-        let mut mean = Mean::new(layout);
-        let mut outcomes = Vec::with_capacity(inputs.len());
-        let at_once =
-            (BATCH_BYTES / update_bytes_max(spec, layout)).clamp(1, LANES as u64) as usize;
-        for (batch, inputs) in inputs.chunks(at_once).enumerate() {
+    fn one_by_one<S: Source>(&self, source: &mut S) -> Result<Gathered, S::Error> {
+        let mut mean = Mean::new(self.layout);
+        let mut outcomes = Vec::with_capacity(self.inputs.len());
+        let at_once = BATCH_BYTES / update_bytes_max(self.spec, self.layout);
+        let at_once = at_once.clamp(1, LANES as u64) as usize;
+        for (batch, inputs) in self.inputs.chunks(at_once).enumerate() {
             let first = batch * at_once;
             let read = (first..first + inputs.len()).map(|index| source.read(index));
             let payloads = read.collect::<Result<Vec<_>, _>>()?;
             let mut counted = vec![];
             for (input, payload) in inputs.iter().zip(&payloads) {
                 let checked = self.weigh(input, payload.as_ref());
-                outcomes.push(match &checked {
-                    Ok(update) => Outcome::Folded { weight: update.weight },
-                    Err(refusal) => Outcome::Refused(*refusal),
-                });
+                outcomes.push(self.outcome(input, &checked));
                 counted.extend(checked.ok());
             }
             mean.add(&counted);
         }
-        Ok(finish(mean, base, outcomes))
+        Ok((mean.finish(), outcomes))
     }
 
-    /// Rules that need all updates at once; the task bounds how many bytes these are. Each counts 1.
-    fn fold_together<S: Source>(&self, source: &mut S) -> Result<Folded, S::Error> {
-        let Self { spec, layout, base, inputs, .. } = *self;
+    /// Where all updates are needed at once; the task bounds how many bytes these are.
+    fn together<S: Source>(&self, source: &mut S) -> Result<Gathered, S::Error> {
         let (mut outcomes, mut kept, mut places) = (vec![], vec![], vec![]);
-        for (place, input) in inputs.iter().enumerate() {
+        for (place, input) in self.inputs.iter().enumerate() {
             let payload = source.read(place)?;
             let checked = self.weigh(input, payload.as_ref());
-            outcomes.push(match &checked {
-                Ok(_) => Outcome::Folded { weight: 1 },
-                Err(refusal) => Outcome::Refused(*refusal),
-            });
+            outcomes.push(self.outcome(input, &checked));
             // What is refused is not held: it may be longer than any update.
             if checked.is_ok() {
                 kept.push(payload);
                 places.push(place);
             }
         }
-        let parsed = kept.iter().map(|payload| UpdateView::parse(payload.as_ref()));
-        let mut updates: Vec<_> = parsed.map(|update| update.expect("it was checked")).collect();
-        if updates.is_empty() || updates.len() < spec.rule.updates_min() as usize {
+        let again = kept.iter().zip(&places);
+        let again =
+            again.map(|(payload, place)| self.weigh(&self.inputs[*place], payload.as_ref()));
+        let mut updates: Vec<_> = again.map(|update| update.expect("it was checked")).collect();
+        let counts = screen(&self.spec.screen, self.layout, &mut updates);
+        keep(&mut updates, &mut places, &counts, &mut outcomes, FoldRefusal::Direction);
+        if updates.is_empty() || updates.len() < self.spec.rule.updates_min() as usize {
             refuse(&mut outcomes, &places, FoldRefusal::TooFew);
-            return Ok(Folded { steps: None, outcomes, weight: 0, saturations: 0 });
+            return Ok((None, outcomes));
         }
-        let digests: Vec<_> = places.iter().map(|place| inputs[*place].payload).collect();
-        let chosen = choose(spec.rule, layout, &updates, &digests);
-        let others = (0..places.len()).filter(|at| !chosen.contains(at));
-        refuse(
-            &mut outcomes,
-            &others.map(|at| places[at]).collect::<Vec<_>>(),
-            FoldRefusal::NotChosen,
-        );
-        let mut at = 0..;
-        updates.retain(|_| at.next().is_some_and(|at| chosen.contains(&at)));
-        let Some(centre) = centre(spec.rule, places.len()) else {
-            return Ok(mean_of(layout, updates, base, outcomes));
+        let digests: Vec<_> = places.iter().map(|place| self.inputs[*place].payload).collect();
+        let all = updates.len();
+        let chosen = choose(self.spec.rule, self.layout, &updates, &digests);
+        keep(&mut updates, &mut places, &chosen, &mut outcomes, FoldRefusal::NotChosen);
+        Ok((self.combine(updates, all), outcomes))
+    }
+
+    /// The chosen ones of so many.
+    fn combine(&self, updates: Vec<Weighted<'_>>, all: usize) -> Option<Change> {
+        let centre = match self.spec.rule {
+            AggregationRule::Mean
+            | AggregationRule::Krum { .. }
+            | AggregationRule::QFedAvg { .. } => {
+                let mut mean = Mean::new(self.layout);
+                mean.add(&updates);
+                return mean.finish();
+            }
+            AggregationRule::GeometricMedian { steps } => {
+                return Some(geometric::fold(self.spec, self.layout, updates, steps));
+            }
+            AggregationRule::Median => Centre::Median,
+            AggregationRule::TrimmedMean { beta_ppm } => {
+                Centre::TrimmedMean { trimmed: AggregationRule::trimmed(beta_ppm, all) }
+            }
+            AggregationRule::Bulyan { faults } => {
+                Centre::NearMedian { kept: all - 4 * faults as usize }
+            }
         };
-        let (steps, saturations) = coordinate::fold(layout, base, &updates, centre);
-        Ok(Folded { steps: Some(steps), outcomes, weight: updates.len() as u64, saturations })
+        Some(coordinate::fold(self.layout, &updates, centre))
     }
 
     fn weigh<'a>(&self, input: &FoldInput, payload: &'a [u8]) -> Result<Weighted<'a>, FoldRefusal> {
-        let factor = staleness_factor(&self.spec.mode, self.base_version, input.base_version)?;
+        let factor = staleness_factor(&self.spec.mode, self.base.version, input.base_version)?;
         let update = check(self.spec, self.layout, self.task, input, payload)?;
-        Ok(Weighted { update, weight: input.weight, factor })
+        let (weight, part) = match self.spec.rule {
+            AggregationRule::Mean => (input.weight, input.weight.into()),
+            AggregationRule::QFedAvg { q_halves, smoothness } => {
+                let scale = self.layout.norm_scale();
+                let square = square_norm(&update, scale);
+                losses::weigh(q_halves, smoothness, input.loss, square, scale)
+            }
+            _ => (1, 1),
+        };
+        Ok(Weighted { update, weight, factor, part })
+    }
+
+    fn outcome(&self, input: &FoldInput, checked: &Result<Weighted<'_>, FoldRefusal>) -> Outcome {
+        match checked {
+            Ok(_) if self.spec.rule.is_weighted() => Outcome::Folded { weight: input.weight },
+            Ok(_) => Outcome::Folded { weight: 1 },
+            Err(refusal) => Outcome::Refused(*refusal),
+        }
+    }
+
+    /// The change goes to the model, through the server optimiser where there is one.
+    fn finish(&self, change: Option<Change>, mut outcomes: Vec<Outcome>) -> Folded {
+        let Self { spec, layout, base, .. } = self;
+        let owner = Owner { task: self.task, cluster: base.cluster };
+        let stepped = change.and_then(|change| match spec.server.is_none() {
+            true => {
+                let (steps, saturations) = add(base.steps, &change);
+                Some((steps, saturations, None))
+            }
+            false => {
+                let stepped =
+                    server::step(owner, &spec.server, layout, base.memory, base.steps, &change);
+                stepped.map(|(steps, saturations, memory)| (steps, saturations, Some(memory)))
+            }
+        });
+        let Some((steps, saturations, memory)) = stepped else {
+            // Where some still count, it was the optimiser that failed.
+            let counted =
+                outcomes.iter_mut().filter(|outcome| matches!(outcome, Outcome::Folded { .. }));
+            counted.for_each(|outcome| *outcome = Outcome::Refused(FoldRefusal::Diverged));
+            return Folded { steps: None, memory: None, outcomes, weight: 0, saturations: 0 };
+        };
+        let weight = |outcome: &Outcome| match outcome {
+            Outcome::Folded { weight } => u64::from(*weight),
+            Outcome::Refused(_) => 0,
+        };
+        let weight = outcomes.iter().map(weight).sum();
+        Folded { steps: Some(steps), memory, outcomes, weight, saturations }
     }
 }
 
-/// Which updates a rule takes, in their order.
+/// base + change, and how many values were clamped.
+fn add(base: &[i32], change: &Change) -> (Vec<i32>, u64) {
+    let (mut steps, mut saturations) = (base.to_vec(), 0);
+    let mut block = [0; BLOCK];
+    for range in change.blocks() {
+        change.read(range.clone(), &mut block[..range.len()]);
+        for (step, change) in steps[range].iter_mut().zip(&block) {
+            let (next, clamped) = add_saturating(*step, i64::from(*change));
+            saturations += u64::from(clamped);
+            *step = next;
+        }
+    }
+    (steps, saturations)
+}
+
+/// Keeps those that count; the others are refused.
+fn keep(
+    updates: &mut Vec<Weighted<'_>>,
+    places: &mut Vec<usize>,
+    counts: &[bool],
+    outcomes: &mut [Outcome],
+    refusal: FoldRefusal,
+) {
+    let gone = places.iter().zip(counts).filter(|(_, counts)| !**counts);
+    refuse(outcomes, &gone.map(|(place, _)| *place).collect::<Vec<_>>(), refusal);
+    let mut at = 0..;
+    updates.retain(|_| at.next().is_some_and(|at| counts[at]));
+    let mut at = 0..;
+    places.retain(|_| at.next().is_some_and(|at| counts[at]));
+}
+
+/// Which updates a rule takes.
 fn choose(
     rule: AggregationRule,
     layout: &Layout,
-    updates: &[UpdateView<'_>],
+    updates: &[Weighted<'_>],
     digests: &[BlobDigest],
-) -> Vec<usize> {
-    match rule {
+) -> Vec<bool> {
+    let chosen = match rule {
         AggregationRule::Krum { faults, chosen } => {
             let distances = krum::distances(layout, updates);
             krum::choose(&distances, digests, faults as usize, chosen as usize)
@@ -170,51 +290,21 @@ fn choose(
         AggregationRule::Bulyan { faults } => {
             bulyan::choose(&krum::distances(layout, updates), digests, faults as usize)
         }
-        _ => (0..updates.len()).collect(),
-    }
-}
-
-/// What becomes of each value of the chosen ones, of so many updates; `None` for their mean.
-fn centre(rule: AggregationRule, updates: usize) -> Option<Centre> {
-    match rule {
-        AggregationRule::Mean | AggregationRule::Krum { .. } => None,
-        AggregationRule::Median => Some(Centre::Median),
-        AggregationRule::TrimmedMean { beta_ppm } => {
-            Some(Centre::TrimmedMean { trimmed: AggregationRule::trimmed(beta_ppm, updates) })
-        }
-        AggregationRule::Bulyan { faults } => {
-            Some(Centre::NearMedian { kept: updates - 4 * faults as usize })
-        }
-    }
+        _ => return vec![true; updates.len()],
+    };
+    (0..updates.len()).map(|at| chosen.contains(&at)).collect()
 }
 
 fn refuse(outcomes: &mut [Outcome], places: &[usize], refusal: FoldRefusal) {
     places.iter().for_each(|place| outcomes[*place] = Outcome::Refused(refusal));
 }
 
-/// The mean of updates that all count alike.
-fn mean_of(
-    layout: &Layout,
-    updates: Vec<UpdateView<'_>>,
-    base: &[i32],
-    outcomes: Vec<Outcome>,
-) -> Folded {
-    let alike = |update| Weighted { update, weight: 1, factor: FACTOR_ONE };
-    let weighted = updates.into_iter().map(alike);
-    let mut mean = Mean::new(layout);
-    mean.add(&weighted.collect::<Vec<_>>());
-    finish(mean, base, outcomes)
-}
-
-fn finish(mean: Mean<'_>, base: &[i32], outcomes: Vec<Outcome>) -> Folded {
-    let weight = mean.weight();
-    let (steps, saturations) = mean.finish(base).unzip();
-    Folded { steps, outcomes, weight, saturations: saturations.unwrap_or(0) }
-}
-
 /// Σ w·B < 2^63: what execution admitted, and the sums rely on.
 fn assert_weights(spec: &TaskSpec, inputs: &[FoldInput]) {
-    let weight: u64 = inputs.iter().map(|input| u64::from(input.weight)).sum();
+    let weight: u64 = match spec.rule {
+        AggregationRule::Mean => inputs.iter().map(|input| u64::from(input.weight)).sum(),
+        rule => (inputs.len() as u64).saturating_mul(rule.weight_max(spec)),
+    };
     let bound = weight.checked_mul(spec.norm_bound);
     assert!(
         bound.is_some_and(|bound| bound < 1 << 63),
@@ -230,21 +320,33 @@ pub struct Merged {
     pub saturations: u64,
 }
 
-/// Merges models by their weights: Σ W·m / Σ W with one division. Where no model
-/// has weight, all count alike.
+/// Merges cluster models by the task's rule: by their weights Σ W·m / Σ W with one division; where no
+/// model has weight, all count alike. Or value by value, each model counting alike.
 ///
 /// The models have one length, and their weights keep Σ W·2^31 below 2^63.
-pub fn merge(models: &[(&[i32], u64)]) -> Merged {
+pub fn merge(rule: AggregationRule, models: &[(&[i32], u64)]) -> Merged {
     // The mean of one model is that model, whatever its weight.
     if let [(steps, _)] = models {
         return Merged { steps: steps.to_vec(), saturations: 0 };
     }
+    // Between the least and the greatest of i32 values: nothing can saturate.
+    let steps = match rule {
+        AggregationRule::Median => merge_centre(models, Centre::Median),
+        AggregationRule::TrimmedMean { beta_ppm } => {
+            let trimmed = AggregationRule::trimmed(beta_ppm, models.len());
+            merge_centre(models, Centre::TrimmedMean { trimmed })
+        }
+        _ => merge_mean(models),
+    };
+    Merged { steps, saturations: 0 }
+}
+
+fn merge_mean(models: &[(&[i32], u64)]) -> Vec<i32> {
     let silent = models.iter().all(|(_, weight)| *weight == 0);
     let weighted = models.iter().map(|(steps, weight)| (*steps, if silent { 1 } else { *weight }));
-    let mut sum = vec![0i64; models.first().map_or(0, |(steps, _)| steps.len())];
+    let mut sum = vec![0i64; length(models)];
     let mut total = 0i64;
     for (steps, weight) in weighted {
-        assert_eq!(steps.len(), sum.len(), "models of one task have one length");
         let weight = i64::try_from(weight).expect("weights are capped");
         total += weight;
         assert!(total < 1 << 32, "weights of {total} in all leave i64");
@@ -252,7 +354,23 @@ pub fn merge(models: &[(&[i32], u64)]) -> Merged {
             *sum = sum.wrapping_add(i64::from(*step).wrapping_mul(weight));
         }
     }
-    // A mean of i32 is within i32: nothing can saturate.
-    let steps = sum.iter().map(|sum| divide_half_even(*sum, total) as i32).collect();
-    Merged { steps, saturations: 0 }
+    sum.iter().map(|sum| divide_half_even(*sum, total) as i32).collect()
+}
+
+fn merge_centre(models: &[(&[i32], u64)], centre: Centre) -> Vec<i32> {
+    let mut column = vec![0; models.len()];
+    let value = |at: usize| {
+        column.iter_mut().zip(models).for_each(|(to, (steps, _))| *to = steps[at]);
+        centre.of(&mut column) as i32
+    };
+    (0..length(models)).map(value).collect()
+}
+
+fn length(models: &[(&[i32], u64)]) -> usize {
+    let length = models.first().map_or(0, |(steps, _)| steps.len());
+    assert!(
+        models.iter().all(|(steps, _)| steps.len() == length),
+        "models of one task have one length"
+    );
+    length
 }

@@ -10,6 +10,7 @@
 //! * [`update`]: the payload format of an update.
 //! * [`compress`]: what a trainer does to a delta (the only floating point here).
 //! * [`clip`], [`check`]: what every validator checks of an update.
+//! * [`screen`], [`server`]: what comes before a rule, and after it.
 //! * [`rule`], [`fold`]: the rule, and the entry points for nodes and verifiers.
 //!
 //! Nothing here does I/O, reads a clock, draws randomness or iterates in an
@@ -23,9 +24,11 @@ pub mod fixed;
 pub mod fold;
 pub mod layout;
 pub mod rule;
+pub mod screen;
+pub mod server;
 pub mod source;
 pub mod update;
 
-pub use fold::{FoldInput, Folded, Merged, fold_round, merge};
+pub use fold::{Base, FoldInput, Folded, Merged, fold_round, merge};
 pub use layout::{Layout, canonical_bytes, steps_from_canonical};
 pub use source::Source;

@@ -9,7 +9,7 @@ use twinfold_types::{
     limits::FACTOR_ONE,
     model::TensorPolicy,
     round::FoldRefusal,
-    task::{Compression, Mode},
+    task::{AggregationRule, Compression, Mode},
 };
 
 fn two_tensors() -> Scene {
@@ -224,10 +224,18 @@ fn sums_hold_at_the_bounds_a_task_may_state() {
 #[test]
 fn clusters_merge_by_weight_with_one_division() {
     let (a, b) = (vec![4, -4, 7, i32::MAX], vec![1, -1, 7, i32::MAX]);
-    let merged = merge(&[(&a, 1), (&b, 1)]);
+    let merged = merge(AggregationRule::Mean, &[(&a, 1), (&b, 1)]);
     assert_eq!(merged.steps, [2, -2, 7, i32::MAX]);
-    assert_eq!(merge(&[(&a, 3), (&b, 0)]).steps, a);
-    assert_eq!(merge(&[(&a, 0), (&b, 0)]), merged, "no weight at all: all alike");
+    assert_eq!(merge(AggregationRule::Mean, &[(&a, 3), (&b, 0)]).steps, a);
+    assert_eq!(
+        merge(AggregationRule::Mean, &[(&a, 0), (&b, 0)]),
+        merged,
+        "no weight at all: all alike"
+    );
     let heavy = (1 << 31) - 1;
-    assert_eq!(merge(&[(&a, heavy), (&b, heavy)]), merged, "at the bound of a merge");
+    assert_eq!(
+        merge(AggregationRule::Mean, &[(&a, heavy), (&b, heavy)]),
+        merged,
+        "at the bound of a merge"
+    );
 }

@@ -7,7 +7,10 @@ use common::{Scene, dense, hex, sparse, task, tensor};
 use serde_json::{Value, json};
 use std::{env, fs, path::PathBuf};
 use twinfold_fl::update::Bits;
-use twinfold_types::{limits::FACTOR_ONE, task::Mode};
+use twinfold_types::{
+    limits::FACTOR_ONE,
+    task::{Mode, Screen},
+};
 
 fn check(file: &str, text: &str) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/golden").join(file);
@@ -109,10 +112,62 @@ fn poisoned(rule: &str) -> Scene {
 
 #[test]
 fn the_rules_that_bear_liars_give_the_frozen_results() {
-    let rules = ["median", "trimmed:0.2", "krum:1", "multi-krum:2:3", "bulyan:1"];
+    let rules = [
+        "median",
+        "trimmed:0.2",
+        "krum:1",
+        "multi-krum:2:3",
+        "bulyan:1",
+        "geometric-median:8",
+        "qfedavg:0.5:10",
+        "qfedavg:3:10",
+    ];
     let records: Vec<_> = rules.iter().map(|rule| record(rule, &poisoned(rule))).collect();
     let text = serde_json::to_string_pretty(&records).unwrap();
     check("robust_rules.json", &(text + "\n"));
+}
+
+/// Three rounds of the plain scene under each optimiser; what it remembers, in its bytes.
+#[test]
+fn server_optimisers_give_the_frozen_results() {
+    let servers = [
+        "fedavgm:lr=1,momentum=0.9",
+        "fedadagrad:lr=0.1,beta1=0,tau=0.001",
+        "fedadam:lr=0.1,beta1=0.9,beta2=0.99,tau=0.001",
+        "fedadam:lr=0.1,beta1=0.9,beta2=0.99,tau=0.001,correct",
+        "fedyogi:lr=0.01,beta1=0.9,beta2=0.99,tau=0.001",
+    ];
+    let record = |text: &&str| {
+        let mut scene = plain();
+        (scene.spec.server, scene.spec.merge_every) = (text.parse().unwrap(), 3);
+        assert_eq!(scene.spec.fault(), None);
+        let rounds = (0..3).map(|_| {
+            let folded = scene.fold();
+            let memory = folded.memory.as_ref().map(|memory| hex(&memory.encode()));
+            scene.memory = folded.memory;
+            json!({ "steps": folded.steps, "saturations": folded.saturations, "memory": memory })
+        });
+        json!({ "server": text, "rounds": rounds.collect::<Vec<_>>() })
+    };
+    let records: Vec<_> = servers.iter().map(record).collect();
+    check("server_optimisers.json", &(serde_json::to_string_pretty(&records).unwrap() + "\n"));
+}
+
+/// The poisoned scene, screened.
+#[test]
+fn a_screen_gives_the_frozen_results() {
+    let screened = |clip_ppm, cosine_ppm| {
+        let mut scene = poisoned("mean");
+        scene.spec.screen = Screen { clip_ppm, cosine_ppm };
+        assert_eq!(scene.spec.fault(), None);
+        scene
+    };
+    let records = [
+        record("clip 1", &screened(Some(1_000_000), None)),
+        record("clip 0.3", &screened(Some(300_000), None)),
+        record("clip 2, cosine 0.5", &screened(Some(2_000_000), Some(500_000))),
+    ];
+    check("screen.json", &(serde_json::to_string_pretty(&records).unwrap() + "\n"));
 }
 
 #[test]

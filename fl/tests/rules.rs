@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use twinfold_fl::update::{Bits, TensorData, TensorUpdate};
 use twinfold_types::{
     round::{FoldRefusal, Outcome},
-    task::{AggregationRule, Mode, TaskSpec},
+    task::{AggregationRule, Mode, Screen, TaskSpec},
 };
 
 const NOT_CHOSEN: Outcome = Outcome::Refused(FoldRefusal::NotChosen);
@@ -60,6 +60,102 @@ fn bulyan_bears_one_of_seven_that_differs_in_one_coordinate_alone() {
     let mut few = round("bulyan:1", &updates);
     few.payloads[0] = vec![];
     assert_eq!(few.fold().steps, None, "4f + 3 are needed");
+}
+
+/// It lies among honest updates but for what the far one still pulls: 1/distance of it.
+#[test]
+fn the_geometric_median_stays_with_the_crowd_however_far_a_liar_is() {
+    for far in [1, 100, 1_000] {
+        let liar = LIAR.map(|value| value / 1_000 * far);
+        let updates = [&HONEST[..2], &[liar], &HONEST[2..]].concat();
+        let steps = round("geometric-median:64", &updates).fold().steps.unwrap();
+        assert!((9..=14).contains(&steps[0]) && (-7..=-3).contains(&steps[1]), "{far}: {steps:?}");
+    }
+    // Of three on a line it is the one in the middle, and not their mean.
+    let line = [[0, 0, 0], [30_000, 0, 0], [31_000, 0, 0]];
+    let median = round("geometric-median:64", &line).fold().steps.unwrap()[0];
+    assert!((29_000..=30_100).contains(&median), "{median}");
+}
+
+#[test]
+fn trainers_with_greater_losses_count_more_in_q_fedavg() {
+    let updates = [[100, 0, 0], [-100, 0, 0]];
+    let with = |rule: &str, losses: [u32; 2]| {
+        let mut scene = round(rule, &updates);
+        scene.inputs.iter_mut().zip(losses).for_each(|(input, loss)| input.loss = loss << 16);
+        let folded = scene.fold();
+        assert_eq!((folded.outcomes, folded.weight), (vec![COUNTS; 2], 2));
+        folded.steps.unwrap()[0]
+    };
+    assert_eq!(with("qfedavg:0:1", [3, 1]), 0);
+    // (3 · 100 − 1 · 100) / 4; the changes are too small to slow it down.
+    assert_eq!(with("qfedavg:1:1", [3, 1]), 50);
+    assert_eq!(with("qfedavg:2:1", [3, 1]), 80);
+    assert_eq!(with("qfedavg:3:1", [3, 1]), 93);
+}
+
+#[test]
+fn a_loud_update_is_cut_to_the_crowd_and_one_against_it_does_not_count() {
+    let updates = [[30, 40, 0], [40, 30, 0], [3_000, 4_000, 0], [30, 40, 0], [-35, -35, 0]];
+    let with = |screen: Screen| {
+        let mut scene = round("mean", &updates);
+        scene.spec.screen = screen;
+        assert_eq!(scene.spec.fault(), None);
+        scene.inputs.iter_mut().for_each(|input| input.weight = 1);
+        scene.fold()
+    };
+    let cut = with(Screen { clip_ppm: Some(1_000_000), cosine_ppm: None });
+    // The loud one is (30, 40) now, but for the factor's rounding.
+    assert_eq!(cut.steps.unwrap(), [19, 23, 0]);
+    assert_eq!(cut.outcomes, [COUNTS; 5]);
+    let both = with(Screen { clip_ppm: Some(1_000_000), cosine_ppm: Some(0) });
+    assert_eq!(both.steps.unwrap(), [32, 38, 0]);
+    assert_eq!(both.outcomes[4], Outcome::Refused(FoldRefusal::Direction));
+    assert_eq!(both.weight, 4);
+    // Without the cut the loud one would say what the direction is.
+    let narrow = with(Screen { clip_ppm: None, cosine_ppm: Some(990_000) });
+    assert_eq!(narrow.outcomes[0], COUNTS);
+    assert_eq!(narrow.outcomes[1], Outcome::Refused(FoldRefusal::Direction));
+}
+
+#[test]
+fn a_screen_goes_before_any_rule() {
+    let mut updates: Vec<_> = (0..6).map(|at| [100 + at, 50, 0]).collect();
+    updates.push([-20_000, 1, 0]);
+    for rule in ["median", "trimmed:0.2", "krum:1", "multi-krum:1:3", "geometric-median"] {
+        let mut scene = round(rule, &updates);
+        scene.spec.screen = Screen { clip_ppm: Some(1_500_000), cosine_ppm: Some(500_000) };
+        assert_eq!(scene.spec.fault(), None, "{rule}");
+        let folded = scene.fold();
+        assert_eq!(folded.outcomes[6], Outcome::Refused(FoldRefusal::Direction), "{rule}");
+        assert!((100..=105).contains(&folded.steps.unwrap()[0]), "{rule}");
+    }
+}
+
+/// What a rule gives is the gradient, and a round without one leaves the memory as it was.
+#[test]
+fn a_server_optimiser_remembers_what_a_rule_gave() {
+    let mut scene = round("median", &with_liar());
+    (scene.spec.server, scene.spec.merge_every) = ("fedavgm:lr=2,momentum=0.5".parse().unwrap(), 2);
+    assert_eq!(scene.spec.fault(), None);
+    let first = scene.fold();
+    assert_eq!(first.steps.as_deref(), Some(&[24, -10, 2][..]));
+    scene.memory = first.memory;
+    // m = 0.5 · 12 + 12.
+    assert_eq!(scene.fold().steps.unwrap(), [36, -15, 3]);
+    scene.payloads.iter_mut().for_each(|payload| payload.clear());
+    let none = scene.fold();
+    assert_eq!((none.steps, none.memory, none.weight), (None, None, 0));
+}
+
+#[test]
+fn cluster_models_merge_by_the_tasks_rule() {
+    let models: [&[i32]; 4] = [&[10, 0], &[12, 1], &[900, 2], &[11, -800]];
+    let weighted = models.map(|model| (model, 1_000));
+    let merged = |rule: &str| twinfold_fl::merge(rule.parse().unwrap(), &weighted).steps;
+    assert_eq!(merged("median"), [12, 0]);
+    assert_eq!(merged("trimmed:0.25"), [12, 0]);
+    assert_eq!(merged("mean"), [233, -199]);
 }
 
 #[test]
@@ -116,6 +212,32 @@ fn what_a_rule_does_not_go_with_is_refused_with_the_reason() {
     assert!(fault("trimmed:0.1", &|_| ()).contains("leaves nobody out of 7"));
     let large = |spec: &mut TaskSpec| spec.tensors[0].shape = vec![10_000_000];
     assert!(fault("median", &large).contains("holds all updates"));
+    assert!(fault("geometric-median:0", &|_| ()).contains("1 to 64 steps"));
+    assert!(fault("geometric-median", &|spec| spec.norm_bound = 1 << 30).contains("below 2^30"));
+    assert!(fault("qfedavg:1.5:1", &|_| ()).contains("q is 0, 0.5, 1, 2 or 3"));
+    assert!(fault("qfedavg:1:1", &|spec| spec.norm_bound = 1 << 30).contains("below 2^63"));
+    let server = |spec: &mut TaskSpec| spec.server = "fedadam".parse().unwrap();
+    assert!(fault("mean", &server).contains("a merge period of 2 or more"));
+    let screen = |clip_ppm, cosine_ppm| Screen { clip_ppm, cosine_ppm };
+    let cosine = |spec: &mut TaskSpec| {
+        spec.screen = screen(None, Some(0));
+        spec.compression.top_ppm = Some(10_000);
+    };
+    assert!(fault("mean", &cosine).contains("cosines need all values"));
+    let late = |spec: &mut TaskSpec| {
+        (spec.mode, spec.screen) = (buffered.clone(), screen(Some(1), None));
+    };
+    assert!(fault("mean", &late).contains("synchronous"));
+    assert!(fault("mean", &|spec| spec.screen = screen(Some(0), None)).contains("100 times"));
+    assert!(fault("mean", &|spec| spec.screen = screen(None, Some(1_000_001))).contains("−1 to 1"));
+    let merged_by = |rule: &str, clusters| {
+        let rule = rule.parse().unwrap();
+        fault("mean", &|spec| (spec.merge_rule, spec.clusters) = (rule, clusters))
+    };
+    assert!(merged_by("median", 2).contains("at least 3"));
+    assert!(merged_by("trimmed:0.1", 4).contains("leaves out none"));
+    assert!(merged_by("krum:1", 9).contains("only mean, median and trimmed"));
+    assert_eq!(merged_by("trimmed:0.25", 4), "");
     assert_eq!(fault("multi-krum:1:4", &|_| ()), "");
 }
 
@@ -125,7 +247,7 @@ proptest! {
     fn neither_order_nor_encoding_matters(
         updates in proptest::collection::vec(proptest::array::uniform3(-120i32..120), 5..12),
         order in any::<prop::sample::Index>(),
-        rule in prop::sample::select(vec!["median", "trimmed:0.2", "multi-krum:1:2"]),
+        rule in prop::sample::select(vec!["median", "trimmed:0.2", "multi-krum:1:2", "geometric-median", "qfedavg:2:1"]),
     ) {
         let expected = round(rule, &updates).fold();
         let mut turned = updates.clone();

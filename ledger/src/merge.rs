@@ -64,10 +64,13 @@ pub fn restart(
     task.merge_due = false;
     task.merge_wanted = None;
     task.active = false;
+    let alone = clusters.len() == 1;
     for cluster in &mut clusters {
         if let Some((model, digest)) = merged {
             (cluster.model, cluster.model_digest) = (model, digest);
             cluster.version += 1;
+            // What was remembered goes with the cluster's own model. One alone keeps its model.
+            cluster.optimiser = cluster.optimiser.filter(|_| alone);
         }
         cluster.weight = 0;
         cluster.rounds_since_merge = 0;

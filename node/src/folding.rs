@@ -2,13 +2,20 @@
 //! whoever has them, and the sum, on a thread of its own.
 
 use crate::{blobs::BlobError, node::Node};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 use tokio::sync::Semaphore;
-use twinfold_fl::fold::{self, FoldInput};
+use twinfold_fl::{
+    Base, Layout,
+    fold::{self, FoldInput},
+    server::{Memory, Owner, memory_bytes},
+};
 use twinfold_ledger::FoldBasis;
 use twinfold_types::{
     BlobDigest, Digest,
-    model::{ModelId, ModelRecord, model_digest, model_values},
+    model::{ModelId, ModelRecord, ModelSource, model_digest, model_values},
     round::{Entry, FoldJob, FoldResult, RoundKey},
     state_key,
     task::{Cluster, Task},
@@ -27,6 +34,8 @@ pub enum FoldError {
     Missing(&'static str),
     #[error("model {digest}: {reason}")]
     Model { digest: Digest, reason: String },
+    #[error("what the server optimiser remembers, {digest}: {reason}")]
+    Memory { digest: Digest, reason: String },
     #[error("the folding thread ended badly: {0}")]
     Thread(#[from] tokio::task::JoinError),
 }
@@ -49,7 +58,11 @@ fn memory_mib(task: &Task, job: &FoldJob) -> u32 {
     let bytes = match job {
         FoldJob::Round(_) => {
             let updates = task.spec.held_bytes().max(fold::BATCH_BYTES);
-            values.saturating_mul(24).saturating_add(updates)
+            let layout = Layout::of(&task.spec.tensors).ok();
+            let memory = layout.map_or(0, |layout| memory_bytes(&task.spec.server, &layout) as u64);
+            // In its bytes, before, after, and in the bytes of after.
+            let memory = memory.saturating_mul(4);
+            values.saturating_mul(24).saturating_add(updates).saturating_add(memory)
         }
         FoldJob::Merge { .. } => values.saturating_mul(16 + 4 * u64::from(task.spec.clusters)),
     };
@@ -72,6 +85,7 @@ async fn fold_round(node: &Node, key: RoundKey, basis: FoldBasis) -> Result<Fold
     let cluster = clusters.iter().find(|cluster| cluster.cluster == key.cluster);
     let cluster = cluster.ok_or(FoldError::Missing("the cluster"))?;
     let base = load_model(node, &task, &cluster.model).await?;
+    let memory = load_memory(node, &task, cluster).await?;
     let inputs = fold_inputs(node, cluster, &entries)?;
     for entry in &entries {
         node.exchange.ensure(&entry.blob, entry.trainer).await?;
@@ -80,19 +94,26 @@ async fn fold_round(node: &Node, key: RoundKey, basis: FoldBasis) -> Result<Fold
         blobs: node.blobs.clone(),
         digests: entries.iter().map(|entry| entry.blob.digest()).collect(),
     };
-    let version = cluster.version;
+    let (id, version) = (cluster.cluster, cluster.version);
     let folded = tokio::task::spawn_blocking(move || {
         let mut source = source;
-        fold::fold_round(&task.spec, task.id, &base, version, &inputs, &mut source)
+        let base = Base { cluster: id, steps: &base, version, memory: memory.as_ref() };
+        fold::fold_round(&task.spec, task.id, base, &inputs, &mut source)
     })
     .await??;
     let model = match folded.steps {
         Some(steps) => Some(store_model(node, steps).await?),
         None => None,
     };
+    let optimiser = match folded.memory {
+        Some(memory) => Some(store(node, move || memory.encode()).await?),
+        None => None,
+    };
+    forget(node, cluster, optimiser)?;
     Ok(FoldResult {
         job: FoldJob::Round(key),
         model,
+        optimiser,
         outcomes: folded.outcomes,
         weight: folded.weight,
         saturations: folded.saturations,
@@ -105,14 +126,16 @@ async fn merge(node: &Node, job: FoldJob, basis: FoldBasis) -> Result<FoldResult
         models.push((load_model(node, &basis.task, &cluster.model).await?, cluster.weight));
     }
     let weight = models.iter().map(|(_, weight)| weight).sum();
+    let rule = basis.task.spec.merge_rule;
     let merged = tokio::task::spawn_blocking(move || {
         let views: Vec<_> =
             models.iter().map(|(steps, weight)| (steps.as_slice(), *weight)).collect();
-        fold::merge(&views)
+        fold::merge(rule, &views)
     })
     .await?;
     let model = Some(store_model(node, merged.steps).await?);
-    Ok(FoldResult { job, model, outcomes: vec![], weight, saturations: merged.saturations })
+    let (outcomes, saturations) = (vec![], merged.saturations);
+    Ok(FoldResult { job, model, optimiser: None, outcomes, weight, saturations })
 }
 
 /// What the fold must know of each entry beside its payload.
@@ -131,10 +154,7 @@ fn fold_inputs(
             let record = node.reader.model(&id)?.ok_or(FoldError::Missing("a base model"))?;
             vacant.insert(record.digest);
         }
-        let base_digest = digests[&version];
-        let (trainer, weight) = (entry.trainer, entry.weight);
-        let payload = entry.blob.digest();
-        inputs.push(FoldInput { trainer, payload, weight, base_version: version, base_digest });
+        inputs.push(FoldInput::of(entry, digests[&version]));
     }
     Ok(inputs)
 }
@@ -147,14 +167,58 @@ async fn load_model(node: &Node, task: &Task, id: &ModelId) -> Result<Vec<i32>, 
         .map_err(|error| FoldError::Model { digest: record.digest, reason: error.to_string() })
 }
 
+async fn load_memory(
+    node: &Node,
+    task: &Task,
+    cluster: &Cluster,
+) -> Result<Option<Memory>, FoldError> {
+    let Some(digest) = cluster.optimiser else { return Ok(None) };
+    let fault = |reason: String| FoldError::Memory { digest, reason };
+    let content = node.model(&digest, None).await?;
+    let layout = Layout::of(&task.spec.tensors).map_err(|error| fault(error.to_string()))?;
+    let owner = Owner { task: task.id, cluster: cluster.cluster };
+    let memory = Memory::decode(&content, owner, &task.spec.server, &layout);
+    memory.map(Some).map_err(|error| fault(error.to_string()))
+}
+
 async fn store_model(node: &Node, steps: Vec<i32>) -> Result<Digest, FoldError> {
+    store(node, move || twinfold_fl::canonical_bytes(&steps)).await
+}
+
+async fn store(
+    node: &Node,
+    content: impl FnOnce() -> Vec<u8> + Send + 'static,
+) -> Result<Digest, FoldError> {
     let models = node.models.clone();
     let digest = tokio::task::spawn_blocking(move || {
-        let content = twinfold_fl::canonical_bytes(&steps);
+        let content = content();
         let digest = model_digest(&content);
         models.put(&digest, &content).map(|()| digest)
     });
     Ok(digest.await??)
+}
+
+/// Versions back from a cluster's model in which an optimiser's memory may still lie here.
+const FORGOTTEN_BACK: usize = 4;
+
+/// An optimiser's memory is larger than the model and of use for one round alone: this round's, which
+/// others may still fold, and the next one's stay. Whoever verifies makes the others again.
+fn forget(node: &Node, cluster: &Cluster, next: Option<Digest>) -> Result<(), FoldError> {
+    let mut versions = BTreeSet::from([cluster.model]);
+    for _ in 0..FORGOTTEN_BACK {
+        let mut before = BTreeSet::new();
+        for id in versions {
+            let Some(record) = node.reader.model(&id)? else { continue };
+            if let ModelSource::Round { optimiser: Some(memory), .. } = &record.source
+                && ![cluster.optimiser, next].contains(&Some(*memory))
+            {
+                node.models.remove(memory)?;
+            }
+            before.extend(record.parents);
+        }
+        versions = before;
+    }
+    Ok(())
 }
 
 /// The round's payloads in list order, one at a time.

@@ -20,11 +20,11 @@ use twinfold_cli::{
     tensor_file::ImportedModel,
 };
 use twinfold_fl::{
-    FoldInput, fold_round,
+    Base, FoldInput, fold_round,
     update::{Binding, Bits, TensorData, TensorUpdate, Update},
 };
 use twinfold_types::{
-    Digest, PublicKey, TaskId, limits,
+    ClusterId, Digest, PublicKey, TaskId, limits,
     model::{TensorPolicy, TensorSpec},
     task::{AggregationRule, TaskSpec},
 };
@@ -120,12 +120,13 @@ fn fold_times(
 ) -> Result<(Vec<f64>, f64)> {
     let spec = spec(updates, choice, rule)?;
     let (inputs, payloads): (Vec<_>, Vec<_>) = (0..updates).map(|n| update(n, bits)).unzip();
-    let base = vec![0; VALUES];
+    let steps = vec![0; VALUES];
+    let base = Base { cluster: ClusterId(0), steps: &steps, version: 0, memory: None };
     let (mut seconds, began) = (vec![], Instant::now());
     let spent = cpu::of_this_process()?;
     while seconds.len() < REPETITIONS_MIN || began.elapsed() < TIME {
         let started = Instant::now();
-        let Ok(folded) = fold_round(&spec, TASK, &base, 0, &inputs, &mut payloads.as_slice());
+        let Ok(folded) = fold_round(&spec, TASK, base, &inputs, &mut payloads.as_slice());
         seconds.push(started.elapsed().as_secs_f64());
         ensure!(folded.steps.is_some(), "nothing was folded: {:?}", folded.outcomes.first());
     }
@@ -171,6 +172,7 @@ fn update(number: usize, bits: Bits) -> (FoldInput, Vec<u8>) {
         trainer,
         payload: Digest([number as u8; 32]),
         weight: 100 + number as u32,
+        loss: 1 << 16,
         base_version: 0,
         base_digest: BASE,
     };

@@ -30,8 +30,8 @@ use twinfold_types::{
     },
     subtree::{Part, Subtree},
     task::{
-        AggregationRule, Cluster, Compression, LocalWork, Mode, Real, Schedule, Task, TaskSpec,
-        TaskStatus, Training,
+        AggregationRule, Cluster, Compression, LocalWork, Mode, Real, Schedule, Screen, Task,
+        TaskSpec, TaskStatus, Training,
     },
     tx::{Action, AggregateAction, TxBody, UpdateAction},
     vote::{
@@ -122,16 +122,22 @@ pub fn spec(mode: Mode) -> TaskSpec {
         initial_model: digest(3),
         initial: availability(),
         clusters: 2,
-        participants_min: 2,
+        participants_min: 3,
         participants_max: 4,
         weight_max: 1_000,
         merge_weight_max: 100_000,
         norm_bound: 1 << 26,
         clip: 1 << 23,
+        screen: Screen {
+            clip_ppm: Some(1_500_000).filter(|_| mode == Mode::Sync),
+            cosine_ppm: None,
+        },
         rule: AggregationRule::Mean,
+        server: "fedadam:lr=0.5,beta1=0.9,beta2=0.99,tau=0.001,correct".parse().unwrap(),
         mode,
         compression: Compression { bits: 8, top_ppm: Some(20_000) },
-        merge_every: 1,
+        merge_every: 2,
+        merge_rule: AggregationRule::Mean,
         rounds_max: 10,
         deadline_ms: 10_000,
         extensions_max: 2,
@@ -176,6 +182,7 @@ pub fn fold_result() -> FoldResult {
     FoldResult {
         job: FoldJob::Round(round_key()),
         model: Some(digest(9)),
+        optimiser: Some(digest(8)),
         outcomes: vec![Outcome::Folded { weight: 90 }, Outcome::Refused(FoldRefusal::Norm)],
         weight: 90,
         saturations: 0,
@@ -469,7 +476,14 @@ pub fn model_records() -> Vec<(&'static str, ModelRecord)> {
     let (tx, by) = (TxId(digest(7)), key(1));
     let (about, file) = (Box::new(about(onnx())), blob());
     let (cluster, round) = (ClusterId(1), RoundNumber(6));
-    let folded = ModelSource::Round { cluster, round, folded: 2, weight: 90, saturations: 0 };
+    let folded = ModelSource::Round {
+        cluster,
+        round,
+        folded: 2,
+        weight: 90,
+        saturations: 0,
+        optimiser: Some(digest(8)),
+    };
     let merged = ModelSource::Merge { number: 2, weights: vec![90, 80], saturations: 0 };
     vec![
         ("initial", record(Level::Global, ModelSource::Initial { tx, by }, Some(blob()))),
@@ -506,6 +520,7 @@ pub fn cluster() -> Cluster {
         model: ModelId(digest(11)),
         model_digest: digest(9),
         version: 3,
+        optimiser: Some(digest(8)),
         weight: 90,
         rounds_since_merge: 1,
         folding: RoundNumber(6),

@@ -11,6 +11,8 @@ use std::{
 use twinfold_types::{BlobDigest, Digest, Epoch};
 
 const EPOCH_MS: u64 = 2_000;
+/// Enough for a kill to come in the middle.
+const MORE: usize = 48;
 const DAY: Duration = Duration::from_secs(25 * 3_600);
 
 #[test]
@@ -24,6 +26,7 @@ fn payloads_that_nothing_keeps_go() {
     let file = lab.folder().join("forgotten");
     std::fs::write(&file, [9; 300_000]).unwrap();
     let forgotten = put(&lab, &file);
+    let more: Vec<_> = (0..MORE).map(|at| put_bytes(&lab, at)).collect();
     let accounts = lab.twinfold("storage", &[]).ok();
     for word in ["clinic", "tess", "organisation", "17.6 TB"] {
         assert!(accounts.out.contains(word), "{word} is missing: {}", accounts.out);
@@ -52,10 +55,11 @@ fn payloads_that_nothing_keeps_go() {
     });
     lab.stop(0);
     make_older(&lab, 0);
+    kill_while_it_collects(&mut lab, &more);
     lab.restart(0);
     until("what nothing keeps is gone", || {
         let gone = |digest| place(&lab, 0, digest).is_none();
-        (gone(&updates[1]) && gone(&forgotten)).then_some(())
+        (gone(&updates[1]) && gone(&forgotten) && more.iter().all(gone)).then_some(())
     });
     assert_eq!(place(&lab, 0, &held).as_deref(), Some("named"));
     assert_eq!(place(&lab, 1, &forgotten).as_deref(), Some("pending"), "younger there");
@@ -71,6 +75,19 @@ fn payloads_that_nothing_keeps_go() {
     lab.stop(0);
     let config = lab.folder_of(0).join("config.toml");
     lab.node_program("audit --config {}", &[&config.display()]).ok();
+}
+
+/// Starts the node and kills it as soon as some of these are gone, twice.
+fn kill_while_it_collects(lab: &mut Lab, forgotten: &[BlobDigest]) {
+    let left = |lab: &Lab| forgotten.iter().filter(|at| place(lab, 0, at).is_some()).count();
+    for _ in 0..2 {
+        let before = left(lab);
+        lab.restart(0);
+        until("it collects", || (left(lab) < before).then_some(()));
+        lab.kill(0);
+        let config = lab.folder_of(0).join("config.toml");
+        lab.node_program("audit --config {}", &[&config.display()]).ok();
+    }
 }
 
 /// One round of two updates; the digests of their payloads.
@@ -90,6 +107,12 @@ fn put(lab: &Lab, file: &std::path::Path) -> BlobDigest {
     let said = lab.twinfold("--json --key ann blob put {}", &[&file.display()]).ok().json();
     let blob: twinfold_types::BlobId = serde_json::from_value(said["blob"].clone()).unwrap();
     blob.digest()
+}
+
+fn put_bytes(lab: &Lab, at: usize) -> BlobDigest {
+    let file = lab.folder().join("another");
+    std::fs::write(&file, vec![at as u8; 200_000 + at]).unwrap();
+    put(lab, &file)
 }
 
 fn blobs(lab: &Lab, index: usize) -> PathBuf {

@@ -9,9 +9,9 @@ use crate::lab::{
 };
 use std::{convert::Infallible, ops::RangeInclusive};
 use twinfold_cli::task::{CompressChoice, TaskOptions};
-use twinfold_fl::{FoldInput, canonical_bytes, fold_round};
+use twinfold_fl::{Base, FoldInput, canonical_bytes, fold_round};
 use twinfold_types::{
-    Action,
+    Action, ClusterId,
     member::Role,
     model::model_digest,
     round::{FoldRefusal, Outcome, RoundState},
@@ -33,7 +33,7 @@ fn poisoned_updates_move_no_robust_model() {
     lab.twinfold(&format!("{create} --rule median --compress topk:0.1"), &[])
         .refused(2, &["needs all values"]);
 
-    for rule in ["median", "trimmed:0.2", "krum:1", "multi-krum:1:2"] {
+    for rule in ["median", "trimmed:0.2", "geometric-median:16", "krum:1", "multi-krum:1:2"] {
         let (steps, outcomes) = round(&lab, rule);
         assert!(steps.iter().all(|step| HONEST.contains(step)), "{rule}: {steps:?}");
         let chosen = outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Folded { .. }));
@@ -72,20 +72,13 @@ fn round(lab: &Lab, rule: &str) -> (Vec<i32>, Vec<Outcome>) {
         panic!("{rule}: {:?}", view.round.state);
     };
 
-    let inputs: Vec<FoldInput> = view
-        .entries
-        .iter()
-        .map(|entry| FoldInput {
-            trainer: entry.trainer,
-            payload: entry.blob.digest(),
-            weight: entry.weight,
-            base_version: base.version,
-            base_digest: base.model_digest,
-        })
-        .collect();
+    let input = |entry| FoldInput::of(entry, base.model_digest);
+    let inputs: Vec<_> = view.entries.iter().map(input).collect();
+    let before =
+        Base { cluster: ClusterId(0), steps: &[0; VALUES], version: base.version, memory: None };
     let (created, mut source) = (&course.created, payloads.as_slice());
     let here: Result<_, Infallible> =
-        fold_round(&created.spec, created.task, &[0; VALUES], base.version, &inputs, &mut source);
+        fold_round(&created.spec, created.task, before, &inputs, &mut source);
     let Ok(here) = here;
     let steps = here.steps.expect("honest updates count");
     let cluster = course.collecting(0);

@@ -5,7 +5,7 @@ use crate::{
     dice::Dice,
 };
 use twinfold_fl::{
-    FoldInput, fold_round,
+    Base, FoldInput, fold_round,
     update::{Binding, Bits, TensorData, TensorUpdate, Update},
 };
 use twinfold_types::{
@@ -15,7 +15,10 @@ use twinfold_types::{
     limits::FACTOR_ONE,
     model::{TensorPolicy, TensorSpec},
     round::{Entry, Metrics},
-    task::{AggregationRule, Compression, LocalWork, Mode, Real, Schedule, TaskSpec, Training},
+    task::{
+        AggregationRule, Compression, LocalWork, Mode, Real, Schedule, Screen, ServerOptimiser,
+        TaskSpec, Training,
+    },
     tx::UpdateAction,
 };
 
@@ -50,9 +53,12 @@ pub fn spec(consortium: &Consortium) -> TaskSpec {
         merge_weight_max: 100_000,
         norm_bound: 1 << 24,
         clip: 1 << 20,
+        screen: Screen::default(),
         rule: AggregationRule::Mean,
+        server: ServerOptimiser::None,
         mode: Mode::Async { buffer: BUFFER, staleness: vec![FACTOR_ONE; 100] },
         compression: Compression { bits: 32, top_ppm: None },
+        merge_rule: AggregationRule::Mean,
         merge_every: 1,
         rounds_max: 0,
         deadline_ms: 8_000,
@@ -113,18 +119,12 @@ fn availability(consortium: &Consortium, length: u64, content: Digest) -> Availa
 
 /// Folds a sealed list as a validator does: in the order of the list, in exact arithmetic.
 pub fn fold(consortium: &Consortium, task: TaskId, entries: &[Entry]) -> Digest {
-    let input = |entry: &Entry| FoldInput {
-        trainer: entry.trainer,
-        payload: entry.blob.digest(),
-        weight: entry.weight,
-        base_version: 0,
-        base_digest: INITIAL,
-    };
-    let inputs: Vec<FoldInput> = entries.iter().map(input).collect();
+    let inputs: Vec<_> = entries.iter().map(|entry| FoldInput::of(entry, INITIAL)).collect();
     let payload = |entry: &Entry| consortium.payloads[&entry.tx].bytes.clone();
     let payloads: Vec<Vec<u8>> = entries.iter().map(payload).collect();
     let spec = spec(consortium);
-    let Ok(folded) = fold_round(&spec, task, &[0; VALUES], 0, &inputs, &mut payloads.as_slice());
+    let base = Base { cluster: ClusterId(0), steps: &[0; VALUES], version: 0, memory: None };
+    let Ok(folded) = fold_round(&spec, task, base, &inputs, &mut payloads.as_slice());
     assert!(folded.steps.is_some(), "honest updates count: {:?}", folded.outcomes);
     Digest::of(Tag::ModelBlock, &(folded.steps, folded.outcomes, folded.weight))
 }

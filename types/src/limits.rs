@@ -159,6 +159,12 @@ pub const TAKEOVER_EPOCHS_MAX: u64 = 4;
 pub const ROUND_HELD_BYTES_MAX: u64 = 1 << 30;
 /// Updates of which all pairs are compared.
 pub const KRUM_PARTICIPANTS_MAX: u32 = 128;
+/// Steps of a geometric median.
+pub const WEISZFELD_STEPS_MAX: u8 = 64;
+/// Where a loss counts, in 1/2^16: more than 16 counts as 16.
+pub const LOSS_MAX: u32 = 1 << 20;
+/// Its greatest power that is taken, the third, in 1/2^16.
+pub const LOSS_WEIGHT_MAX: u64 = 1 << 28;
 /// While a hold stands a round is looked at again so often, in block time.
 pub const HOLD_LOOK_MS: u64 = 24 * 3_600 * 1_000;
 /// A payload that no transaction names, or none any more, stays here at least so long.

@@ -120,7 +120,15 @@ pub enum ModelSource {
     /// Brought in from outside.
     Published { tx: TxId, by: PublicKey, about: Box<ModelAbout>, file: BlobId },
     /// Folded from the updates of a cluster's round.
-    Round { cluster: ClusterId, round: RoundNumber, folded: u32, weight: u64, saturations: u64 },
+    Round {
+        cluster: ClusterId,
+        round: RoundNumber,
+        folded: u32,
+        weight: u64,
+        saturations: u64,
+        /// Digest of what the task's server optimiser remembers after it.
+        optimiser: Option<Digest>,
+    },
     /// Merged from cluster models; weights in the order of the clusters.
     Merge { number: u64, weights: Vec<u64>, saturations: u64 },
 }

@@ -133,6 +133,10 @@ pub enum FoldRefusal {
     TooFew,
     /// The rule took others.
     NotChosen,
+    /// Points away from the cluster's other updates.
+    Direction,
+    /// With it the server optimiser's numbers are no longer finite: the round does not count.
+    Diverged,
 }
 
 impl FoldRefusal {
@@ -147,6 +151,10 @@ impl FoldRefusal {
             FoldRefusal::FrozenTensor => "changes a tensor that is not trained",
             FoldRefusal::TooFew => "fewer updates of the round count than the task's rule needs",
             FoldRefusal::NotChosen => "the task's rule took other updates of the round",
+            FoldRefusal::Direction => "points away from the cluster's other updates",
+            FoldRefusal::Diverged => {
+                "the server optimiser's numbers left the finite ones: lower its rate"
+            }
         }
     }
 }
@@ -176,6 +184,8 @@ pub struct FoldResult {
     pub job: FoldJob,
     /// Digest of the result; `None` when nothing was folded.
     pub model: Option<Digest>,
+    /// Digest of what the task's server optimiser remembers now, where it has one.
+    pub optimiser: Option<Digest>,
     /// One for each entry of a round, in list order; empty for a merge.
     pub outcomes: Vec<Outcome>,
     /// Sum of the weights folded.

@@ -3,8 +3,12 @@
 //! as the bits of an f64.
 
 mod rule;
+mod screen;
+mod server;
 
 pub use rule::AggregationRule;
+pub use screen::Screen;
+pub use server::{Adaptive, ServerOptimiser};
 
 use crate::{
     AvailabilityCertificate, ClusterId, Digest, Height, PublicKey, RoundNumber, TaskId, TimeMs,
@@ -139,11 +143,15 @@ pub struct TaskSpec {
     /// Bound C that trainers clip to, in the same steps; `norm_bound` is 8·C or more
     /// unless said otherwise, because error feedback comes on top.
     pub clip: u64,
+    pub screen: Screen,
     pub rule: AggregationRule,
+    pub server: ServerOptimiser,
     pub mode: Mode,
     pub compression: Compression,
     /// Cluster rounds between two merges.
     pub merge_every: u32,
+    /// How clusters' models become the global one: mean by weight, median or trimmed mean.
+    pub merge_rule: AggregationRule,
     /// Cluster rounds in all, 0 for no end.
     pub rounds_max: u64,
     /// Milliseconds of block time from a round's start to its deadline.
@@ -201,6 +209,9 @@ pub struct Cluster {
     pub model: ModelId,
     pub model_digest: Digest,
     pub version: u64,
+    /// What the task's server optimiser remembers, by digest; nothing before its first round and
+    /// after a merge of several clusters.
+    pub optimiser: Option<Digest>,
     /// Weight folded since the last merge, saturating at `merge_weight_max`.
     pub weight: u64,
     /// Rounds ended (aggregated or void) since the last merge.
@@ -235,7 +246,9 @@ impl TaskSpec {
             .or_else(|| self.mode_fault())
             .or_else(|| self.arithmetic_fault())
             .or_else(|| self.training_fault())
+            .or_else(|| screen::fault(self))
             .or_else(|| rule::fault(self))
+            .or_else(|| server::fault(self))
     }
 
     fn names_fault(&self) -> Option<String> {
@@ -308,7 +321,8 @@ impl TaskSpec {
         if self.clip == 0 || self.clip > self.norm_bound {
             return Some("the clip bound must be positive and at most the norm bound".into());
         }
-        let round = [self.round_capacity().into(), self.weight_max.into(), self.norm_bound];
+        let weight = self.rule.weight_max(self);
+        let round = [self.round_capacity().into(), weight, self.norm_bound];
         let merge = [self.merge_weight_max.into(), self.clusters.into(), 1u64 << 31];
         for (what, factors) in [
             ("participants × weight × norm bound", round),

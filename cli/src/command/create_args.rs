@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use twinfold_types::{
     Digest, limits,
     model::TensorPolicy,
-    task::{AggregationRule, LocalWork, Real, Schedule},
+    task::{AggregationRule, LocalWork, Real, Schedule, ServerOptimiser},
     text::parse_duration,
 };
 
@@ -52,15 +52,33 @@ pub struct CreateArgs {
     /// none (32-bit steps), q8, q16, or topk:F (the share F of all values, 8 bits)
     #[arg(long, default_value = "q8")]
     pub compress: CompressChoice,
-    /// How a round's updates become a model: mean (by examples); or, where some trainers may lie,
-    /// each update counting alike and none compressed by topk: median, trimmed:B (without the share
-    /// B at each end of every value), krum:F (the one nearest to most others, F liars borne),
-    /// multi-krum:F:M (the mean of the M best), bulyan:F (both, for 4 F + 3 updates and more)
+    /// Cut an update whose norm is over so many times the median of its round to that [default: off]
+    #[arg(long, value_name = "TIMES")]
+    pub clip_to_median: Option<f64>,
+    /// Do not count an update whose cosine with the sum of the round's others is below this, −1 to 1
+    /// [default: off]
+    #[arg(long, value_name = "COSINE", allow_hyphen_values = true)]
+    pub cosine_min: Option<f64>,
+    /// How a round's updates become a change of the model: mean (by examples); qfedavg:Q:L (by losses
+    /// to the power of Q, which is 0, 0.5, 1, 2 or 3; L is 1 / learning rate); or, where some trainers
+    /// may lie, each update counting alike and none compressed by topk: median, trimmed:B (without the
+    /// share B at each end of every value), geometric-median (nearest to all together), krum:F (the one
+    /// nearest to most others, F liars borne), multi-krum:F:M (the mean of the M best), bulyan:F (both,
+    /// for 4 F + 3 updates and more)
     #[arg(long, default_value = "mean", value_name = "RULE")]
     pub rule: AggregationRule,
+    /// What a cluster does with that change: none (adds it), or an optimiser that remembers: fedavgm,
+    /// fedadagrad, fedadam or fedyogi, with settings such as fedadam:lr=0.1,beta1=0.9,beta2=0.99,tau=0.001
+    /// (these are its defaults; `correct` adds bias correction)
+    #[arg(long, default_value = "none", value_name = "OPTIMISER")]
+    pub server: ServerOptimiser,
     /// Cluster rounds between two merges
     #[arg(long, default_value_t = 1)]
     pub merge_every: u32,
+    /// How clusters' models become the global one: mean (by weight), median or trimmed:B, which bear
+    /// clusters of liars
+    #[arg(long, default_value = "mean", value_name = "RULE")]
+    pub merge_rule: AggregationRule,
     /// Cluster rounds in all; 0 for no end
     #[arg(long, default_value_t = 0)]
     pub rounds: u64,
@@ -198,8 +216,12 @@ impl CreateArgs {
             mode: self.mode,
             staleness_max: self.staleness_max,
             compress: self.compress,
+            clip_to_median: self.clip_to_median,
+            cosine_min: self.cosine_min,
             rule: self.rule,
+            server: self.server,
             merge_every: self.merge_every,
+            merge_rule: self.merge_rule,
             rounds: self.rounds,
             deadline: self.deadline,
             extensions: self.extensions,

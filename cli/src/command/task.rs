@@ -13,7 +13,7 @@ use twinfold_types::{
     Action, ClusterId, Digest, TaskId, TxId,
     api::{RoundView, TaskView},
     round::RoundState,
-    task::TaskStatus,
+    task::{Screen, TaskSpec, TaskStatus},
 };
 
 #[derive(Debug, Subcommand)]
@@ -119,7 +119,8 @@ fn human(task: &TaskView) -> String {
         ("merges", task.merges.to_string()),
         ("participants", format!("{} to {}", spec.participants_min, spec.participants_max)),
         ("mode", format!("{:?}", spec.mode)),
-        ("rule", spec.rule.to_string()),
+        ("rounds fold by", folding(spec)),
+        ("clusters merge by", format!("{}, every {} rounds", spec.merge_rule, spec.merge_every)),
         ("compression", format!("{:?}", spec.compression)),
     ]);
     let clusters = task.clusters.iter().map(|cluster| {
@@ -144,6 +145,17 @@ fn human(task: &TaskView) -> String {
     });
     let tensors = table(&["tensor", "shape", "scale", "policy"], tensors);
     format!("{head}\n{}\n{tensors}", table(&header, clusters))
+}
+
+/// What becomes of a round's updates, step by step.
+fn folding(spec: &TaskSpec) -> String {
+    let share = |ppm: f64| ppm / 1e6;
+    let Screen { clip_ppm, cosine_ppm } = spec.screen;
+    let clip = clip_ppm.map(|ppm| format!("norms cut to {} × median", share(ppm.into())));
+    let cosine = cosine_ppm.map(|ppm| format!("cosine ≥ {}", share(ppm.into())));
+    let server = (!spec.server.is_none()).then(|| spec.server.to_string());
+    let steps = clip.into_iter().chain(cosine).chain([spec.rule.to_string()]).chain(server);
+    steps.collect::<Vec<_>>().join(" → ")
 }
 
 /// Prints each round of each cluster once it has ended.

@@ -3,7 +3,10 @@ use safetensors::tensor::TensorView;
 use twinfold_types::{
     AvailabilityCertificate, BlobId, Digest, Epoch,
     model::{TensorPolicy, TensorSpec},
-    task::{AggregationRule, Compression, LocalWork, Mode, Real, Schedule, TaskSpec, Training},
+    task::{
+        AggregationRule, Compression, LocalWork, Mode, Real, Schedule, Screen, ServerOptimiser,
+        TaskSpec, Training,
+    },
 };
 
 fn spec() -> TaskSpec {
@@ -33,9 +36,12 @@ fn spec() -> TaskSpec {
         merge_weight_max: 1000,
         norm_bound: 8 << 20,
         clip: 1 << 20,
+        screen: Screen::default(),
         rule: AggregationRule::Mean,
+        server: ServerOptimiser::None,
         mode: Mode::Sync,
         compression: Compression { bits: 8, top_ppm: None },
+        merge_rule: AggregationRule::Mean,
         merge_every: 1,
         rounds_max: 1,
         deadline_ms: 1000,

@@ -227,7 +227,8 @@ mod tests {
     fn round(cluster: u16, version: u64, parent: ModelId) -> ModelRecord {
         let cluster = ClusterId(cluster);
         let (round, folded, weight, saturations) = (RoundNumber(version), 1, 1, 0);
-        let source = ModelSource::Round { cluster, round, folded, weight, saturations };
+        let source =
+            ModelSource::Round { cluster, round, folded, weight, saturations, optimiser: None };
         record(Level::Cluster(cluster), version, &[parent], source)
     }
 

@@ -52,6 +52,10 @@ pub enum VerifyError {
     Checkpoint { what: String, error: String },
     #[error("{what}: expected {expected}, got {found}")]
     Mismatch { what: String, expected: String, found: String },
+    #[error(
+        "this machine flushes very small numbers to zero, so what a server optimiser does could come out otherwise: verify elsewhere"
+    )]
+    Subnormals,
     #[error("{0}")]
     Lineage(String),
 }

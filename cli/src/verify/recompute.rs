@@ -6,7 +6,10 @@ use crate::{
     task::fetch_steps,
 };
 use std::collections::BTreeMap;
-use twinfold_fl::{FoldInput, Folded, Source, canonical_bytes, fold_round, merge};
+use twinfold_fl::{
+    Base, FoldInput, Folded, Source, canonical_bytes, fold_round, merge,
+    server::{Memory, keeps_subnormals},
+};
 use twinfold_types::{
     TaskId, limits,
     model::{ModelId, ModelRecord, ModelSource, model_digest},
@@ -29,13 +32,19 @@ impl Source for Payloads<'_> {
     }
 }
 
+/// A model, and what the task's server optimiser remembered with it.
+struct Made {
+    steps: Vec<i32>,
+    memory: Option<Memory>,
+}
+
 /// Models in memory, each for as long as a later one is made from it.
-struct Steps {
-    held: BTreeMap<ModelId, Vec<i32>>,
+struct Models {
+    held: BTreeMap<ModelId, Made>,
     uses: BTreeMap<ModelId, usize>,
 }
 
-impl Steps {
+impl Models {
     fn of(lineage: &Lineage) -> Self {
         let mut uses = BTreeMap::new();
         for parent in lineage.oldest_first().flat_map(|(_, record)| &record.parents) {
@@ -44,14 +53,15 @@ impl Steps {
         Self { held: BTreeMap::new(), uses }
     }
 
-    fn get(&self, id: &ModelId) -> Result<&[i32], VerifyError> {
-        let steps = self.held.get(id).map(Vec::as_slice);
-        steps.ok_or_else(|| VerifyError::Lineage(format!("model {id} comes before its parent")))
+    fn get(&self, id: &ModelId) -> Result<&Made, VerifyError> {
+        self.held
+            .get(id)
+            .ok_or_else(|| VerifyError::Lineage(format!("model {id} comes before its parent")))
     }
 
-    fn put(&mut self, id: &ModelId, parents: &[ModelId], steps: Vec<i32>) {
+    fn put(&mut self, id: &ModelId, parents: &[ModelId], made: Made) {
         if self.uses.contains_key(id) {
-            self.held.insert(*id, steps);
+            self.held.insert(*id, made);
         }
         for parent in parents {
             let Some(uses) = self.uses.get_mut(parent) else { continue };
@@ -73,29 +83,34 @@ pub fn all(
     spec: &TaskSpec,
     progress: &mut dyn FnMut(&str),
 ) -> Result<usize, VerifyError> {
-    let mut steps = Steps::of(lineage);
+    if !spec.server.is_none() && !keeps_subnormals() {
+        return Err(VerifyError::Subnormals);
+    }
+    let mut models = Models::of(lineage);
     let mut done = 0;
     for (id, record) in lineage.oldest_first() {
         progress(&format!("recomputing model {} of {}", done + 1, lineage.len()));
         let found = match &record.source {
             ModelSource::Initial { .. } | ModelSource::Published { .. } => {
-                fetch_steps(client, spec, id, &record.digest)?
+                Made { steps: fetch_steps(client, spec, id, &record.digest)?, memory: None }
             }
             ModelSource::Round { .. } => {
                 let round = rounds.get(id).ok_or_else(|| {
                     VerifyError::Lineage(format!("the round of model {id} is not proved"))
                 })?;
-                let folded = fold(client, lineage, &steps, task, spec, record, &round.entries)?;
+                let folded = fold(client, lineage, &models, task, spec, record, &round.entries)?;
                 compare_result(id, record, round, folded)?
             }
-            ModelSource::Merge { weights, .. } => merge_parents(&steps, id, record, weights)?,
+            ModelSource::Merge { weights, .. } => {
+                merge_parents(&models, spec, id, record, weights)?
+            }
         };
-        let digest = model_digest(&canonical_bytes(&found));
+        let digest = model_digest(&canonical_bytes(&found.steps));
         if digest != record.digest {
             let what = format!("digest of recomputed model {id}");
             return Err(VerifyError::mismatch(what, record.digest, digest));
         }
-        steps.put(id, &record.parents, found);
+        models.put(id, &record.parents, found);
         done += 1;
     }
     Ok(done)
@@ -120,7 +135,7 @@ pub fn published(
 fn fold(
     client: &Client,
     lineage: &Lineage,
-    steps: &Steps,
+    models: &Models,
     task: TaskId,
     spec: &TaskSpec,
     record: &ModelRecord,
@@ -136,17 +151,13 @@ fn fold(
     let input = |entry: &Entry| {
         let version = entry.base_version;
         let against = lineage.cluster_version(cluster, base, base_version, version)?;
-        Ok(FoldInput {
-            trainer: entry.trainer,
-            payload: entry.blob.digest(),
-            weight: entry.weight,
-            base_version: version,
-            base_digest: against.digest,
-        })
+        Ok(FoldInput::of(entry, against.digest))
     };
     let inputs = entries.iter().map(input).collect::<Result<Vec<_>, VerifyError>>()?;
     let mut payloads = Payloads { client, entries };
-    Ok(fold_round(spec, task, steps.get(base_id)?, base_version, &inputs, &mut payloads)?)
+    let Made { steps, memory } = models.get(base_id)?;
+    let base = Base { cluster, steps, version: base_version, memory: memory.as_ref() };
+    Ok(fold_round(spec, task, base, &inputs, &mut payloads)?)
 }
 
 /// The committee's result says the same of every update and of their sum.
@@ -155,7 +166,7 @@ fn compare_result(
     record: &ModelRecord,
     round: &ProvedRound,
     result: Folded,
-) -> Result<Vec<i32>, VerifyError> {
+) -> Result<Made, VerifyError> {
     let told: Vec<_> = round.updates.iter().map(|update| update.outcome).collect();
     if told != result.outcomes {
         let what = format!("what became of the updates of model {id}");
@@ -168,31 +179,49 @@ fn compare_result(
     let counted =
         result.outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Folded { .. }));
     let found = (counted.count() as u32, result.weight, result.saturations);
-    let told = match &record.source {
-        ModelSource::Round { folded, weight, saturations, .. } => (*folded, *weight, *saturations),
+    let (told, told_memory) = match &record.source {
+        ModelSource::Round { folded, weight, saturations, optimiser, .. } => {
+            ((*folded, *weight, *saturations), *optimiser)
+        }
         _ => return Err(VerifyError::Lineage("a fold without a round".into())),
     };
     if found != told {
         let what = format!("updates, weight and saturations of model {id}");
         return Err(VerifyError::mismatch(what, format!("{told:?}"), format!("{found:?}")));
     }
-    result.steps.ok_or_else(|| VerifyError::Lineage(format!("nothing folds into model {id}")))
+    let memory = result.memory;
+    let found_memory = memory.as_ref().map(|memory| model_digest(&memory.encode()));
+    if found_memory != told_memory {
+        let what = format!("what the server optimiser remembers after model {id}");
+        let (told, found) = (format!("{told_memory:?}"), format!("{found_memory:?}"));
+        return Err(VerifyError::mismatch(what, told, found));
+    }
+    let steps = result.steps;
+    let steps =
+        steps.ok_or_else(|| VerifyError::Lineage(format!("nothing folds into model {id}")))?;
+    Ok(Made { steps, memory })
 }
 
 /// A merge lists the models of those clusters that have weight.
 fn merge_parents(
-    steps: &Steps,
+    models: &Models,
+    spec: &TaskSpec,
     id: &ModelId,
     record: &ModelRecord,
     weights: &[u64],
-) -> Result<Vec<i32>, VerifyError> {
+) -> Result<Made, VerifyError> {
     let weights: Vec<_> = weights.iter().copied().filter(|weight| *weight > 0).collect();
     if weights.len() != record.parents.len() || weights.is_empty() {
         let what = format!("clusters with weight in merge {id}");
         return Err(VerifyError::mismatch(what, record.parents.len(), weights.len()));
     }
     let parents = record.parents.iter().zip(weights);
-    let parents = parents.map(|(parent, weight)| Ok((steps.get(parent)?, weight)));
+    let parents = parents.map(|(parent, weight)| Ok((models.get(parent)?, weight)));
     let parents = parents.collect::<Result<Vec<_>, VerifyError>>()?;
-    Ok(merge(&parents).steps)
+    let steps: Vec<_> =
+        parents.iter().map(|(parent, weight)| (parent.steps.as_slice(), *weight)).collect();
+    // One cluster alone keeps its model, and what it remembers.
+    let alone = parents.first().filter(|_| spec.clusters == 1);
+    let memory = alone.and_then(|(parent, _)| parent.memory.clone());
+    Ok(Made { steps: merge(spec.merge_rule, &steps).steps, memory })
 }

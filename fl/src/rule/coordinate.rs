@@ -10,12 +10,8 @@
 //! nothing is lost: all is integer.
 #![deny(clippy::float_arithmetic)]
 
-use super::rows::{BLOCK, Rows};
-use crate::{
-    Layout,
-    fixed::{add_saturating, divide_half_even},
-    update::UpdateView,
-};
+use super::{BLOCK, Change, Rows, Weighted};
+use crate::{Layout, fixed::divide_half_even};
 
 /// What becomes of the values of one coordinate; they may be put in another order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +28,7 @@ pub enum Centre {
 }
 
 impl Centre {
-    fn of(self, values: &mut [i32]) -> i64 {
+    pub fn of(self, values: &mut [i32]) -> i64 {
         match self {
             Centre::Median => median(values),
             Centre::TrimmedMean { trimmed } => trimmed_mean(values, trimmed),
@@ -84,34 +80,28 @@ fn near_median(values: &mut [i32], kept: usize) -> i64 {
     divide_half_even(sum, kept as i64)
 }
 
-/// base + the centre of the updates, and how many values were clamped.
-pub fn fold(
-    layout: &Layout,
-    base: &[i32],
-    updates: &[UpdateView<'_>],
-    centre: Centre,
-) -> (Vec<i32>, u64) {
-    let (mut steps, mut saturations) = (base.to_vec(), 0);
+/// The centre of the updates, value by value.
+pub fn fold(layout: &Layout, updates: &[Weighted<'_>], centre: Centre) -> Change {
+    let mut change = vec![0; layout.values()];
     let count = updates.len();
     let mut columns = vec![0; count * BLOCK];
     let mut row = vec![0; BLOCK];
     for (position, slot) in layout.trained().enumerate() {
         let rows = Rows::of(updates, slot, position);
-        let steps = &mut steps[slot.range()];
+        let change = &mut change[slot.range()];
         for block in rows.blocks() {
             for update in 0..count {
-                rows.read(update, block.clone(), &mut row);
+                rows.read(update, block.clone(), &mut row[..block.len()]);
                 let of_update = columns.iter_mut().skip(update).step_by(count);
                 of_update.zip(&row[..block.len()]).for_each(|(to, value)| *to = *value);
             }
-            for (step, values) in steps[block].iter_mut().zip(columns.chunks_exact_mut(count)) {
-                let (next, clamped) = add_saturating(*step, centre.of(values));
-                saturations += u64::from(clamped);
-                *step = next;
+            for (to, values) in change[block].iter_mut().zip(columns.chunks_exact_mut(count)) {
+                // Between the least and the greatest of them.
+                *to = centre.of(values) as i32;
             }
         }
     }
-    (steps, saturations)
+    Change::Steps(change)
 }
 
 #[cfg(test)]

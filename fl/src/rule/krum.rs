@@ -11,12 +11,12 @@
 //! equal scores the smaller identity of the payload is first.
 #![deny(clippy::float_arithmetic)]
 
-use super::rows::{BLOCK, Rows};
-use crate::{Layout, update::UpdateView};
+use super::{BLOCK, Rows, Weighted};
+use crate::Layout;
 use twinfold_types::BlobDigest;
 
 /// Squared distances of all pairs, at `a · n + b`.
-pub fn distances(layout: &Layout, updates: &[UpdateView<'_>]) -> Vec<u64> {
+pub fn distances(layout: &Layout, updates: &[Weighted<'_>]) -> Vec<u64> {
     let count = updates.len();
     let mut all = vec![0u64; count * count];
     let mut blocks = vec![0i32; count * BLOCK];

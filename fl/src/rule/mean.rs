@@ -9,11 +9,12 @@
 //! wrapping operations only because that proof stands.
 #![deny(clippy::float_arithmetic)]
 
+use super::{Change, Weighted};
 use crate::{
     Layout,
-    fixed::{add_saturating, divide_half_even, scale_half_even},
+    fixed::scale_half_even,
     layout::Slot,
-    update::{Bits, DataView, TensorView, UpdateView, lane},
+    update::{Bits, DataView, TensorView, lane},
 };
 use twinfold_types::limits::FACTOR_ONE;
 
@@ -21,28 +22,16 @@ use twinfold_types::limits::FACTOR_ONE;
 /// costs more memory traffic than an update does.
 pub const LANES: usize = 4;
 
-/// A checked update with its weight and its staleness factor over 2^16.
-pub struct Weighted<'a> {
-    pub update: UpdateView<'a>,
-    pub weight: u32,
-    pub factor: u32,
-}
-
 /// The sum so far.
 pub struct Mean<'l> {
     layout: &'l Layout,
     sum: Vec<i64>,
-    weight: u64,
+    divisor: u64,
 }
 
 impl<'l> Mean<'l> {
     pub fn new(layout: &'l Layout) -> Self {
-        Self { layout, sum: vec![0; layout.values()], weight: 0 }
-    }
-
-    /// Weight added so far.
-    pub fn weight(&self) -> u64 {
-        self.weight
+        Self { layout, sum: vec![0; layout.values()], divisor: 0 }
     }
 
     /// Adds checked updates, whose tensors are exactly the trained ones.
@@ -51,28 +40,19 @@ impl<'l> Mean<'l> {
             let sum = &mut self.sum[slot.range()];
             add_tensor(sum, slot, updates, position);
         }
-        self.weight += updates.iter().map(|update| u64::from(update.weight)).sum::<u64>();
+        self.divisor += updates.iter().map(|update| update.part).sum::<u64>();
     }
 
-    /// base + sum / weight with one rounding, and how many values were clamped.
-    /// `None` when nothing of weight was added.
-    pub fn finish(self, base: &[i32]) -> Option<(Vec<i32>, u64)> {
-        assert_eq!(base.len(), self.sum.len(), "base and layout differ");
-        let weight = i64::try_from(self.weight).ok().filter(|weight| *weight > 0)?;
-        let mut saturations = 0;
-        let steps = base.iter().zip(&self.sum).map(|(base, sum)| {
-            let (steps, clamped) = add_saturating(*base, divide_half_even(*sum, weight));
-            saturations += u64::from(clamped);
-            steps
-        });
-        let steps = steps.collect();
-        Some((steps, saturations))
+    /// The sum over its divisor. `None` when nothing was added that counts.
+    pub fn finish(self) -> Option<Change> {
+        let divisor = i64::try_from(self.divisor).ok().filter(|divisor| *divisor > 0)?;
+        Some(Change::Quotient { sum: self.sum, divisor })
     }
 }
 
 fn add_tensor(sum: &mut [i64], slot: &Slot, updates: &[Weighted], position: usize) {
     let (mut b8, mut b16, mut b32) = (vec![], vec![], vec![]);
-    for Weighted { update, weight, factor } in updates {
+    for Weighted { update, weight, factor, .. } in updates {
         let tensor = &update.tensors[position];
         let shift = (i32::from(slot.scale) - i32::from(tensor.exponent)) as u32;
         match (tensor.data, tensor.bits) {

@@ -1,11 +1,14 @@
 //! One tensor of all updates, read block by block in the model's own steps: what rules work on
 //! that need all updates at once. Whatever the number of updates and values, a block is small.
 
+use super::{Weighted, blocks};
 use crate::{
+    fixed::scale_half_even,
     layout::Slot,
-    update::{Bits, DataView, UpdateView, lane},
+    update::{Bits, DataView, lane},
 };
 use std::ops::Range;
+use twinfold_types::limits::FACTOR_ONE;
 
 /// Values of each update that are looked at together.
 pub const BLOCK: usize = 2_048;
@@ -18,15 +21,16 @@ enum Row<'a> {
 
 /// A tensor of all updates. A value in steps of its tensor is within the norm bound, below 2^31.
 pub struct Rows<'a> {
-    rows: Vec<(Row<'a>, u32)>,
+    /// With the shift to steps, and the factor over 2^16 that comes after it.
+    rows: Vec<(Row<'a>, u32, u32)>,
     len: usize,
 }
 
 impl<'a> Rows<'a> {
     /// Of checked updates; `position` counts the trained tensors.
-    pub fn of(updates: &[UpdateView<'a>], slot: &Slot, position: usize) -> Self {
-        let row = |update: &UpdateView<'a>| {
-            let tensor = &update.tensors[position];
+    pub fn of(updates: &[Weighted<'a>], slot: &Slot, position: usize) -> Self {
+        let row = |counted: &Weighted<'a>| {
+            let tensor = &counted.update.tensors[position];
             let shift = (i32::from(slot.scale) - i32::from(tensor.exponent)) as u32;
             let row = match tensor.data {
                 DataView::Dense { values } => Row::Dense { values, bits: tensor.bits },
@@ -36,20 +40,19 @@ impl<'a> Rows<'a> {
                     Row::Sparse(all)
                 }
             };
-            (row, shift)
+            (row, shift, counted.factor)
         };
         Self { rows: updates.iter().map(row).collect(), len: slot.len }
     }
 
     /// The ranges of the blocks, in order.
     pub fn blocks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
-        let len = self.len;
-        (0..len).step_by(BLOCK).map(move |start| start..len.min(start + BLOCK))
+        blocks(self.len)
     }
 
     /// The values of one update in a block.
     pub fn read(&self, update: usize, block: Range<usize>, into: &mut [i32]) {
-        let (row, shift) = &self.rows[update];
+        let (row, shift, factor) = &self.rows[update];
         match row {
             Row::Sparse(all) => {
                 into.iter_mut().zip(&all[block]).for_each(|(to, q)| *to = q << shift);
@@ -57,6 +60,9 @@ impl<'a> Rows<'a> {
             Row::Dense { values, bits: Bits::B8 } => copy::<1>(values, block, *shift, into),
             Row::Dense { values, bits: Bits::B16 } => copy::<2>(values, block, *shift, into),
             Row::Dense { values, bits: Bits::B32 } => copy::<4>(values, block, *shift, into),
+        }
+        if *factor != FACTOR_ONE {
+            into.iter_mut().for_each(|to| *to = scale_half_even(i64::from(*to), *factor) as i32);
         }
     }
 }

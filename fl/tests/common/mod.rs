@@ -3,16 +3,20 @@
 
 use std::convert::Infallible;
 use twinfold_fl::{
-    FoldInput, Folded, canonical_bytes, fold_round,
+    Base, FoldInput, Folded, canonical_bytes, fold_round,
+    server::Memory,
     update::{Binding, Bits, TensorData, TensorUpdate, Update},
 };
 use twinfold_types::{
-    AvailabilityCertificate, Digest, Epoch, PublicKey, TaskId,
+    AvailabilityCertificate, ClusterId, Digest, Epoch, PublicKey, TaskId,
     blob::BlobId,
     hash::Tag,
     model::{TensorPolicy, TensorSpec, model_digest},
     round::{FoldRefusal, Outcome},
-    task::{AggregationRule, Compression, LocalWork, Mode, Real, Schedule, TaskSpec, Training},
+    task::{
+        AggregationRule, Compression, LocalWork, Mode, Real, Schedule, Screen, ServerOptimiser,
+        TaskSpec, Training,
+    },
 };
 
 pub const TASK: TaskId = TaskId(Digest([7; 32]));
@@ -36,10 +40,13 @@ pub fn task(tensors: Vec<TensorSpec>) -> TaskSpec {
         merge_weight_max: 1_000_000,
         norm_bound: 1 << 24,
         clip: 1 << 21,
+        screen: Screen::default(),
         rule: AggregationRule::Mean,
+        server: ServerOptimiser::None,
         mode: Mode::Sync,
         compression: Compression { bits: 32, top_ppm: None },
         merge_every: 1,
+        merge_rule: AggregationRule::Mean,
         rounds_max: 0,
         deadline_ms: 1_000,
         extensions_max: 3,
@@ -61,6 +68,7 @@ pub struct Scene {
     pub spec: TaskSpec,
     pub base: Vec<i32>,
     pub version: u64,
+    pub memory: Option<Memory>,
     pub inputs: Vec<FoldInput>,
     pub payloads: Vec<Vec<u8>>,
 }
@@ -68,7 +76,7 @@ pub struct Scene {
 impl Scene {
     pub fn new(spec: TaskSpec, base: Vec<i32>) -> Self {
         assert_eq!(spec.fault(), None);
-        Self { spec, base, version: 3, inputs: vec![], payloads: vec![] }
+        Self { spec, base, version: 3, memory: None, inputs: vec![], payloads: vec![] }
     }
 
     pub fn binding(&self) -> Binding {
@@ -89,6 +97,7 @@ impl Scene {
             trainer,
             payload: digest,
             weight,
+            loss: 1 << 16,
             base_version,
             base_digest: base,
         });
@@ -102,8 +111,14 @@ impl Scene {
 
     pub fn fold(&self) -> Folded {
         let mut source = self.payloads.as_slice();
+        let base = Base {
+            cluster: ClusterId(0),
+            steps: &self.base,
+            version: self.version,
+            memory: self.memory.as_ref(),
+        };
         let folded: Result<_, Infallible> =
-            fold_round(&self.spec, TASK, &self.base, self.version, &self.inputs, &mut source);
+            fold_round(&self.spec, TASK, base, &self.inputs, &mut source);
         folded.unwrap_or_else(|never| match never {})
     }
 }

@@ -32,7 +32,8 @@ pub fn aggregate(exec: &mut Exec<'_>, action: &AggregateAction) -> Outcome {
         }
         FoldJob::Merge { .. } => {
             let digest = result.model.ok_or(Code::FoldMismatch)?;
-            require(result.outcomes.is_empty(), Code::FoldMismatch)?;
+            let empty = result.outcomes.is_empty() && result.optimiser.is_none();
+            require(empty, Code::FoldMismatch)?;
             take(exec, action)?;
             merged(exec, task, digest, result)
         }
@@ -61,6 +62,7 @@ fn fits(task: &Task, round: &Round, result: &FoldResult) -> bool {
     let sum_ok = matches!(task.spec.mode, Mode::Async { .. }) || sum == result.weight;
     result.outcomes.len() == round.entries as usize
         && result.model.is_none() == weights.is_empty()
+        && result.optimiser.is_some() == (result.model.is_some() && !task.spec.server.is_none())
         && sum_ok
 }
 
@@ -99,6 +101,7 @@ fn new_cluster_model(
         folded,
         weight: result.weight,
         saturations,
+        optimiser: result.optimiser,
     };
     let record = ModelRecord {
         task: Some(task.id),
@@ -114,6 +117,7 @@ fn new_cluster_model(
     };
     let model = super::model::put(exec, &record);
     (cluster.model, cluster.model_digest, cluster.version) = (model, digest, record.version);
+    cluster.optimiser = result.optimiser;
     add_weight(exec, task, cluster, result.weight);
     let refused = round.entries - folded;
     let key = round.key;

@@ -91,6 +91,7 @@ fn first_cluster(task: &Task, cluster: ClusterId) -> Cluster {
         model: task.global,
         model_digest: task.spec.initial_model,
         version: 0,
+        optimiser: None,
         weight: 0,
         rounds_since_merge: 0,
         folding: RoundNumber(0),

@@ -21,7 +21,8 @@ use twinfold_types::{
     state_key,
     store::{FileForm, ModelAbout, PublishAction, PublishedSteps},
     task::{
-        AggregationRule, Cluster, Compression, LocalWork, Mode, Real, Schedule, TaskSpec, Training,
+        AggregationRule, Cluster, Compression, LocalWork, Mode, Real, Schedule, Screen,
+        ServerOptimiser, TaskSpec, Training,
     },
     tx::{AggregateAction, TxBody, UpdateAction},
     vote::{Certificate, CheckpointCertificate, VoteBody, VoteKind},
@@ -262,10 +263,13 @@ impl Chain {
             merge_weight_max: 100_000,
             norm_bound: 1 << 24,
             clip: 1 << 20,
+            screen: Screen::default(),
             rule: AggregationRule::Mean,
+            server: ServerOptimiser::None,
             mode: Mode::Sync,
             compression: Compression { bits: 8, top_ppm: None },
             merge_every: 1,
+            merge_rule: AggregationRule::Mean,
             rounds_max: 0,
             deadline_ms: DEADLINE_MS,
             extensions_max: 1,
@@ -346,7 +350,11 @@ impl Chain {
         let outcomes: Vec<_> =
             entries.iter().map(|entry| Outcome::Folded { weight: entry.weight }).collect();
         let weight = entries.iter().map(|entry| u64::from(entry.weight)).sum();
-        FoldResult { job, model: Some(Digest([model; 32])), outcomes, weight, saturations: 0 }
+        let task = self.reader.task(&job.task()).unwrap().unwrap();
+        let remembers = matches!(job, FoldJob::Round(_)) && !task.spec.server.is_none();
+        let optimiser = remembers.then(|| Digest([!model; 32]));
+        let model = Some(Digest([model; 32]));
+        FoldResult { job, model, optimiser, outcomes, weight, saturations: 0 }
     }
 
     pub fn signed(&self, result: FoldResult, seats: &[u16]) -> Action {

@@ -186,6 +186,39 @@ fn a_merge_gives_every_cluster_the_global_model() {
     assert_eq!(levels.map(count), [2, 1, 1]);
 }
 
+/// What a server optimiser remembers belongs to the cluster's own model: a merge of one keeps it, one of
+/// several drops it.
+#[test]
+fn a_merge_of_several_clusters_makes_their_optimisers_forget() {
+    let remembered = |clusters: u16| {
+        let mut chain = Chain::new();
+        let task = chain.task(|spec| {
+            (spec.clusters, spec.participants_max) = (clusters, 1);
+            (spec.server, spec.merge_every) = ("fedavgm".parse().unwrap(), 2);
+        });
+        for round in 0..2 {
+            for cluster in 0..clusters {
+                chain.send(TRAINER + cluster as u8, task, cluster);
+                let job = round_job(task, cluster, round);
+                let mut forgotten = chain.result(job, 5);
+                forgotten.optimiser = None;
+                let forgotten = chain.signed(forgotten, &[0, 1]);
+                assert_eq!(chain.code(VALIDATOR, forgotten), Code::FoldMismatch);
+                chain.fold(job, 5 + round as u8);
+                let cluster = chain.reader.cluster(&task, ClusterId(cluster)).unwrap().unwrap();
+                assert_eq!(cluster.optimiser, Some(Digest([!(5 + round as u8); 32])));
+            }
+        }
+        let mut result = chain.result(FoldJob::Merge { task, number: 0 }, 9);
+        result.weight = 100 * u64::from(clusters);
+        let action = chain.signed(result, &[0, 1]);
+        chain.ok(VALIDATOR, action);
+        chain.clusters(task).iter().map(|cluster| cluster.optimiser).collect::<Vec<_>>()
+    };
+    assert_eq!(remembered(1), [Some(Digest([!6; 32]))]);
+    assert_eq!(remembered(2), [None, None]);
+}
+
 #[test]
 fn a_task_is_finished_after_the_merge_of_its_last_round() {
     let mut chain = Chain::new();

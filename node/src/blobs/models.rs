@@ -55,18 +55,22 @@ impl ModelStore {
             Err(error) if error.kind() == ErrorKind::InvalidData => {
                 // Gone, so that it can be had anew from whoever has it whole.
                 tracing::error!(%digest, %error, "a stored model is damaged");
-                for path in [path(&self.dir, digest), delta_path(&self.dir, digest)] {
-                    match std::fs::remove_file(&path) {
-                        Err(error) if error.kind() != ErrorKind::NotFound => {
-                            return Err(io(&path, error));
-                        }
-                        _ => {}
-                    }
-                }
+                self.remove(digest)?;
                 Ok(None)
             }
             Err(error) => Err(io(&self.dir, error)),
         }
+    }
+
+    /// However it stands there; where it does not, nothing happens.
+    pub fn remove(&self, digest: &Digest) -> Result<(), BlobError> {
+        for path in [path(&self.dir, digest), delta_path(&self.dir, digest)] {
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(io(&path, error)),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Puts the difference to its parent in a whole version's place, where that saves something.

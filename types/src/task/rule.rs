@@ -6,8 +6,8 @@ use crate::{limits, model::model_values};
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
-/// How updates become a model. All but the mean are for rounds in which some updates are
-/// poisoned; they take no account of how many examples a trainer says it has.
+/// How updates become a model. All but the first and the last are for rounds in which some updates are
+/// poisoned. Only the mean takes account of how many examples a trainer says it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
@@ -25,9 +25,21 @@ pub enum AggregationRule {
     /// Of n updates n − 2f are chosen one after the other as Krum does; then coordinate by coordinate
     /// the mean of the n − 4f that are nearest to their median (Bulyan, El Mhamdi et al. 2018).
     Bulyan { faults: u32 },
+    /// The point with the least sum of distances to all updates, by so many steps of Weiszfeld's
+    /// method (RFA, Pillutla et al. 2022).
+    GeometricMedian { steps: u8 },
+    /// The mean by losses to the power of q, here in halves, so that trainers on whose data the model
+    /// is bad count more (q-FedAvg, Li et al. 2020). The loss is a trainer's own word.
+    QFedAvg {
+        q_halves: u8,
+        /// L, an estimate of the loss's smoothness, in 1/2^16; the paper takes 1 / learning rate.
+        smoothness: u32,
+    },
 }
 
 const MILLION: u64 = 1_000_000;
+/// Of Weiszfeld's method, unless said otherwise: four come near enough in the paper.
+const WEISZFELD_STEPS: u8 = 8;
 /// Of a value of a sparse update, beside what was sent.
 const WRITTEN_OUT_BYTES: u64 = 4;
 
@@ -40,9 +52,23 @@ impl AggregationRule {
     /// Fewest updates from which the rule gives a model.
     pub fn updates_min(self) -> u32 {
         match self {
-            Self::Mean | Self::Median | Self::TrimmedMean { .. } => 1,
             Self::Krum { faults, .. } => faults.saturating_mul(2).saturating_add(3),
             Self::Bulyan { faults } => faults.saturating_mul(4).saturating_add(3),
+            _ => 1,
+        }
+    }
+
+    /// Whether it adds up updates as they come, so that no two need be held together.
+    pub fn is_sum(self) -> bool {
+        matches!(self, Self::Mean | Self::QFedAvg { .. })
+    }
+
+    /// Most that one update can weigh in the sum.
+    pub fn weight_max(self, spec: &TaskSpec) -> u64 {
+        match self {
+            Self::Mean => spec.weight_max.into(),
+            Self::QFedAvg { .. } => limits::LOSS_WEIGHT_MAX,
+            _ => 1,
         }
     }
 
@@ -60,8 +86,8 @@ impl AggregationRule {
 /// Why the rule does not go with the rest of the task.
 pub(super) fn fault(spec: &TaskSpec) -> Option<String> {
     let rule = spec.rule;
-    if rule.is_weighted() {
-        return None;
+    if rule.is_sum() {
+        return loss_fault(rule).or_else(|| memory_fault(spec)).or_else(|| merge_fault(spec));
     }
     if matches!(spec.mode, Mode::Async { .. }) {
         return Some(format!(
@@ -73,12 +99,50 @@ pub(super) fn fault(spec: &TaskSpec) -> Option<String> {
             "{rule} needs all values: of updates that send their largest ones the median is zero nearly everywhere, and an update of zeros is nearest to all; use none, q8 or q16"
         ));
     }
-    bounds_fault(spec).or_else(|| memory_fault(spec))
+    bounds_fault(spec).or_else(|| memory_fault(spec)).or_else(|| merge_fault(spec))
+}
+
+fn loss_fault(rule: AggregationRule) -> Option<String> {
+    match rule {
+        AggregationRule::QFedAvg { q_halves, .. } if !matches!(q_halves, 0 | 1 | 2 | 4 | 6) => {
+            Some("q is 0, 0.5, 1, 2 or 3".into())
+        }
+        AggregationRule::QFedAvg { smoothness: 0, .. } => Some("L must be positive".into()),
+        _ => None,
+    }
+}
+
+/// Across clusters: their models are few and dense.
+fn merge_fault(spec: &TaskSpec) -> Option<String> {
+    let (rule, clusters) = (spec.merge_rule, usize::from(spec.clusters));
+    match rule {
+        AggregationRule::Mean => None,
+        AggregationRule::Median | AggregationRule::TrimmedMean { .. } if clusters < 3 => {
+            Some(format!("across clusters {rule} needs at least 3 of them"))
+        }
+        AggregationRule::Median => None,
+        AggregationRule::TrimmedMean { beta_ppm } => {
+            let none = AggregationRule::trimmed(beta_ppm, clusters) == 0;
+            let half = u64::from(beta_ppm) * 2 >= MILLION;
+            (none || half).then(|| {
+                format!("across {clusters} clusters {rule} leaves out none, or half and more at each end")
+            })
+        }
+        _ => Some(format!("across clusters only mean, median and trimmed are known, not {rule}")),
+    }
 }
 
 fn bounds_fault(spec: &TaskSpec) -> Option<String> {
     let (rule, least) = (spec.rule, spec.participants_min);
     match rule {
+        AggregationRule::GeometricMedian { steps }
+            if !(1..=limits::WEISZFELD_STEPS_MAX).contains(&steps) =>
+        {
+            Some(format!("a geometric median takes 1 to {} steps", limits::WEISZFELD_STEPS_MAX))
+        }
+        AggregationRule::GeometricMedian { .. } if spec.norm_bound >= 1 << 30 => {
+            Some(format!("{rule} measures distances: the norm bound must be below 2^30 steps"))
+        }
         AggregationRule::TrimmedMean { beta_ppm } if u64::from(beta_ppm) * 2 >= MILLION => {
             Some("a trimmed mean leaves out less than half at each end".into())
         }
@@ -113,10 +177,15 @@ fn bounds_fault(spec: &TaskSpec) -> Option<String> {
 }
 
 impl TaskSpec {
+    /// Whether a round's updates are all held at once: the rule or the screen compares them.
+    pub fn folds_together(&self) -> bool {
+        !self.rule.is_sum() || !self.screen.is_off()
+    }
+
     /// Most bytes of a round's updates that are held at once, sparse ones written out; 0 where they
     /// are folded batch by batch.
     pub fn held_bytes(&self) -> u64 {
-        if self.rule.is_weighted() {
+        if !self.folds_together() {
             return 0;
         }
         let values = model_values(&self.tensors).unwrap_or(u64::MAX);
@@ -130,13 +199,14 @@ fn memory_fault(spec: &TaskSpec) -> Option<String> {
     (most > limits::ROUND_HELD_BYTES_MAX).then(|| {
         format!(
             "{} holds all updates of a round at once, here up to {most} bytes; {} are allowed: take fewer participants or bits",
-            spec.rule,
+            if spec.rule.is_sum() { "comparing updates".into() } else { spec.rule.to_string() },
             limits::ROUND_HELD_BYTES_MAX
         )
     })
 }
 
-/// As it is read: `mean`, `median`, `trimmed:0.2`, `krum:1`, `multi-krum:1:3`, `bulyan:1`.
+/// As it is read: `mean`, `median`, `trimmed:0.2`, `krum:1`, `multi-krum:1:3`, `bulyan:1`,
+/// `geometric-median:8`, `qfedavg:0.5:10`.
 impl fmt::Display for AggregationRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -151,6 +221,11 @@ impl fmt::Display for AggregationRule {
             Self::Krum { faults, chosen: 1 } => write!(f, "krum:{faults}"),
             Self::Bulyan { faults } => write!(f, "bulyan:{faults}"),
             Self::Krum { faults, chosen } => write!(f, "multi-krum:{faults}:{chosen}"),
+            Self::GeometricMedian { steps } => write!(f, "geometric-median:{steps}"),
+            Self::QFedAvg { q_halves, smoothness } => {
+                let (q, l) = (f64::from(*q_halves) / 2.0, f64::from(*smoothness) / 65_536.0);
+                write!(f, "qfedavg:{q}:{l}")
+            }
         }
     }
 }
@@ -160,7 +235,7 @@ impl FromStr for AggregationRule {
     fn from_str(text: &str) -> Result<Self, String> {
         let fault = || {
             format!(
-                "expected mean, median, trimmed:SHARE, krum:FAULTS, multi-krum:FAULTS:CHOSEN or bulyan:FAULTS, got {text:?}"
+                "expected mean, median, trimmed:SHARE, krum:FAULTS, multi-krum:FAULTS:CHOSEN, bulyan:FAULTS, geometric-median[:STEPS] or qfedavg:Q:L, got {text:?}"
             )
         };
         let number = |text: &str| text.parse::<u32>().map_err(|_| fault());
@@ -176,9 +251,25 @@ impl FromStr for AggregationRule {
                 Ok(Self::Krum { faults: number(faults)?, chosen: number(chosen)? })
             }
             ["bulyan", faults] => Ok(Self::Bulyan { faults: number(faults)? }),
+            ["geometric-median"] => Ok(Self::GeometricMedian { steps: WEISZFELD_STEPS }),
+            ["geometric-median", steps] => {
+                Ok(Self::GeometricMedian { steps: steps.parse().map_err(|_| fault())? })
+            }
+            ["qfedavg", q, smoothness] => {
+                let q_halves =
+                    scaled(q, 2.0).and_then(|q| u8::try_from(q).ok()).ok_or_else(fault)?;
+                let smoothness = scaled(smoothness, 65_536.0).ok_or_else(fault)?;
+                Ok(Self::QFedAvg { q_halves, smoothness })
+            }
             _ => Err(fault()),
         }
     }
+}
+
+/// A number in units of 1/`one`, the nearest of these.
+fn scaled(text: &str, one: f64) -> Option<u32> {
+    let number = (text.parse::<f64>().ok()? * one).round();
+    (0.0..=f64::from(u32::MAX)).contains(&number).then_some(number as u32)
 }
 
 /// A share below 1 with up to six digits, exactly.
@@ -204,6 +295,9 @@ mod tests {
             "krum:1",
             "multi-krum:2:3",
             "bulyan:1",
+            "geometric-median:8",
+            "qfedavg:0.5:10",
+            "qfedavg:3:0.25",
         ] {
             assert_eq!(text.parse::<AggregationRule>().unwrap().to_string(), text);
         }
@@ -218,6 +312,10 @@ mod tests {
             "krum",
             "krum:x",
             "multi-krum:1",
+            "geometric-median:300",
+            "qfedavg:1",
+            "qfedavg:-1:1",
+            "qfedavg:NaN:1",
         ] {
             assert!(wrong.parse::<AggregationRule>().is_err(), "{wrong}");
         }

@@ -10,12 +10,15 @@ use crate::{
     },
 };
 use std::{collections::BTreeMap, convert::Infallible, path::Path};
-use twinfold_fl::{FoldInput, canonical_bytes, fold_round, merge, update::Binding};
+use twinfold_fl::{Base, FoldInput, canonical_bytes, fold_round, merge, update::Binding};
 use twinfold_types::{
-    AvailabilityCertificate, Digest, Epoch, PublicKey, TaskId,
+    AvailabilityCertificate, ClusterId, Digest, Epoch, PublicKey, TaskId,
     blob::BlobId,
     model::{TensorSpec, model_digest},
-    task::{AggregationRule, Compression, LocalWork, Mode, Real, Schedule, TaskSpec, Training},
+    task::{
+        AggregationRule, Compression, LocalWork, Mode, Real, Schedule, Screen, ServerOptimiser,
+        TaskSpec, Training,
+    },
 };
 
 const TASK: TaskId = TaskId(Digest([5; 32]));
@@ -39,9 +42,12 @@ fn task(tensors: Vec<TensorSpec>, compression: Compression) -> TaskSpec {
         merge_weight_max: 100_000,
         norm_bound: 80 << 20,
         clip: 10 << 20,
+        screen: Screen::default(),
         rule: AggregationRule::Mean,
+        server: ServerOptimiser::None,
         mode: Mode::Sync,
         compression,
+        merge_rule: AggregationRule::Mean,
         merge_every: 1,
         rounds_max: ROUNDS,
         deadline_ms: 1_000,
@@ -82,6 +88,7 @@ impl Federation {
                 trainer: trainer_key,
                 payload: Digest([trainer as u8; 32]),
                 weight,
+                loss: update.metrics.loss,
                 base_version,
                 base_digest: digest,
             });
@@ -89,8 +96,10 @@ impl Federation {
             prepared.push((trainer, update));
         }
         let mut source = payloads.as_slice();
+        let before =
+            Base { cluster: ClusterId(cluster as u16), steps: base, version: round, memory: None };
         let folded: Result<_, Infallible> =
-            fold_round(&self.spec, TASK, base, round, &inputs, &mut source);
+            fold_round(&self.spec, TASK, before, &inputs, &mut source);
         let Ok(folded) = folded;
         for ((trainer, update), outcome) in prepared.into_iter().zip(folded.outcomes) {
             let counted = Settlement::of(Some(outcome)) == Settlement::Counted;
@@ -121,7 +130,7 @@ fn compare(spec: TaskSpec, how: Partition, seed: u64) -> (f64, f64) {
             (0..CLUSTERS).map(|cluster| federation.round(cluster, &global, round)).collect();
         let models: Vec<_> =
             models.iter().map(|(steps, weight)| (steps.as_slice(), *weight)).collect();
-        global = merge(&models).steps;
+        global = merge(AggregationRule::Mean, &models).steps;
     }
     let global = model_reals(&global, &federation.spec.tensors).unwrap();
     let federated = network.evaluate(&global, &test).unwrap();
