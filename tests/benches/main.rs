@@ -13,6 +13,7 @@ mod flower;
 mod fold;
 mod join;
 mod lab;
+mod learning;
 mod order;
 mod report;
 mod round;
@@ -33,6 +34,7 @@ Usage: tests/bench NAME [--json] [--only TEXT] [--dir DIR] [--blocks N]
   blob          payloads in fragments: a gibibyte in and out, one validator down; many sizes (drawn
                 beside --dir, as DIR.svg); a data set that grows; small transactions beside an upload
   join          a new node comes to a chain of 100,000 blocks
+  attack        liars among trainers against each rule: accuracy in tables (--only digits, --only MNIST)
   scale         agreement in virtual time: time to commit over the number of nodes, and what
                 a commit costs a committee against everyone; with --dir the curves are drawn
   calibration   the machine alone: every other name starts with it
@@ -73,6 +75,7 @@ fn main() -> Result<()> {
         "commit" => Box::new(commit::run),
         "blob" => Box::new(blob::run),
         "join" => Box::new(move |report, lab| join::run(report, lab, blocks)),
+        "attack" => Box::new(learning::attack::run),
         "order" => Box::new(order::run_all),
         other => bail!("there is no bench {other:?}\n\n{USAGE}"),
     };
