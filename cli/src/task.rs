@@ -39,7 +39,7 @@ pub struct TaskOptions {
     pub mode: ModeChoice,
     /// Versions an asynchronous update may be behind.
     pub staleness_max: u32,
-    pub compress: CompressChoice,
+    pub compress: Compression,
     /// An update's norm is cut to so many times the median of its round.
     pub clip_to_median: Option<f64>,
     /// An update whose cosine with the sum of the others is below it does not count.
@@ -76,7 +76,7 @@ impl Default for TaskOptions {
             norm_bound: None,
             mode: ModeChoice::Sync,
             staleness_max: 20,
-            compress: CompressChoice::Q8,
+            compress: Compression::dense(8),
             clip_to_median: None,
             cosine_min: None,
             rule: AggregationRule::Mean,
@@ -114,51 +114,6 @@ impl FromStr for ModeChoice {
             Some(("async", buffer)) => buffer.parse().map(Self::Async).map_err(|_| fault()),
             _ => Err(fault()),
         }
-    }
-}
-
-/// `none` (32-bit steps), `q8`, `q16`, or `topk:F`: the share F of all values, 8 bits each.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum CompressChoice {
-    None,
-    Q8,
-    Q16,
-    TopK { ppm: u32 },
-}
-
-impl FromStr for CompressChoice {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        let fault = || format!("expected none, q8, q16 or topk:F with 0 < F ≤ 1, got {text:?}");
-        match text.split_once(':') {
-            None => match text {
-                "none" => Ok(Self::None),
-                "q8" => Ok(Self::Q8),
-                "q16" => Ok(Self::Q16),
-                _ => Err(fault()),
-            },
-            Some(("topk", share)) => {
-                let share: f64 = share.parse().map_err(|_| fault())?;
-                let ppm = (share * 1e6).round();
-                if !(1.0..=1e6).contains(&ppm) {
-                    return Err(fault());
-                }
-                Ok(Self::TopK { ppm: ppm as u32 })
-            }
-            Some(_) => Err(fault()),
-        }
-    }
-}
-
-impl From<CompressChoice> for Compression {
-    fn from(choice: CompressChoice) -> Self {
-        let (bits, top_ppm) = match choice {
-            CompressChoice::None => (32, None),
-            CompressChoice::Q8 => (8, None),
-            CompressChoice::Q16 => (16, None),
-            CompressChoice::TopK { ppm } => (8, Some(ppm)),
-        };
-        Self { bits, top_ppm }
     }
 }
 
@@ -245,7 +200,7 @@ impl TaskOptions {
                     Mode::Async { buffer, staleness: staleness_table(self.staleness_max) }
                 }
             },
-            compression: self.compress.into(),
+            compression: self.compress,
             merge_every: self.merge_every,
             merge_rule: self.merge_rule,
             rounds_max: self.rounds,
@@ -411,12 +366,8 @@ mod tests {
     }
 
     #[test]
-    fn modes_and_compressions_read_as_documented() {
+    fn modes_read_as_documented() {
         assert_eq!("async:4".parse(), Ok(ModeChoice::Async(4)));
         assert!("async".parse::<ModeChoice>().unwrap_err().contains("async:K"));
-        assert_eq!("topk:0.01".parse(), Ok(CompressChoice::TopK { ppm: 10_000 }));
-        for bad in ["topk:0", "topk:2", "topk:x", "q7", "topk"] {
-            assert!(bad.parse::<CompressChoice>().is_err(), "{bad}");
-        }
     }
 }

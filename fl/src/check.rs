@@ -4,7 +4,8 @@
 use crate::{
     FoldInput, Layout,
     clip::within_norm,
-    update::{Binding, HEADER_BYTES, TENSOR_HEADER_BYTES, TensorView, UpdateView},
+    layout::Slot,
+    update::{Binding, Bits, HEADER_BYTES, TENSOR_HEADER_BYTES, TensorView, UpdateView},
 };
 use twinfold_types::{
     TaskId, limits,
@@ -14,9 +15,9 @@ use twinfold_types::{
 
 /// Greatest payload that an update of the task can have.
 pub fn update_bytes_max(spec: &TaskSpec, layout: &Layout) -> u64 {
-    let tensors = layout.trained().count() * TENSOR_HEADER_BYTES;
-    let values = layout.trained_values() * usize::from(spec.compression.bits) / 8;
-    (HEADER_BYTES + tensors + values) as u64
+    let bits = Bits::of(spec.compression.bits).unwrap_or(Bits::B32);
+    let tensor = |slot: &Slot| TENSOR_HEADER_BYTES + bits.tensor_bytes_max(slot.len);
+    (HEADER_BYTES + layout.trained().map(tensor).sum::<usize>()) as u64
 }
 
 /// The factor over 2^16 for an update of this age, in versions; `None` for one

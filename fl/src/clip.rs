@@ -38,11 +38,16 @@ pub fn square_norm(update: &UpdateView, norm_scale: u8) -> u128 {
 }
 
 fn square_sum(tensor: &TensorView) -> u128 {
-    let bytes = tensor.values();
+    let (bytes, _) = tensor.values();
     match tensor.bits {
         Bits::B8 => squares_of::<1, 4096>(bytes),
         Bits::B16 => squares_of::<2, 4096>(bytes),
         Bits::B32 => squares_of::<4, 2>(bytes),
+        Bits::B1 | Bits::B2 | Bits::B4 => {
+            let mut sum = 0u64;
+            tensor.for_each(|_, q| sum += u64::from(q.unsigned_abs().pow(2)));
+            sum.into()
+        }
     }
 }
 

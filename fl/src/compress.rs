@@ -19,16 +19,6 @@ use twinfold_types::task::TaskSpec;
 /// Tries at shrinking below the norm bound, each by a tenth.
 const SHRINK_TRIES: u32 = 100;
 
-/// How a value between two steps is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rounding {
-    HalfEven,
-    /// Up with the probability of the fraction: unbiased, and seeded.
-    Stochastic {
-        seed: u64,
-    },
-}
-
 #[derive(Clone, Debug, PartialEq)]
 pub struct Compressed {
     pub update: Update,
@@ -48,20 +38,20 @@ pub enum CompressError {
     NotFinite { tensor: String, index: usize, value: f32 },
     #[error("tensor {tensor:?} is not trained by this task, but value {index} changes")]
     Frozen { tensor: String, index: usize },
-    #[error("the task's compression of {0} bits is none of 8, 16 or 32")]
+    #[error("the task's compression of {0} bits is none of 1, 2, 4, 8, 16 or 32")]
     Bits(u8),
     #[error("the update stays above the task's norm bound of {0} steps")]
     Norm(u64),
 }
 
 /// Compresses a delta over the whole model, in canonical order. An empty
-/// residual is zero.
+/// residual is zero. Where the task rounds by chance, `seed` says how.
 pub fn compress(
     spec: &TaskSpec,
     binding: Binding,
     delta: &[f32],
     residual: &[f32],
-    rounding: Rounding,
+    seed: u64,
 ) -> Result<Compressed, CompressError> {
     let layout = Layout::of(&spec.tensors)?;
     let bits = spec.compression.bits;
@@ -80,7 +70,8 @@ pub fn compress(
     let norm = euclidean(&chosen);
     let mut shrink = if norm > limit { limit / norm } else { 1.0 };
     for _ in 0..SHRINK_TRIES {
-        let sent = quantise(&layout, binding, &chosen, shrink, bits, rounding);
+        let rounder = spec.compression.stochastic.then_some(Stochastic(seed));
+        let sent = quantise(&layout, binding, &chosen, shrink, bits, rounder);
         if is_within(&sent.update, &layout, spec.norm_bound) {
             let rest = carried.iter().zip(&sent.values);
             let rest = rest.map(|(a, q)| (f64::from(*a) - q) as f32).collect();
@@ -152,13 +143,9 @@ fn quantise(
     chosen: &[f32],
     shrink: f64,
     bits: Bits,
-    rounding: Rounding,
+    mut rounder: Option<Stochastic>,
 ) -> Sent {
     let mut values = vec![0.0; chosen.len()];
-    let mut rounder = match rounding {
-        Rounding::HalfEven => None,
-        Rounding::Stochastic { seed } => Some(Stochastic(seed)),
-    };
     let tensors = layout.trained().map(|slot| {
         let real: Vec<f64> = chosen[slot.range()].iter().map(|a| f64::from(*a) * shrink).collect();
         let exponent = exponent(&real, slot, bits);
@@ -166,6 +153,7 @@ fn quantise(
         let limit = f64::from(bits.limit());
         let scaled = real.iter().map(|a| a * to_steps);
         let steps: Vec<i32> = match &mut rounder {
+            _ if bits == Bits::B1 => scaled.map(sign).collect(),
             None => scaled.map(|a| half_even(a).clamp(-limit, limit) as i32).collect(),
             Some(rounder) => scaled.map(|a| rounder.round(a).clamp(-limit, limit) as i32).collect(),
         };
@@ -184,13 +172,30 @@ fn quantise(
     Sent { update: Update { binding, tensors }, values }
 }
 
+/// Of a value that top-k left out 0, else +1 or −1.
+fn sign(value: f64) -> i32 {
+    i32::from(value > 0.0) - i32::from(value < 0.0)
+}
+
 /// The finest exponent, at most the tensor's scale, at which the largest value
 /// fits the bits; what does not even fit the coarsest is clamped.
 fn exponent(values: &[f64], slot: &Slot, bits: Bits) -> i32 {
     let largest = values.iter().fold(0.0, |largest: f64, a| largest.max(a.abs()));
     let fits = |exponent: &i32| largest * power_of_two(*exponent) <= f64::from(bits.limit());
     let scale = i32::from(slot.scale);
+    if bits == Bits::B1 {
+        return sign_exponent(values).clamp(scale - 31, scale);
+    }
     (scale - 31..=scale).rev().find(fits).unwrap_or(scale - 31)
+}
+
+/// Where a sign stands for a value: the power of two nearest to the mean magnitude of those sent
+/// (sparse ternary compression, Sattler et al. 2019, with the mean rounded).
+fn sign_exponent(values: &[f64]) -> i32 {
+    let sent = values.iter().filter(|value| **value != 0.0);
+    let mean = sent.clone().map(|value| value.abs()).sum::<f64>() / sent.count().max(1) as f64;
+    // Nothing is sent of a tensor of zeros, whatever its exponent.
+    if mean > 0.0 { -(mean.log2().round() as i32) } else { 0 }
 }
 
 /// The same check that every validator makes, over the same bytes.

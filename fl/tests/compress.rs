@@ -4,7 +4,7 @@ mod common;
 
 use common::{Scene, folded, task, tensor};
 use twinfold_fl::{
-    compress::{CompressError, Compressed, Rounding, compress},
+    compress::{CompressError, Compressed, compress},
     fixed::steps_to_f32,
     update::TensorData,
 };
@@ -14,7 +14,7 @@ const N: usize = 1_000;
 
 fn scene(bits: u8, top_ppm: Option<u32>) -> Scene {
     let mut spec = task(vec![tensor("w", N as u64 - 10, 20), tensor("b", 10, 20)]);
-    spec.compression = Compression { bits, top_ppm };
+    spec.compression = Compression { bits, top_ppm, stochastic: false };
     Scene::new(spec, vec![0; N])
 }
 
@@ -24,7 +24,7 @@ fn delta() -> Vec<f32> {
 }
 
 fn run(scene: &Scene, delta: &[f32], residual: &[f32]) -> Compressed {
-    compress(&scene.spec, scene.binding(), delta, residual, Rounding::HalfEven).unwrap()
+    compress(&scene.spec, scene.binding(), delta, residual, 0).unwrap()
 }
 
 /// What the fold makes of the update: its values as reals.
@@ -108,13 +108,11 @@ fn error_feedback_delivers_everything_in_time() {
 
 #[test]
 fn stochastic_rounding_is_seeded_and_unbiased() {
-    let scene = scene(8, None);
+    let mut scene = scene(8, None);
+    scene.spec.compression.stochastic = true;
     let mut delta = vec![0.001; N];
     delta[0] = 0.125;
-    let send = |seed| {
-        let rounding = Rounding::Stochastic { seed };
-        compress(&scene.spec, scene.binding(), &delta, &[], rounding).unwrap()
-    };
+    let send = |seed| compress(&scene.spec, scene.binding(), &delta, &[], seed).unwrap();
     assert_eq!(send(1), send(1));
     assert_ne!(send(1), send(2));
     let drift: f32 = send(1).rest[1..990].iter().sum::<f32>() / 990.0;
@@ -125,7 +123,7 @@ fn stochastic_rounding_is_seeded_and_unbiased() {
 fn bad_values_are_named_with_their_tensor() {
     let scene = scene(8, None);
     let try_with = |spec: &Scene, delta: &[f32]| {
-        compress(&spec.spec, spec.binding(), delta, &[], Rounding::HalfEven).unwrap_err()
+        compress(&spec.spec, spec.binding(), delta, &[], 0).unwrap_err()
     };
     for value in [f32::NAN, f32::INFINITY] {
         let mut delta = delta();

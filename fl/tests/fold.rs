@@ -151,7 +151,7 @@ fn a_frozen_tensor_keeps_its_values_and_takes_no_update() {
 #[test]
 fn more_bits_or_values_than_the_task_allows_are_refused() {
     let mut scene = two_tensors();
-    scene.spec.compression = Compression { bits: 16, top_ppm: Some(500_000) };
+    scene.spec.compression = Compression::top(500_000, 16);
     let b = || dense(1, 16, Bits::B8, &[0, 0]);
     scene.send(1, vec![dense(0, 20, Bits::B32, &[1, 0, 0, 0]), b()]);
     scene.send(1, vec![dense(0, 20, Bits::B16, &[1, 1, 1, 1]), b()]);

@@ -57,7 +57,7 @@ fn faulty() -> Scene {
     );
     scene.send(2, vec![dense(0, 20, Bits::B8, &[7, 7, 7, 7]), dense(1, 16, Bits::B8, &[0; 2])]);
     scene.send(3, vec![dense(0, 20, Bits::B8, &[7, 7, 7, 7])]);
-    scene.send_bytes(4, 3, b"TFU1".to_vec());
+    scene.send_bytes(4, 3, b"TFU2".to_vec());
     scene
 }
 
@@ -106,7 +106,7 @@ fn poisoned(rule: &str) -> Scene {
     let far =
         vec![dense(0, 11, Bits::B16, &[9_000, -9_000, 1, 2]), sparse(1, 2, 16, Bits::B8, &[])];
     scene.send(10_000, far);
-    scene.send_bytes(4, 3, b"TFU1".to_vec());
+    scene.send_bytes(4, 3, b"TFU2".to_vec());
     scene
 }
 
@@ -172,12 +172,20 @@ fn a_screen_gives_the_frozen_results() {
 
 #[test]
 fn payloads_encode_to_the_frozen_bytes() {
-    let (plain, stale) = (plain(), stale());
+    let (plain, stale, mut few_bits) = (plain(), stale(), model());
+    few_bits
+        .send(1, vec![dense(0, 14, Bits::B4, &[7, -8, 0, 3]), dense(1, 16, Bits::B2, &[1, -1])]);
+    few_bits.send(
+        1,
+        vec![sparse(0, 4, 9, Bits::B1, &[(0, -1), (3, 1)]), dense(1, 3, Bits::B1, &[1, -1])],
+    );
     let named = [
         ("dense_8", &plain.payloads[0]),
         ("dense_16_and_8", &plain.payloads[1]),
         ("sparse_and_dense_32", &plain.payloads[2]),
         ("stale", &stale.payloads[1]),
+        ("few_bits", &few_bits.payloads[0]),
+        ("signs", &few_bits.payloads[1]),
     ];
     let text: String =
         named.iter().map(|(name, bytes)| format!("{name} {}\n", hex(bytes))).collect();

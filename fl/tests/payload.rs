@@ -16,7 +16,8 @@ fn scene() -> Scene {
     Scene::new(task(vec![tensor("w", 300, 20)]), vec![0; 300])
 }
 
-/// Gaps 2, 0 and 200 (two bytes), values 5, −5 and 7.
+/// Gaps 2, 0 and 200, values 5, −5 and 7. Six low bits of a gap are written as they are, before them
+/// its rest as ones and a zero: 7, 7 and 10 bits, three bytes.
 fn payload() -> Vec<u8> {
     let pairs = [(2, 5), (3, -5), (204, 7)];
     scene().update(vec![sparse(0, 300, 20, Bits::B8, &pairs)]).encode()
@@ -31,8 +32,9 @@ fn error(change: impl FnOnce(&mut Vec<u8>)) -> UpdateError {
 #[test]
 fn the_bytes_are_as_described() {
     let bytes = payload();
-    assert_eq!(bytes.len(), GAPS_AT + 4 + 3);
-    assert_eq!(bytes[GAPS_AT..], [2, 0, 200, 1, 5, 251, 7]);
+    assert_eq!(bytes.len(), GAPS_AT + 3 + 3);
+    // From the lowest: 0 010000, 0 000000, 1110 000100.
+    assert_eq!(bytes[GAPS_AT..], [0b0000_0100, 0b1100_0000, 0b0010_0001, 5, 251, 7]);
     assert!(UpdateView::parse(&bytes).is_ok());
 }
 
@@ -47,19 +49,46 @@ fn every_prefix_and_every_longer_string_is_refused() {
 
 #[test]
 fn another_version_is_named() {
-    let error = error(|bytes| bytes[3] = b'2');
-    assert_eq!(error, UpdateError::Magic(*b"TFU2"));
-    assert!(error.to_string().contains("TFU1"));
+    let error = error(|bytes| bytes[3] = b'1');
+    assert_eq!(error, UpdateError::Magic(*b"TFU1"));
+    assert!(error.to_string().contains("TFU2"));
 }
 
 #[test]
-fn second_forms_of_a_gap_a_zero_and_a_far_position_are_refused() {
-    let minimal = error(|bytes| bytes[GAPS_AT + 3] = 0);
-    assert_eq!(minimal, UpdateError::Gap { index: 0 });
+fn bits_after_the_gaps_or_the_values_a_zero_and_a_far_position_are_refused() {
     let zero = error(|bytes| bytes[GAPS_AT + 4] = 0);
     assert_eq!(zero, UpdateError::Zero { index: 0 });
-    let far = error(|bytes| bytes[GAPS_AT + 3] = 2);
-    assert_eq!(far, UpdateError::Position { index: 0, values: 300 });
+    // The third gap becomes 456.
+    let far = error(|bytes| bytes[GAPS_AT + 1..GAPS_AT + 3].copy_from_slice(&[0xc0, 0b1000_0111]));
+    assert!(matches!(far, UpdateError::Position { .. } | UpdateError::Gap { .. }), "{far}");
+    // Four gaps take 28 bits.
+    let pairs = [(2, 5), (3, -5), (10, 1), (20, 1)];
+    let mut bytes = scene().update(vec![sparse(0, 300, 20, Bits::B4, &pairs)]).encode();
+    assert!(UpdateView::parse(&bytes).is_ok());
+    let last_gap = bytes.len() - 3;
+    bytes[last_gap] |= 0x80;
+    assert_eq!(UpdateView::parse(&bytes), Err(UpdateError::Gap { index: 0 }));
+    let mut odd = scene().update(vec![dense(0, 20, Bits::B2, &[1, -1, 0])]).encode();
+    assert_eq!(odd.last(), Some(&0b0000_1101));
+    *odd.last_mut().unwrap() |= 0x40;
+    assert_eq!(UpdateView::parse(&odd), Err(UpdateError::Padding { index: 0 }));
+}
+
+/// A sign has no zero, so a tensor with one is sparse whatever it takes.
+#[test]
+fn signs_are_sparse_where_a_value_is_left_out() {
+    let all = TensorData::shortest(vec![1, -1, -1], Bits::B1);
+    assert!(matches!(all, TensorData::Dense(_)));
+    for every in 1..9 {
+        let values: Vec<_> = (0..300).map(|at| i32::from(at % 10 < every)).collect();
+        let data = TensorData::shortest(values, Bits::B1);
+        assert!(matches!(data, TensorData::Sparse(_)));
+        let mut update = scene().update(vec![dense(0, 20, Bits::B1, &[1])]);
+        (update.tensors[0].len, update.tensors[0].data) = (300, data);
+        let bytes = update.encode();
+        assert!(bytes.len() <= HEADER_BYTES + TENSOR_HEADER_BYTES + Bits::B1.tensor_bytes_max(300));
+        assert_eq!(UpdateView::parse(&bytes).unwrap().to_update(), update);
+    }
 }
 
 #[test]

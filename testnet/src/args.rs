@@ -4,11 +4,8 @@
 use clap::{Parser, ValueEnum};
 use color_eyre::eyre::{Result, bail, ensure};
 use std::{path::PathBuf, time::Duration};
-use twinfold_cli::{
-    data::Partition,
-    task::{CompressChoice, ModeChoice},
-};
-use twinfold_types::{limits, quorum, text::parse_duration};
+use twinfold_cli::{data::Partition, task::ModeChoice};
+use twinfold_types::{limits, quorum, task::Compression, text::parse_duration};
 
 /// Start a network of real Twinfold nodes on this machine, let it train a model
 /// on real data, and check what came of it.
@@ -44,10 +41,10 @@ pub struct Args {
     /// Seed of the held-out split, the shares, the first model and the training.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
-    /// What trainers send: none (32-bit steps), q8, q16 (quantised), or topk:F (the
-    /// fraction F of largest values, quantised to 8 bits).
+    /// What trainers send: none (32-bit steps), q1 to q16 (quantised to so many bits),
+    /// or topk:F[:BITS] (the fraction F of largest values, 8 bits each unless said otherwise).
     #[arg(long, value_name = "HOW", default_value = "q8")]
-    pub compress: CompressChoice,
+    pub compress: Compression,
     /// sync: a round waits for its trainers; async: updates are folded in buffers as they
     /// come, weighted down by staleness.
     #[arg(long, value_enum, default_value_t = Mode::Sync)]
@@ -170,7 +167,7 @@ mod tests {
         let args = args("").unwrap();
         args.check().unwrap();
         assert_eq!((args.nodes, args.trainers, args.clusters, args.participants()), (4, 8, 2, 4));
-        assert_eq!(args.compress, CompressChoice::Q8);
+        assert_eq!(args.compress, Compression::dense(8));
     }
 
     #[test]
@@ -203,6 +200,6 @@ mod tests {
             assert_eq!(args(&format!("--split {text}")).unwrap().split_text(), text);
         }
         assert!(refused("--split dirichlet:0").contains("dirichlet:ALPHA"));
-        assert!(refused("--compress q4").contains("topk:F"));
+        assert!(refused("--compress q3").contains("topk:F"));
     }
 }

@@ -15,10 +15,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
 use std::time::{Duration, Instant};
-use twinfold_cli::{
-    task::{CompressChoice, TaskOptions},
-    tensor_file::ImportedModel,
-};
+use twinfold_cli::{task::TaskOptions, tensor_file::ImportedModel};
 use twinfold_fl::{
     Base, FoldInput, fold_round,
     update::{Binding, Bits, TensorData, TensorUpdate, Update},
@@ -26,7 +23,7 @@ use twinfold_fl::{
 use twinfold_types::{
     ClusterId, Digest, PublicKey, TaskId, limits,
     model::{TensorPolicy, TensorSpec},
-    task::{AggregationRule, TaskSpec},
+    task::{AggregationRule, Compression, TaskSpec},
 };
 
 const VALUES: usize = 1_000_000;
@@ -50,7 +47,9 @@ struct FlowerFold {
 pub fn run(report: &mut Report, lab: &mut Lab) -> Result<()> {
     calibration::run(report)?;
     for updates in UPDATES {
-        for (bits, choice) in [(Bits::B8, CompressChoice::Q8), (Bits::B32, CompressChoice::None)] {
+        for (bits, choice) in
+            [(Bits::B8, Compression::dense(8)), (Bits::B32, Compression::dense(32))]
+        {
             let work = format!("mean, {updates} × 1M, {} bits dense", bits as u8);
             if report.wants(&work) {
                 measure(lab, report, &work, updates, bits, choice)?;
@@ -71,7 +70,7 @@ fn measure_rule(report: &mut Report, work: &str, rule: &str) -> Result<()> {
     report.note(&format!("{work} …"));
     let limit = calibration::memory_gb_s();
     let rule = rule.parse().map_err(|error: String| eyre!(error))?;
-    let (seconds, cpu_s) = fold_times(100, Bits::B16, CompressChoice::Q16, rule)?;
+    let (seconds, cpu_s) = fold_times(100, Bits::B16, Compression::dense(16), rule)?;
     let speed = (100 * VALUES * 4) as f64 / median(&seconds) / 1e9;
     report.line(
         Line::new("fold", work, "throughput", speed, "GB/s")
@@ -86,7 +85,7 @@ fn measure(
     work: &str,
     updates: usize,
     bits: Bits,
-    choice: CompressChoice,
+    choice: Compression,
 ) -> Result<()> {
     report.note(&format!("{work} …"));
     let arguments = [updates, VALUES, FLOWER_REPETITIONS];
@@ -115,7 +114,7 @@ fn measure(
 fn fold_times(
     updates: usize,
     bits: Bits,
-    choice: CompressChoice,
+    choice: Compression,
     rule: AggregationRule,
 ) -> Result<(Vec<f64>, f64)> {
     let spec = spec(updates, choice, rule)?;
@@ -134,7 +133,7 @@ fn fold_times(
     Ok((seconds, cpu_s))
 }
 
-fn spec(updates: usize, compress: CompressChoice, rule: AggregationRule) -> Result<TaskSpec> {
+fn spec(updates: usize, compress: Compression, rule: AggregationRule) -> Result<TaskSpec> {
     let tensor = TensorSpec {
         name: "w".into(),
         shape: vec![VALUES as u64],

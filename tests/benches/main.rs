@@ -35,6 +35,7 @@ Usage: tests/bench NAME [--json] [--only TEXT] [--dir DIR] [--blocks N]
                 beside --dir, as DIR.svg); a data set that grows; small transactions beside an upload
   join          a new node comes to a chain of 100,000 blocks
   attack        liars among trainers against each rule: accuracy in tables (--only digits, --only MNIST)
+  compress      what few bytes cost: accuracy against dense updates over paired seeds, in tables
   scale         agreement in virtual time: time to commit over the number of nodes, and what
                 a commit costs a committee against everyone; with --dir the curves are drawn
   calibration   the machine alone: every other name starts with it
@@ -75,6 +76,7 @@ fn main() -> Result<()> {
         "commit" => Box::new(commit::run),
         "blob" => Box::new(blob::run),
         "join" => Box::new(move |report, lab| join::run(report, lab, blocks)),
+        "compress" => Box::new(learning::compress::run),
         "attack" => Box::new(learning::attack::run),
         "order" => Box::new(order::run_all),
         other => bail!("there is no bench {other:?}\n\n{USAGE}"),

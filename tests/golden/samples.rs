@@ -135,7 +135,7 @@ pub fn spec(mode: Mode) -> TaskSpec {
         rule: AggregationRule::Mean,
         server: "fedadam:lr=0.5,beta1=0.9,beta2=0.99,tau=0.001,correct".parse().unwrap(),
         mode,
-        compression: Compression { bits: 8, top_ppm: Some(20_000) },
+        compression: Compression { bits: 8, top_ppm: Some(20_000), stochastic: true },
         merge_every: 2,
         merge_rule: AggregationRule::Mean,
         rounds_max: 10,

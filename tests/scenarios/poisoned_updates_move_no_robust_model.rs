@@ -8,13 +8,14 @@ use crate::lab::{
     members::{self, TRAINERS},
 };
 use std::{convert::Infallible, ops::RangeInclusive};
-use twinfold_cli::task::{CompressChoice, TaskOptions};
+use twinfold_cli::task::TaskOptions;
 use twinfold_fl::{Base, FoldInput, canonical_bytes, fold_round};
 use twinfold_types::{
     Action, ClusterId,
     member::Role,
     model::model_digest,
     round::{FoldRefusal, Outcome, RoundState},
+    task::Compression,
 };
 
 const FIFTH: &str = "tara";
@@ -57,7 +58,7 @@ fn round(lab: &Lab, rule: &str) -> (Vec<i32>, Vec<Outcome>) {
     let name = rule.replace([':', '.'], "-");
     let course = lab.course(&TaskOptions {
         rule: rule.parse().expect("a rule"),
-        compress: CompressChoice::Q16,
+        compress: Compression::dense(16),
         ..options(&name, 5)
     });
     let base = course.collecting(0);

@@ -57,7 +57,7 @@ pub fn spec(consortium: &Consortium) -> TaskSpec {
         rule: AggregationRule::Mean,
         server: ServerOptimiser::None,
         mode: Mode::Async { buffer: BUFFER, staleness: vec![FACTOR_ONE; 100] },
-        compression: Compression { bits: 32, top_ppm: None },
+        compression: Compression::dense(32),
         merge_rule: AggregationRule::Mean,
         merge_every: 1,
         rounds_max: 0,

@@ -2,10 +2,12 @@
 //! nodes compute with is an integer; real numbers that only trainers use travel
 //! as the bits of an f64.
 
+mod compression;
 mod rule;
 mod screen;
 mod server;
 
+pub use compression::Compression;
 pub use rule::AggregationRule;
 pub use screen::Screen;
 pub use server::{Adaptive, ServerOptimiser};
@@ -71,16 +73,6 @@ pub enum Mode {
         /// update older than the table is refused.
         staleness: Vec<u32>,
     },
-}
-
-/// What a trainer does to a delta before it sends it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct Compression {
-    /// Bits of a sent value: 8, 16 or 32.
-    pub bits: u8,
-    /// Values kept of a million, the largest by magnitude; `None` sends all.
-    pub top_ppm: Option<u32>,
 }
 
 /// How long a trainer trains in a round.
@@ -337,11 +329,8 @@ impl TaskSpec {
     }
 
     fn training_fault(&self) -> Option<String> {
-        if !matches!(self.compression.bits, 8 | 16 | 32) {
-            return Some(format!("{} bits; 8, 16 or 32 are allowed", self.compression.bits));
-        }
-        if self.compression.top_ppm.is_some_and(|ppm| ppm == 0 || ppm > 1_000_000) {
-            return Some("top-k keeps more than nothing and at most everything".into());
+        if let Some(fault) = self.compression.fault() {
+            return Some(fault);
         }
         let (LocalWork::Epochs(amount) | LocalWork::Steps(amount)) = self.training.work;
         if amount == 0 || self.training.batch == 0 {

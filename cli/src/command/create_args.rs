@@ -2,7 +2,7 @@
 
 use crate::{
     error::{CliError, Result},
-    task::{Architecture, CompressChoice, ModeChoice, TaskOptions, first_model},
+    task::{Architecture, ModeChoice, TaskOptions, first_model},
     tensor_file::{ImportSettings, ImportedModel, import},
 };
 use clap::Args;
@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use twinfold_types::{
     Digest, limits,
     model::TensorPolicy,
-    task::{AggregationRule, LocalWork, Real, Schedule, ServerOptimiser},
+    task::{AggregationRule, Compression, LocalWork, Real, Schedule, ServerOptimiser},
     text::parse_duration,
 };
 
@@ -49,9 +49,11 @@ pub struct CreateArgs {
     /// Versions that an asynchronous update may be behind
     #[arg(long, default_value_t = 20)]
     pub staleness_max: u32,
-    /// none (32-bit steps), q8, q16, or topk:F (the share F of all values, 8 bits)
+    /// What trainers send: none (32-bit steps), q16, q8, q4, q2 (−1, 0 and 1) or q1 (signs); or
+    /// topk:F[:BITS], the share F of all values, the largest, with 8 bits each unless said otherwise.
+    /// With ",stochastic" a value is rounded by chance, right on average
     #[arg(long, default_value = "q8")]
-    pub compress: CompressChoice,
+    pub compress: Compression,
     /// Cut an update whose norm is over so many times the median of its round to that [default: off]
     #[arg(long, value_name = "TIMES")]
     pub clip_to_median: Option<f64>,

@@ -121,7 +121,7 @@ fn human(task: &TaskView) -> String {
         ("mode", format!("{:?}", spec.mode)),
         ("rounds fold by", folding(spec)),
         ("clusters merge by", format!("{}, every {} rounds", spec.merge_rule, spec.merge_every)),
-        ("compression", format!("{:?}", spec.compression)),
+        ("trainers send", spec.compression.to_string()),
     ]);
     let clusters = task.clusters.iter().map(|cluster| {
         [

@@ -6,7 +6,7 @@ use crate::{
     error::{CliError, Result},
     render::pairs,
     tensor_file::read_delta,
-    train::{Pending, TrainerState},
+    train::{Pending, TrainerState, draw_seed},
     update::{
         Fate, Place, Route, Sent, base_digest, cluster_of, open_state, residual_age_max, settle,
     },
@@ -14,10 +14,7 @@ use crate::{
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use std::path::PathBuf;
-use twinfold_fl::{
-    compress::{Rounding, compress},
-    update::Binding,
-};
+use twinfold_fl::{compress::compress, update::Binding};
 use twinfold_types::{
     ClusterId, RoundNumber, SecretKey, TaskId,
     api::{ClusterView, TaskView},
@@ -151,8 +148,9 @@ fn prepare(
     let cluster = cluster_of(task, ClusterId(args.cluster))?;
     let base = base_digest(client, task, cluster, args.base)?;
     let binding = Binding { task: task.id, trainer: key.public_key(), base };
+    let seed = draw_seed(task.spec.training.seed, &binding, state.sequence());
     let residual = state.residual(args.base, residual_age_max(&task.spec));
-    let compressed = compress(&task.spec, binding, delta, residual, Rounding::HalfEven)
+    let compressed = compress(&task.spec, binding, delta, residual, seed)
         .map_err(crate::train::TrainError::from)?;
     let round = match task.spec.mode {
         Mode::Sync => Some(args.round.map_or(cluster.round, RoundNumber)),

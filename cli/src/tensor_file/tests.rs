@@ -40,7 +40,7 @@ fn spec() -> TaskSpec {
         rule: AggregationRule::Mean,
         server: ServerOptimiser::None,
         mode: Mode::Sync,
-        compression: Compression { bits: 8, top_ppm: None },
+        compression: Compression::dense(8),
         merge_rule: AggregationRule::Mean,
         merge_every: 1,
         rounds_max: 1,

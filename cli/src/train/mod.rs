@@ -18,5 +18,5 @@ mod tests;
 pub use error::TrainError;
 pub use local::{LocalUpdate, central, local_update};
 pub use network::{Evaluation, Network, initial_values, mlp_tensors, softmax_tensors};
-pub use prepare::{Prepared, model_reals, model_steps, prepare};
+pub use prepare::{Prepared, draw_seed, model_reals, model_steps, prepare};
 pub use state::{Pending, Settlement, StateError, TrainerState};

@@ -4,7 +4,7 @@ use super::{Network, TrainError, local_update};
 use crate::data::Dataset;
 use twinfold_fl::{
     Layout,
-    compress::{Rounding, compress},
+    compress::compress,
     fixed::{real_to_steps, steps_to_f32},
     layout::LayoutError,
     update::Binding,
@@ -39,7 +39,7 @@ pub fn prepare(
     let model = model_reals(base, &spec.tensors)?;
     let seed = draw_seed(spec.training.seed, &binding, sequence);
     let local = local_update(&network, &model, data, &spec.training, round, seed)?;
-    let sent = compress(spec, binding, &local.delta, residual, Rounding::HalfEven)?;
+    let sent = compress(spec, binding, &local.delta, residual, seed)?;
     Ok(Prepared {
         payload: sent.update.encode(),
         examples: u32::try_from(data.len()).unwrap_or(u32::MAX),
@@ -49,7 +49,8 @@ pub fn prepare(
     })
 }
 
-fn draw_seed(task_seed: u64, binding: &Binding, sequence: u64) -> u64 {
+/// Of everything that is drawn for a trainer's update.
+pub fn draw_seed(task_seed: u64, binding: &Binding, sequence: u64) -> u64 {
     let mut hasher = blake3::Hasher::new_derive_key("twinfold 1 local training");
     hasher.update(&task_seed.to_le_bytes());
     hasher.update(&binding.task.0.0);

@@ -61,6 +61,9 @@ fn add_tensor(sum: &mut [i64], slot: &Slot, updates: &[Weighted], position: usiz
                 Bits::B8 => b8.push((values, i64::from(*weight) << shift)),
                 Bits::B16 => b16.push((values, i64::from(*weight) << shift)),
                 Bits::B32 => b32.push((values, i64::from(*weight) << shift)),
+                Bits::B1 | Bits::B2 | Bits::B4 => {
+                    add_each(sum, tensor, shift, *factor, *weight);
+                }
             },
             _ => add_each(sum, tensor, shift, *factor, *weight),
         }

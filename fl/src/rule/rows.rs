@@ -13,10 +13,10 @@ use twinfold_types::limits::FACTOR_ONE;
 /// Values of each update that are looked at together.
 pub const BLOCK: usize = 2_048;
 
-/// A tensor of one update. Sparse ones are few and written out.
+/// A tensor of one update. Sparse ones, and those of less than a byte a value, are small and written out.
 enum Row<'a> {
     Dense { values: &'a [u8], bits: Bits },
-    Sparse(Vec<i32>),
+    WrittenOut(Vec<i32>),
 }
 
 /// A tensor of all updates. A value in steps of its tensor is within the norm bound, below 2^31.
@@ -32,12 +32,14 @@ impl<'a> Rows<'a> {
         let row = |counted: &Weighted<'a>| {
             let tensor = &counted.update.tensors[position];
             let shift = (i32::from(slot.scale) - i32::from(tensor.exponent)) as u32;
-            let row = match tensor.data {
-                DataView::Dense { values } => Row::Dense { values, bits: tensor.bits },
-                DataView::Sparse { .. } => {
+            let row = match (tensor.data, tensor.bits) {
+                (DataView::Dense { values }, bits @ (Bits::B8 | Bits::B16 | Bits::B32)) => {
+                    Row::Dense { values, bits }
+                }
+                _ => {
                     let mut all = vec![0; slot.len];
                     tensor.for_each(|index, q| all[index] = q);
-                    Row::Sparse(all)
+                    Row::WrittenOut(all)
                 }
             };
             (row, shift, counted.factor)
@@ -54,12 +56,12 @@ impl<'a> Rows<'a> {
     pub fn read(&self, update: usize, block: Range<usize>, into: &mut [i32]) {
         let (row, shift, factor) = &self.rows[update];
         match row {
-            Row::Sparse(all) => {
+            Row::WrittenOut(all) => {
                 into.iter_mut().zip(&all[block]).for_each(|(to, q)| *to = q << shift);
             }
             Row::Dense { values, bits: Bits::B8 } => copy::<1>(values, block, *shift, into),
             Row::Dense { values, bits: Bits::B16 } => copy::<2>(values, block, *shift, into),
-            Row::Dense { values, bits: Bits::B32 } => copy::<4>(values, block, *shift, into),
+            Row::Dense { values, .. } => copy::<4>(values, block, *shift, into),
         }
         if *factor != FACTOR_ONE {
             into.iter_mut().for_each(|to| *to = scale_half_even(i64::from(*to), *factor) as i32);

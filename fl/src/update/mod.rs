@@ -2,19 +2,20 @@
 //! the integers that were sent.
 //!
 //! ```text
-//! magic "TFU1" · task 32 · trainer 32 · digest of the base model 32 · tensors u32
+//! magic "TFU2" · task 32 · trainer 32 · digest of the base model 32 · tensors u32
 //! per tensor, in ascending order of its index:
-//!   index u32 · values u64 · exponent i8 · bits u8 (8, 16 or 32) · encoding u8
-//!   encoding 0, dense:  values × bits
-//!   encoding 1, sparse: count u32 · count gaps · count values × bits
+//!   index u32 · values u64 · exponent i8 · bits u8 (1, 2, 4, 8, 16 or 32) · encoding u8
+//!   encoding 0, dense:  the values
+//!   encoding 1, sparse: count u32 · count gaps · count values
 //! ```
-//! Numbers are little endian. An integer q stands for q·2^−exponent. A gap is the
-//! number of values left out before this one, as a minimal LEB128 number; a sparse
-//! value is never zero, and a sparse tensor is never longer than the dense one. So
+//! Numbers are little endian. An integer q stands for q·2^−exponent. Values and gaps are packed
+//! (`packed`). A gap is the number of values left out before this one, Golomb-Rice coded with the
+//! parameter that the counts give; a sparse value is never zero, and a sparse tensor is never longer
+//! than the dense one, or, with one bit, which has no zero, than the dense one of two. So
 //! the payload of a task has a known greatest size, and a list of sent values has
 //! one sparse form and one dense form. Nothing may follow the last tensor.
 
-mod varint;
+mod packed;
 mod view;
 
 pub(crate) use view::lane;
@@ -23,7 +24,7 @@ pub use view::{DataView, TensorView, UpdateError, UpdateView, decode_target};
 use twinfold_types::{Digest, PublicKey, TaskId};
 
 /// Version of the format, at the start of each payload.
-pub const MAGIC: [u8; 4] = *b"TFU1";
+pub const MAGIC: [u8; 4] = *b"TFU2";
 /// Bytes before the first tensor.
 pub const HEADER_BYTES: usize = 4 + 3 * 32 + 4;
 /// Bytes of a tensor before its data.
@@ -31,6 +32,7 @@ pub const TENSOR_HEADER_BYTES: usize = 4 + 8 + 1 + 1 + 1;
 
 const DENSE: u8 = 0;
 const SPARSE: u8 = 1;
+const SPARSE_COUNT_BYTES: usize = 4;
 
 /// What an update is for: it counts nowhere else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +47,10 @@ pub struct Binding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Bits {
+    /// A sign: +1 or −1, no zero.
+    B1 = 1,
+    B2 = 2,
+    B4 = 4,
     B8 = 8,
     B16 = 16,
     B32 = 32,
@@ -52,14 +58,35 @@ pub enum Bits {
 
 impl Bits {
     pub fn of(bits: u8) -> Option<Self> {
-        [Bits::B8, Bits::B16, Bits::B32].into_iter().find(|b| *b as u8 == bits)
+        use Bits::{B1, B2, B4, B8, B16, B32};
+        [B1, B2, B4, B8, B16, B32].into_iter().find(|b| *b as u8 == bits)
     }
-    pub fn bytes(self) -> usize {
-        self as usize / 8
-    }
+
     /// Greatest magnitude a trainer sends: symmetric, so that −q is a value too.
     pub fn limit(self) -> i32 {
-        i32::MAX >> (32 - self as u32)
+        (i32::MAX >> (32 - self as u32)).max(1)
+    }
+
+    fn holds(self, q: i32) -> bool {
+        let unused = 32 - self as u32;
+        match self {
+            Bits::B1 => q.abs() == 1,
+            _ => (q << unused) >> unused == q,
+        }
+    }
+
+    /// Bytes of so many values.
+    pub fn bytes_of(self, count: usize) -> usize {
+        packed::bytes_of(count, self)
+    }
+
+    /// Most bytes of a tensor, after its header.
+    pub fn tensor_bytes_max(self, len: usize) -> usize {
+        match self {
+            // Sparse, with a bit for each place and one for each value; two paddings.
+            Bits::B1 => SPARSE_COUNT_BYTES + Bits::B2.bytes_of(len) + 2,
+            _ => self.bytes_of(len),
+        }
     }
 }
 
@@ -98,22 +125,27 @@ impl TensorData {
     }
 }
 
-/// Stops counting as soon as the sparse form is as long as the dense one.
 fn is_shorter_sparse(values: &[i32], bits: Bits) -> bool {
-    let dense = values.len() * bits.bytes();
-    let (mut bytes, mut gap) = (4, 0);
+    let sent = values.iter().filter(|q| **q != 0).count();
+    if bits == Bits::B1 {
+        return sent < values.len();
+    }
+    let dense = bits.bytes_of(values.len());
+    let least = SPARSE_COUNT_BYTES + bits.bytes_of(sent);
+    if least >= dense {
+        return false;
+    }
+    let rice = packed::rice(values.len(), sent);
+    let (mut gap_bits, mut gap) = (0, 0);
     for q in values {
         if *q == 0 {
             gap += 1;
             continue;
         }
-        bytes += varint::length(gap) + bits.bytes();
+        gap_bits += packed::gap_bits(gap, rice);
         gap = 0;
-        if bytes >= dense {
-            return false;
-        }
     }
-    bytes < dense
+    least + gap_bits.div_ceil(8) < dense
 }
 
 fn gaps(pairs: &[(u32, i32)]) -> impl Iterator<Item = u32> {
@@ -154,21 +186,23 @@ impl TensorUpdate {
             TensorData::Sparse(pairs) => {
                 out.push(SPARSE);
                 out.extend_from_slice(&(pairs.len() as u32).to_le_bytes());
-                gaps(pairs).for_each(|gap| varint::put(out, gap));
-                pairs.iter().for_each(|(_, q)| put(out, *q, self.bits));
+                let rice = packed::rice(self.len as usize, pairs.len());
+                packed::put_gaps(out, gaps(pairs), rice);
+                packed::put_values(out, pairs.iter().map(|(_, q)| *q), self.bits);
             }
         }
     }
 }
 
-/// The low bytes of each value; its sign is in the highest of them.
+/// Whole bytes at once, which is what most updates are.
 fn put_all(out: &mut Vec<u8>, values: &[i32], bits: Bits) {
-    let unfit = values.iter().find(|q| !fits(**q, bits));
+    let unfit = values.iter().find(|q| !bits.holds(**q));
     assert!(unfit.is_none(), "{unfit:?} does not fit {} bits", bits as u8);
     match bits {
         Bits::B8 => out.extend(values.iter().map(|q| *q as u8)),
         Bits::B16 => put_words(out, values, |q| (q as i16).to_le_bytes()),
         Bits::B32 => put_words(out, values, i32::to_le_bytes),
+        Bits::B1 | Bits::B2 | Bits::B4 => packed::put_values(out, values.iter().copied(), bits),
     }
 }
 
@@ -178,14 +212,4 @@ fn put_words<const W: usize>(out: &mut Vec<u8>, values: &[i32], word: impl Fn(i3
     for (place, q) in out[start..].as_chunks_mut::<W>().0.iter_mut().zip(values) {
         *place = word(*q);
     }
-}
-
-fn fits(q: i32, bits: Bits) -> bool {
-    let unused = 32 - bits as u32;
-    (q << unused) >> unused == q
-}
-
-fn put(out: &mut Vec<u8>, q: i32, bits: Bits) {
-    assert!(fits(q, bits), "{q} does not fit {} bits", bits as u8);
-    out.extend_from_slice(&q.to_le_bytes()[..bits.bytes()]);
 }

@@ -1,13 +1,13 @@
 //! Reading a payload in place. Parsing checks the whole structure and allocates
 //! nothing but the list of tensors, which the input's length bounds.
 
-use super::{Binding, Bits, DENSE, MAGIC, SPARSE, TensorData, TensorUpdate, Update, varint};
+use super::{Binding, Bits, DENSE, MAGIC, SPARSE, TensorData, TensorUpdate, Update, packed};
 use twinfold_types::{Digest, PublicKey, TaskId, limits};
 
 /// Why bytes are no update.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UpdateError {
-    #[error("expected \"TFU1\" at the start, got {0:02x?}: not an update of this version")]
+    #[error("expected \"TFU2\" at the start, got {0:02x?}: not an update of this version")]
     Magic([u8; 4]),
     #[error("the payload ends at byte {at}, {needed} more were expected")]
     Truncated { at: usize, needed: usize },
@@ -17,17 +17,21 @@ pub enum UpdateError {
     TensorOrder { previous: u32, index: u32 },
     #[error("tensor {index} has {values} values; 1 to {max} are allowed", max = limits::MODEL_VALUES_MAX)]
     TensorLength { index: u32, values: u64 },
-    #[error("tensor {index}: {bits} bits; 8, 16 or 32 are allowed")]
+    #[error("tensor {index}: {bits} bits; 1, 2, 4, 8, 16 or 32 are allowed")]
     Bits { index: u32, bits: u8 },
     #[error("tensor {index}: encoding {encoding}; 0 (dense) or 1 (sparse) are allowed")]
     Encoding { index: u32, encoding: u8 },
-    #[error("tensor {index}: a gap is cut off, too large or not minimal")]
+    #[error(
+        "tensor {index}: a gap is cut off or too large, or its last byte is not filled with zeros"
+    )]
     Gap { index: u32 },
+    #[error("tensor {index}: after the values the last byte is not filled with zeros")]
+    Padding { index: u32 },
     #[error("tensor {index}: a sparse value lies beyond its {values} values")]
     Position { index: u32, values: u32 },
     #[error("tensor {index}: a sparse value is zero")]
     Zero { index: u32 },
-    #[error("tensor {index}: the sparse form is longer than the dense one")]
+    #[error("tensor {index}: the sparse form is longer than allowed")]
     SparseTooLong { index: u32 },
     #[error("{0} bytes left over after the last tensor")]
     Trailing(usize),
@@ -52,7 +56,7 @@ pub struct TensorView<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DataView<'a> {
     Dense { values: &'a [u8] },
-    Sparse { gaps: &'a [u8], values: &'a [u8] },
+    Sparse { count: u32, gaps: &'a [u8], values: &'a [u8] },
 }
 
 struct Reader<'a> {
@@ -88,16 +92,26 @@ impl<'a> Reader<'a> {
     /// Checks `count` gaps and returns their bytes.
     fn gaps(&mut self, count: u32, index: u32, values: u32) -> Result<&'a [u8], UpdateError> {
         let left = &self.bytes[self.at..];
-        let (mut used, mut next) = (0, 0u64);
+        let mut gaps = packed::Gaps::new(left, packed::rice(values as usize, count as usize));
+        let mut next = 0u64;
         for _ in 0..count {
-            let (gap, length) = varint::take(&left[used..]).ok_or(UpdateError::Gap { index })?;
-            used += length;
+            let gap = gaps.next().ok_or(UpdateError::Gap { index })?;
             next += u64::from(gap) + 1;
             if next > u64::from(values) {
                 return Err(UpdateError::Position { index, values });
             }
         }
+        let used = gaps.finish().ok_or(UpdateError::Gap { index })?;
         self.take(used)
+    }
+
+    /// Packed values, with nothing after them in their last byte.
+    fn values(&mut self, count: u32, index: u32, bits: Bits) -> Result<&'a [u8], UpdateError> {
+        let values = self.take(bits.bytes_of(count as usize))?;
+        match packed::ends_clean(values, count as usize, bits) {
+            true => Ok(values),
+            false => Err(UpdateError::Padding { index }),
+        }
     }
 
     fn tensor(&mut self) -> Result<TensorView<'a>, UpdateError> {
@@ -110,7 +124,7 @@ impl<'a> Reader<'a> {
         let len = values as u32;
         let bits = Bits::of(bits).ok_or(UpdateError::Bits { index, bits })?;
         let data = match encoding {
-            DENSE => DataView::Dense { values: self.take(len as usize * bits.bytes())? },
+            DENSE => DataView::Dense { values: self.values(len, index, bits)? },
             SPARSE => self.sparse(index, len, bits)?,
             _ => return Err(UpdateError::Encoding { index, encoding }),
         };
@@ -121,14 +135,14 @@ impl<'a> Reader<'a> {
         let start = self.at;
         let count = self.u32()?;
         let gaps = self.gaps(count, index, len)?;
-        let values = self.take(count as usize * bits.bytes())?;
-        if values.chunks_exact(bits.bytes()).any(|value| value.iter().all(|byte| *byte == 0)) {
+        let values = self.values(count, index, bits)?;
+        if (0..count as usize).any(|at| packed::value(values, at, bits) == 0) {
             return Err(UpdateError::Zero { index });
         }
-        if self.at - start > len as usize * bits.bytes() {
+        if self.at - start > bits.tensor_bytes_max(len as usize) {
             return Err(UpdateError::SparseTooLong { index });
         }
-        Ok(DataView::Sparse { gaps, values })
+        Ok(DataView::Sparse { count, gaps, values })
     }
 }
 
@@ -167,41 +181,40 @@ impl<'a> UpdateView<'a> {
 }
 
 impl<'a> TensorView<'a> {
-    /// The bytes of the values sent, whatever the encoding.
-    pub fn values(&self) -> &'a [u8] {
+    /// The values sent, packed, and how many.
+    pub fn values(&self) -> (&'a [u8], usize) {
         match self.data {
-            DataView::Dense { values } | DataView::Sparse { values, .. } => values,
+            DataView::Dense { values } => (values, self.len as usize),
+            DataView::Sparse { count, values, .. } => (values, count as usize),
         }
     }
 
     /// Values sent that are not zero.
     pub fn nonzero(&self) -> usize {
-        let bytes = self.bits.bytes();
-        match (self.data, self.bits) {
-            (DataView::Sparse { values, .. }, _) => values.len() / bytes,
-            (DataView::Dense { values }, Bits::B8) => values.iter().filter(|q| **q != 0).count(),
-            (DataView::Dense { values }, _) => {
-                values.chunks_exact(bytes).filter(|value| value.iter().any(|b| *b != 0)).count()
+        match self.data {
+            DataView::Sparse { count, .. } => count as usize,
+            DataView::Dense { .. } => {
+                let mut count = 0;
+                self.for_each(|_, q| count += usize::from(q != 0));
+                count
             }
         }
     }
 
     /// Calls `each` with every (index, value) sent, in order.
-    pub fn for_each(&self, each: impl FnMut(usize, i32)) {
-        match self.bits {
-            Bits::B8 => self.for_each_of::<1>(each),
-            Bits::B16 => self.for_each_of::<2>(each),
-            Bits::B32 => self.for_each_of::<4>(each),
-        }
-    }
-
-    fn for_each_of<const W: usize>(&self, mut each: impl FnMut(usize, i32)) {
-        let values = self.values().as_chunks::<W>().0.iter().map(lane);
-        match self.data {
-            DataView::Dense { .. } => values.enumerate().for_each(|(index, q)| each(index, q)),
-            DataView::Sparse { gaps, .. } => {
-                let positions = Positions { gaps, next: 0 };
-                positions.zip(values).for_each(|(index, q)| each(index, q));
+    pub fn for_each(&self, mut each: impl FnMut(usize, i32)) {
+        let (values, count) = self.values();
+        match (self.data, self.bits) {
+            (DataView::Dense { .. }, Bits::B8) => dense::<1>(values, each),
+            (DataView::Dense { .. }, Bits::B16) => dense::<2>(values, each),
+            (DataView::Dense { .. }, Bits::B32) => dense::<4>(values, each),
+            (DataView::Dense { .. }, bits) => {
+                (0..count).for_each(|at| each(at, packed::value(values, at, bits)));
+            }
+            (DataView::Sparse { gaps, .. }, bits) => {
+                let positions = Positions::new(gaps, self.len as usize, count);
+                let sent = positions.zip(0..count);
+                sent.for_each(|(index, at)| each(index, packed::value(values, at, bits)));
             }
         }
     }
@@ -226,18 +239,28 @@ pub(crate) fn lane<const W: usize>(bytes: &[u8; W]) -> i32 {
     i32::from_le_bytes(wide) >> (32 - 8 * W)
 }
 
+#[inline(always)]
+fn dense<const W: usize>(values: &[u8], mut each: impl FnMut(usize, i32)) {
+    let values = values.as_chunks::<W>().0.iter().map(lane);
+    values.enumerate().for_each(|(index, q)| each(index, q));
+}
+
 /// Positions of sparse values, from gaps that were checked.
 struct Positions<'a> {
-    gaps: &'a [u8],
+    gaps: packed::Gaps<'a>,
     next: usize,
+}
+
+impl<'a> Positions<'a> {
+    fn new(gaps: &'a [u8], len: usize, count: usize) -> Self {
+        Self { gaps: packed::Gaps::new(gaps, packed::rice(len, count)), next: 0 }
+    }
 }
 
 impl Iterator for Positions<'_> {
     type Item = usize;
     fn next(&mut self) -> Option<usize> {
-        let (gap, length) = varint::take(self.gaps)?;
-        self.gaps = &self.gaps[length..];
-        let position = self.next + gap as usize;
+        let position = self.next + self.gaps.next()? as usize;
         self.next = position + 1;
         Some(position)
     }

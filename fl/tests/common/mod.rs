@@ -44,7 +44,7 @@ pub fn task(tensors: Vec<TensorSpec>) -> TaskSpec {
         rule: AggregationRule::Mean,
         server: ServerOptimiser::None,
         mode: Mode::Sync,
-        compression: Compression { bits: 32, top_ppm: None },
+        compression: Compression::dense(32),
         merge_every: 1,
         merge_rule: AggregationRule::Mean,
         rounds_max: 0,

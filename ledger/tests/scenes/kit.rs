@@ -267,7 +267,7 @@ impl Chain {
             rule: AggregationRule::Mean,
             server: ServerOptimiser::None,
             mode: Mode::Sync,
-            compression: Compression { bits: 8, top_ppm: None },
+            compression: Compression::dense(8),
             merge_every: 1,
             merge_rule: AggregationRule::Mean,
             rounds_max: 0,

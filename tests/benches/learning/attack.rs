@@ -13,8 +13,9 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use twinfold_cli::{
     data::{Dataset, Partition},
-    task::{CompressChoice, TaskOptions},
+    task::TaskOptions,
 };
+use twinfold_types::task::Compression;
 use twinfold_types::task::LocalWork;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,7 +177,7 @@ fn base() -> TaskOptions {
         name: "attacked".into(),
         participants_min: TRAINERS as u32,
         participants_max: TRAINERS as u32,
-        compress: CompressChoice::Q16,
+        compress: Compression::dense(16),
         clip: 4.0,
         work: LocalWork::Epochs(2),
         batch: 8,
@@ -253,12 +254,14 @@ impl Table<'_> {
                     seed,
                     liars: *liars,
                     attack: *attack,
+                    feedback: true,
                 }));
             }
         }
         report.note(&format!("{}: {} runs of {} rounds …", self.name, jobs.len(), self.rounds));
         let found = on_all_cores(&jobs, |setting| train(setting, self.data, self.rounds));
-        let found = found.into_iter().collect::<Result<Vec<f64>>>()?;
+        let found = found.into_iter().map(|run| run.map(|run| run.last()));
+        let found = found.collect::<Result<Vec<f64>>>()?;
         println!("\n{}, {} rounds, {seeds} seeds, accuracy in %\n", self.name, self.rounds);
         let names = defences.iter().map(|(name, _)| *name).collect::<Vec<_>>();
         println!("| of {TRAINERS} lie | attack | {} |", names.join(" | "));

@@ -9,10 +9,7 @@ use twinfold_cli::{
     train::{Network, initial_values, local_update, mlp_tensors, model_reals, model_steps},
 };
 use twinfold_fl::{
-    Base, FoldInput, canonical_bytes,
-    compress::{Rounding, compress},
-    fold_round,
-    server::Memory,
+    Base, FoldInput, canonical_bytes, compress::compress, fold_round, server::Memory,
     update::Binding,
 };
 use twinfold_types::{
@@ -31,12 +28,14 @@ pub struct Setting {
     pub trainers: usize,
     pub how: Partition,
     pub seed: u64,
+    /// Whether what was not sent is added to the next delta.
+    pub feedback: bool,
     /// The first so many trainers lie.
     pub liars: usize,
     pub attack: Option<Attack>,
 }
 
-pub struct Federation {
+struct Federation {
     spec: TaskSpec,
     /// The same for liars, who clip to nothing but what is refused.
     loose: TaskSpec,
@@ -50,11 +49,11 @@ pub struct Federation {
     setting: Setting,
     /// What each trained in earlier rounds, for those who send it again.
     past: Vec<Vec<Vec<f32>>>,
-    pub sent_bytes: u64,
+    sent_bytes: u64,
 }
 
 impl Federation {
-    pub fn new(setting: &Setting, data: &Dataset) -> Result<Self> {
+    fn new(setting: &Setting, data: &Dataset) -> Result<Self> {
         let Setting { hidden, trainers, how, seed, .. } = *setting;
         let (train, test) = split_train_test(data, TEST_SHARE, seed)?;
         let rows = partition(&train, trainers, how, seed)?;
@@ -86,7 +85,7 @@ impl Federation {
     }
 
     /// All train, the liars among them change what they send, and the round is folded.
-    pub fn round(&mut self) -> Result<()> {
+    fn round(&mut self) -> Result<()> {
         let model = model_reals(&self.steps, &self.spec.tensors)?;
         let mut deltas = vec![];
         for (trainer, shard) in (0u64..).zip(&self.shards) {
@@ -116,7 +115,7 @@ impl Federation {
                 binding,
                 delta,
                 &self.residuals[trainer],
-                Rounding::Stochastic { seed },
+                seed,
             )?;
             let payload = compressed.update.encode();
             inputs.push(FoldInput {
@@ -140,6 +139,7 @@ impl Federation {
         let Ok(folded) = fold_round(&self.spec, TASK, before, &inputs, &mut payloads.as_slice());
         for (trainer, (compressed, outcome)) in sent.into_iter().zip(&folded.outcomes).enumerate() {
             self.residuals[trainer] = match outcome {
+                _ if !self.setting.feedback => vec![],
                 Outcome::Folded { .. } => compressed.rest,
                 Outcome::Refused(_) => compressed.carried,
             };
@@ -152,18 +152,37 @@ impl Federation {
     }
 
     /// Share of the test examples that the model gets right, in percent.
-    pub fn accuracy(&self) -> Result<f64> {
+    fn accuracy(&self) -> Result<f64> {
         let model = model_reals(&self.steps, &self.spec.tensors)?;
         let found = self.network.evaluate(&model, &self.test)?;
         Ok(100.0 * found.accuracy)
     }
 }
 
-/// Accuracy after so many rounds.
-pub fn train(setting: &Setting, data: &Dataset, rounds: usize) -> Result<f64> {
+/// What a run came to.
+pub struct Trained {
+    /// After each round, in percent.
+    pub accuracy: Vec<f64>,
+    /// Payloads of one trainer in one round, on average.
+    pub payload_bytes: f64,
+    /// Of the model.
+    pub values: usize,
+}
+
+impl Trained {
+    pub fn last(&self) -> f64 {
+        self.accuracy.last().copied().unwrap_or(0.0)
+    }
+}
+
+pub fn train(setting: &Setting, data: &Dataset, rounds: usize) -> Result<Trained> {
     let mut federation = Federation::new(setting, data)?;
+    let mut accuracy = vec![];
     for round in 0..rounds {
         federation.round().map_err(|error| eyre!("round {round}: {error}"))?;
+        accuracy.push(federation.accuracy()?);
     }
-    federation.accuracy()
+    let sent = (rounds * setting.trainers) as f64;
+    let (payload_bytes, values) = (federation.sent_bytes as f64 / sent, federation.steps.len());
+    Ok(Trained { accuracy, payload_bytes, values })
 }

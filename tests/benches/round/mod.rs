@@ -25,12 +25,13 @@ use std::{
 };
 use trainer::{Phases, Seen, Trainer};
 use twinfold_cli::{
-    task::{self, CompressChoice, Created, TaskOptions},
+    task::{self, Created, TaskOptions},
     tensor_file::ImportedModel,
 };
 use twinfold_types::{
     limits,
     model::{TensorPolicy, TensorSpec},
+    task::Compression,
 };
 
 /// Rounds before the first one that is measured.
@@ -52,8 +53,8 @@ const SIZES: [Size; 2] = [
     Size { values: 2_500_000, name: "10 MB", rounds: 7 },
 ];
 const TRAINERS: [usize; 2] = [4, 10];
-const COMPRESSIONS: [(CompressChoice, &str); 2] =
-    [(CompressChoice::None, "dense"), (CompressChoice::Q8, "q8")];
+const COMPRESSIONS: [(Compression, &str); 2] =
+    [(Compression::dense(32), "dense"), (Compression::dense(8), "q8")];
 
 pub fn run(report: &mut Report, lab: &mut Lab) -> Result<()> {
     calibration::run(report)?;
@@ -105,12 +106,7 @@ struct Measured {
     phases: Vec<Phases>,
 }
 
-fn measure(
-    lab: &mut Lab,
-    trainers: usize,
-    size: Size,
-    compress: CompressChoice,
-) -> Result<Measured> {
+fn measure(lab: &mut Lab, trainers: usize, size: Size, compress: Compression) -> Result<Measured> {
     let setup = Setup { admins: 1, trainers, requests_per_second: None };
     let mut running = lab.network(&setup)?;
     let created = create_task(&running, trainers, size.values, compress)?;
@@ -139,7 +135,7 @@ fn create_task(
     running: &Running,
     trainers: usize,
     values: usize,
-    compress: CompressChoice,
+    compress: Compression,
 ) -> Result<Created> {
     let options = TaskOptions {
         name: "round".into(),

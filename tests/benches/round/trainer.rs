@@ -10,11 +10,7 @@ use twinfold_cli::{
     task::Created,
     train::model_reals,
 };
-use twinfold_fl::{
-    compress::{Rounding, compress},
-    steps_from_canonical,
-    update::Binding,
-};
+use twinfold_fl::{compress::compress, steps_from_canonical, update::Binding};
 use twinfold_types::{
     Action, ClusterId, Event, SecretKey,
     api::{ClusterView, Level, Notice, TaskView},
@@ -155,7 +151,7 @@ impl Trainer {
         let spec = &self.created.spec;
         let trainer = self.key.public_key();
         let binding = Binding { task: self.created.task, trainer, base: cluster.model_digest };
-        let update = compress(spec, binding, &self.delta, &[], Rounding::HalfEven)?.update;
+        let update = compress(spec, binding, &self.delta, &[], 0)?.update;
         let bytes = update.encode();
         now.compress = clock.lap();
         let payload = self.client.upload(&self.key, &bytes)?;

@@ -7,10 +7,7 @@ use twinfold_cli::{
     task::{Created, TaskOptions, create},
     tensor_file::ImportedModel,
 };
-use twinfold_fl::{
-    compress::{Rounding, compress},
-    update::Binding,
-};
+use twinfold_fl::{compress::compress, update::Binding};
 use twinfold_types::{
     Action, AvailabilityCertificate, ClusterId, RoundNumber,
     api::{ClusterView, Level, RoundView, TxStatus},
@@ -81,7 +78,7 @@ impl Course {
         let trainer = members::public(trainer);
         let binding = Binding { task: self.created.task, trainer, base: base.model_digest };
         let delta = [change; VALUES];
-        let sent = compress(&self.created.spec, binding, &delta, &[], Rounding::HalfEven);
+        let sent = compress(&self.created.spec, binding, &delta, &[], 0);
         sent.expect("a small delta").update.encode()
     }
 

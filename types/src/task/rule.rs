@@ -189,7 +189,7 @@ impl TaskSpec {
             return 0;
         }
         let values = model_values(&self.tensors).unwrap_or(u64::MAX);
-        let each = u64::from(self.compression.bits) / 8 + WRITTEN_OUT_BYTES;
+        let each = u64::from(self.compression.bits).div_ceil(8) + WRITTEN_OUT_BYTES;
         values.saturating_mul(each).saturating_mul(self.participants_max.into())
     }
 }

@@ -150,7 +150,7 @@ fn assert_close(tensors: Vec<TensorSpec>, compression: Compression, how: Partiti
     assert!(federated > central - points, "federated {federated:.2}, central {central:.2}");
 }
 
-const Q8: Compression = Compression { bits: 8, top_ppm: None };
+const Q8: Compression = Compression::dense(8);
 
 #[test]
 fn softmax_regression_in_eight_bits_is_within_a_point_of_central_training() {
@@ -164,7 +164,7 @@ fn a_hidden_layer_in_eight_bits_is_within_a_point_of_central_training() {
 
 #[test]
 fn a_tenth_of_the_values_is_enough_with_error_feedback() {
-    let sparse = Compression { bits: 8, top_ppm: Some(100_000) };
+    let sparse = Compression::top(100_000, 8);
     assert_close(mlp_tensors(64, 32, 10, 20), sparse, Partition::Iid, 2.0);
 }
 
