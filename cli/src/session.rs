@@ -306,7 +306,7 @@ mod tests {
         assert!(is_ready(&Mode::Sync, last, &at(4, 8)), "refused as against version 7");
         assert!(is_ready(&Mode::Sync, last, &at(5, 8)));
         assert!(!is_ready(&Mode::Sync, last, &ClusterView { collecting: false, ..at(5, 8) }));
-        let buffered = Mode::Async { buffer: 2, staleness: vec![1 << 16] };
+        let buffered = Mode::Async { buffer: 2, staleness: vec![1 << 16], mix: None };
         assert!(!is_ready(&buffered, last, &at(5, 7)), "its base was used");
         assert!(is_ready(&buffered, last, &at(4, 8)));
     }

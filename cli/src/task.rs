@@ -50,6 +50,8 @@ pub struct TaskOptions {
     pub merge_rule: AggregationRule,
     /// Cluster rounds in all, 0 for no end.
     pub rounds: u64,
+    /// Whether f+1 validators fold a round, others only when these are late.
+    pub assigned: bool,
     pub deadline: Duration,
     pub extensions: u32,
     pub retention: Duration,
@@ -84,6 +86,7 @@ impl Default for TaskOptions {
             merge_every: 1,
             merge_rule: AggregationRule::Mean,
             rounds: 0,
+            assigned: false,
             deadline: Duration::from_secs(60),
             extensions: 3,
             retention: Duration::from_secs(30 * 24 * 3_600),
@@ -98,20 +101,31 @@ impl Default for TaskOptions {
     }
 }
 
-/// `sync`, or `async:K`: a buffer of K updates.
+/// `sync`, `async:K`: a buffer of K updates, or `fedasync:A`: one by one, mixed in by A, in 1/2^16.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ModeChoice {
     Sync,
     Async(u32),
+    FedAsync(u32),
 }
 
 impl FromStr for ModeChoice {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        let fault = || format!("expected sync or async:K with K updates, got {text:?}");
+        let fault = || {
+            format!(
+                "expected sync, async:K with K updates, or fedasync:A with 0 < A ≤ 1; got {text:?}"
+            )
+        };
+        let factor = |share: f64| (share * f64::from(limits::FACTOR_ONE)).round();
         match text.split_once(':') {
             None if text == "sync" => Ok(Self::Sync),
             Some(("async", buffer)) => buffer.parse().map(Self::Async).map_err(|_| fault()),
+            Some(("fedasync", share)) => {
+                let mix = factor(share.parse().map_err(|_| fault())?);
+                let fits = (1.0..=f64::from(limits::FACTOR_ONE)).contains(&mix);
+                fits.then_some(Self::FedAsync(mix as u32)).ok_or_else(fault)
+            }
             _ => Err(fault()),
         }
     }
@@ -142,6 +156,15 @@ impl TaskOptions {
                 format!("these settings make no task: {fault}"),
                 "see `twinfold task create --help`",
             )),
+        }
+    }
+
+    fn mode(&self) -> Mode {
+        let staleness = staleness_table(self.staleness_max);
+        match self.mode {
+            ModeChoice::Sync => Mode::Sync,
+            ModeChoice::Async(buffer) => Mode::Async { buffer, staleness, mix: None },
+            ModeChoice::FedAsync(mix) => Mode::Async { buffer: 1, staleness, mix: Some(mix) },
         }
     }
 
@@ -194,16 +217,12 @@ impl TaskOptions {
             screen: Screen::default(),
             rule: self.rule,
             server: self.server,
-            mode: match self.mode {
-                ModeChoice::Sync => Mode::Sync,
-                ModeChoice::Async(buffer) => {
-                    Mode::Async { buffer, staleness: staleness_table(self.staleness_max) }
-                }
-            },
+            mode: self.mode(),
             compression: self.compress,
             merge_every: self.merge_every,
             merge_rule: self.merge_rule,
             rounds_max: self.rounds,
+            assigned: self.assigned,
             deadline_ms: ms(self.deadline),
             extensions_max: self.extensions,
             retention_ms: ms(self.retention),
@@ -368,6 +387,9 @@ mod tests {
     #[test]
     fn modes_read_as_documented() {
         assert_eq!("async:4".parse(), Ok(ModeChoice::Async(4)));
+        assert_eq!("fedasync:0.5".parse(), Ok(ModeChoice::FedAsync(32_768)));
+        assert!("fedasync:0".parse::<ModeChoice>().is_err());
+        assert!("fedasync:1.1".parse::<ModeChoice>().is_err());
         assert!("async".parse::<ModeChoice>().unwrap_err().contains("async:K"));
     }
 }

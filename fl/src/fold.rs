@@ -6,7 +6,8 @@ use crate::{
     Layout, Source,
     check::{check, staleness_factor, update_bytes_max},
     clip::square_norm,
-    fixed::{add_saturating, divide_half_even},
+    fixed::{add_saturating, divide_half_even, scale_half_even},
+    layout::Slot,
     rule::{
         BLOCK, Change, Weighted, bulyan,
         coordinate::{self, Centre},
@@ -18,6 +19,7 @@ use crate::{
 };
 use twinfold_types::{
     BlobDigest, ClusterId, Digest, PublicKey, TaskId,
+    limits::FACTOR_ONE,
     round::{Entry, FoldRefusal, Outcome},
     task::{AggregationRule, TaskSpec},
 };
@@ -63,6 +65,8 @@ pub struct Base<'b> {
     pub version: u64,
     /// What the task's server optimiser remembers; nothing before its first round.
     pub memory: Option<&'b Memory>,
+    /// Where models are mixed in: the one that the update is against, if it is an older one.
+    pub against: Option<&'b [i32]>,
 }
 
 /// What a round came to.
@@ -95,9 +99,10 @@ pub fn fold_round<S: Source>(
     assert_eq!(base.steps.len(), layout.values(), "base and layout differ");
     assert_weights(spec, inputs);
     let round = Round { spec, layout: &layout, task, base, inputs };
-    let (change, outcomes) = match spec.folds_together() {
-        false => round.one_by_one(source)?,
-        true => round.together(source)?,
+    let (change, outcomes) = match (spec.mix(), spec.folds_together()) {
+        (Some(mix), _) => round.mixed(mix, source)?,
+        (None, false) => round.one_by_one(source)?,
+        (None, true) => round.together(source)?,
     };
     Ok(round.finish(change, outcomes))
 }
@@ -134,6 +139,38 @@ impl Round<'_> {
             mean.add(&counted);
         }
         Ok((mean.finish(), outcomes))
+    }
+
+    /// FedAsync: of the one update's own model, base + Δ, the part α·s goes in, rounded once.
+    fn mixed<S: Source>(&self, mix: u32, source: &mut S) -> Result<Gathered, S::Error> {
+        let Some(input) = self.inputs.first() else { return Ok((None, vec![])) };
+        assert_eq!(self.inputs.len(), 1, "an admitted task mixes one by one");
+        let payload = source.read(0)?;
+        let checked = self.weigh(input, payload.as_ref());
+        let outcomes = vec![self.outcome(input, &checked)];
+        let Ok(update) = checked else { return Ok((None, outcomes)) };
+        let factor = scale_half_even(update.factor.into(), mix) as u32;
+        let mut delta = Mean::new(self.layout);
+        delta.add(&[Weighted { weight: 1, part: 1, factor: FACTOR_ONE, ..update }]);
+        let change = delta.finish().map(|delta| self.towards(&delta, factor));
+        Ok((change, outcomes))
+    }
+
+    /// factor · (against + delta − base) / 2^16 in the trained tensors.
+    fn towards(&self, delta: &Change, factor: u32) -> Change {
+        let base = self.base.steps;
+        let against = self.base.against.unwrap_or(base);
+        let mut change = vec![0; base.len()];
+        for range in self.layout.trained().map(Slot::range) {
+            delta.read(range.clone(), &mut change[range.clone()]);
+            let places = change[range.clone()].iter_mut().zip(&base[range.clone()]);
+            for ((to, base), against) in places.zip(&against[range]) {
+                let apart = i64::from(*against) - i64::from(*base) + i64::from(*to);
+                let part = scale_half_even(apart, factor);
+                *to = part.clamp(i32::MIN.into(), i32::MAX.into()) as i32;
+            }
+        }
+        Change::Steps(change)
     }
 
     /// Where all updates are needed at once; the task bounds how many bytes these are.

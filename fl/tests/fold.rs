@@ -137,6 +137,28 @@ fn random_bytes_and_nothing_at_all_are_malformed() {
     assert_eq!(scene.fold().outcomes, [refused(FoldRefusal::Malformed); 2]);
 }
 
+/// x ← x + α·s·(x_τ + Δ − x), with one rounding: α a half, s a half for one version behind.
+#[test]
+fn a_mixed_update_draws_the_model_towards_its_own() {
+    let mut scene = Scene::new(task(vec![tensor("w", 3, 20)]), vec![1_000, 1_000, -7]);
+    let staleness = vec![FACTOR_ONE, FACTOR_ONE / 2];
+    scene.spec.participants_max = 1;
+    scene.spec.mode = Mode::Async { buffer: 1, staleness, mix: Some(FACTOR_ONE / 2) };
+    assert_eq!(scene.spec.fault(), None);
+    let delta = vec![dense(0, 20, Bits::B16, &[100, -100, 1])];
+    scene.send(10, delta.clone());
+    let fresh = scene.fold();
+    assert_eq!(fresh.steps.unwrap(), [1_050, 950, -7], "half of the change, 0.5 to even");
+    assert_eq!((fresh.outcomes, fresh.weight), (vec![folded(10)], 10));
+    // The same against a version in which the first value was 600.
+    scene.inputs[0].base_version -= 1;
+    scene.against = Some(vec![600, 1_000, -7]);
+    assert_eq!(scene.fold().steps.unwrap(), [925, 975, -7]);
+    scene.payloads[0].clear();
+    let none = scene.fold();
+    assert_eq!((none.steps, none.outcomes), (None, vec![refused(FoldRefusal::Malformed)]));
+}
+
 #[test]
 fn a_frozen_tensor_keeps_its_values_and_takes_no_update() {
     let mut scene = two_tensors();
@@ -164,7 +186,7 @@ fn more_bits_or_values_than_the_task_allows_are_refused() {
 fn a_buffer_weighs_updates_down_by_their_age() {
     let mut scene = two_tensors();
     let staleness = vec![FACTOR_ONE, FACTOR_ONE / 2];
-    scene.spec.mode = Mode::Async { buffer: 4, staleness };
+    scene.spec.mode = Mode::Async { buffer: 4, staleness, mix: None };
     let payload = |scene: &Scene| {
         let tensors = vec![dense(0, 20, Bits::B8, &[3; 4]), dense(1, 16, Bits::B8, &[1, -1])];
         scene.update(tensors).encode()

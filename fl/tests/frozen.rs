@@ -40,7 +40,7 @@ fn plain() -> Scene {
 fn stale() -> Scene {
     let mut scene = model();
     let staleness = vec![FACTOR_ONE, 46_341, 37_837];
-    scene.spec.mode = Mode::Async { buffer: 8, staleness };
+    scene.spec.mode = Mode::Async { buffer: 8, staleness, mix: None };
     for (weight, base_version) in [(3, 3), (5, 2), (7, 1), (9, 0), (11, 4)] {
         let b = dense(1, 16, Bits::B8, &[100, -100]);
         let update = scene.update(vec![dense(0, 20, Bits::B8, &[1, 3, -5, 127]), b]);

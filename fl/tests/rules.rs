@@ -199,7 +199,7 @@ fn what_a_rule_does_not_go_with_is_refused_with_the_reason() {
         change(&mut spec);
         spec.fault().unwrap_or_default()
     };
-    let buffered = Mode::Async { buffer: 7, staleness: vec![1 << 16] };
+    let buffered = Mode::Async { buffer: 7, staleness: vec![1 << 16], mix: None };
     assert!(fault("median", &|spec| spec.mode = buffered.clone()).contains("synchronous"));
     let sparse = |spec: &mut TaskSpec| spec.compression.top_ppm = Some(10_000);
     assert!(fault("krum:1", &sparse).contains("an update of zeros is nearest to all"));
@@ -238,6 +238,17 @@ fn what_a_rule_does_not_go_with_is_refused_with_the_reason() {
     assert!(merged_by("trimmed:0.1", 4).contains("leaves out none"));
     assert!(merged_by("krum:1", 9).contains("only mean, median and trimmed"));
     assert_eq!(merged_by("trimmed:0.25", 4), "");
+    let mixed = |rule: &str, buffer, mix| {
+        let mode = Mode::Async { buffer, staleness: vec![1 << 16], mix: Some(mix) };
+        fault(rule, &|spec| {
+            (spec.mode, spec.participants_min) = (mode.clone(), 1);
+            spec.participants_max = buffer;
+        })
+    };
+    assert!(mixed("mean", 2, 1).contains("one by one"));
+    assert!(mixed("qfedavg:1:1", 1, 1).contains("one by one"));
+    assert!(mixed("mean", 1, (1 << 16) + 1).contains("at most 1"));
+    assert_eq!(mixed("mean", 1, 1 << 16), "");
     assert_eq!(fault("multi-krum:1:4", &|_| ()), "");
 }
 

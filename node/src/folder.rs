@@ -3,6 +3,7 @@
 //! other validators, and puts f+1 equal ones on the ledger.
 
 use crate::{
+    fold_turn,
     folding::{FOLDS_MIB_MAX, FoldError, fold_within},
     node::Node,
 };
@@ -48,6 +49,8 @@ pub struct Folder {
     submit_at: BTreeMap<FoldJob, Instant>,
     /// When a job whose folding failed is tried again, and how long it waits after the next failure.
     failed: BTreeMap<FoldJob, (Instant, Duration)>,
+    /// When this seat folds a due job, where not all do at once.
+    turn_at: BTreeMap<FoldJob, Option<Instant>>,
     /// When own results of due jobs are sent once more.
     repeat_at: Instant,
     /// MiB that no running fold takes.
@@ -69,6 +72,7 @@ impl Folder {
             signed: BTreeMap::new(),
             submit_at: BTreeMap::new(),
             failed: BTreeMap::new(),
+            turn_at: BTreeMap::new(),
             repeat_at: Instant::now() + REPEAT,
             epoch: Epoch::default(),
             memory: Arc::new(Semaphore::new(FOLDS_MIB_MAX as usize)),
@@ -108,28 +112,53 @@ impl Folder {
 
     /// Looks at what is due, and starts what is not running.
     fn refresh(&mut self, folds: &mut JoinSet<Done>) {
-        self.due = match self.node.reader.fold_jobs() {
+        let due = match self.node.reader.fold_jobs() {
             Ok(jobs) => jobs.into_iter().collect(),
             Err(error) => {
                 tracing::error!(%error, "cannot read what is to be folded");
                 return;
             }
         };
+        let before = std::mem::replace(&mut self.due, due);
+        let left = |job: &FoldJob| matches!(self.turn_at.get(job), Some(Some(_)));
+        let others =
+            |job: &&FoldJob| !self.due.contains(job) && !self.own.contains_key(job) && left(job);
+        before
+            .iter()
+            .filter(others)
+            .for_each(|job| fold_turn::fetch_result(self.node.clone(), *job));
         let due = &self.due;
         self.own.retain(|job, _| due.contains(job));
         self.submit_at.retain(|job, _| due.contains(job));
         self.failed.retain(|job, _| due.contains(job));
+        self.turn_at.retain(|job, _| due.contains(job));
         self.follow_epoch();
         if self.node.seat().is_none() {
             return;
         }
         for job in self.due.clone() {
-            let waits = self.failed.get(&job).is_some_and(|(again, _)| *again > Instant::now());
+            let failed = self.failed.get(&job).is_some_and(|(again, _)| *again > Instant::now());
+            let waits = failed || self.is_for_others(job);
             if !waits && !self.own.contains_key(&job) && self.running.insert(job) {
                 let (node, memory) = (self.node.clone(), self.memory.clone());
                 folds.spawn(async move { (job, fold_within(&node, job, &memory).await) });
             }
         }
+    }
+
+    /// Whether this seat leaves a job to others, for now or because enough have folded it.
+    fn is_for_others(&mut self, job: FoldJob) -> bool {
+        let turn = match self.turn_at.get(&job) {
+            Some(turn) => *turn,
+            None => {
+                let pause = fold_turn::pause(&self.node, job).unwrap_or_else(|error| {
+                    tracing::warn!(%error, ?job, "cannot say whose turn it is to fold");
+                    None
+                });
+                *self.turn_at.entry(job).or_insert(pause.map(|pause| Instant::now() + pause))
+            }
+        };
+        turn.is_some_and(|at| at > Instant::now() || self.equal_signatures(job).is_some())
     }
 
     /// What was signed for one committee counts for no other: after an epoch's end it is signed anew.
@@ -274,10 +303,9 @@ impl Folder {
     /// The seats take turns, starting from one that the job picks.
     fn turn(&self, job: FoldJob) -> Duration {
         let Some(seat) = self.node.seat() else { return Duration::MAX };
-        let n = self.node.reader.committee().size() as u64;
         let digest = Digest::of(Tag::FoldTurn, &job);
-        let first = u64::from(digest.0[0]) % n;
-        SUBMIT_STEP * ((u64::from(seat.0) + n - first) % n) as u32
+        SUBMIT_STEP
+            * fold_turn::place_from(&digest, seat, self.node.reader.committee().size()) as u32
     }
 
     fn submit_due(&mut self) {

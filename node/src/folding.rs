@@ -87,6 +87,7 @@ async fn fold_round(node: &Node, key: RoundKey, basis: FoldBasis) -> Result<Fold
     let base = load_model(node, &task, &cluster.model).await?;
     let memory = load_memory(node, &task, cluster).await?;
     let inputs = fold_inputs(node, cluster, &entries)?;
+    let against = load_against(node, &task, cluster, &entries).await?;
     for entry in &entries {
         node.exchange.ensure(&entry.blob, entry.trainer).await?;
     }
@@ -97,7 +98,8 @@ async fn fold_round(node: &Node, key: RoundKey, basis: FoldBasis) -> Result<Fold
     let (id, version) = (cluster.cluster, cluster.version);
     let folded = tokio::task::spawn_blocking(move || {
         let mut source = source;
-        let base = Base { cluster: id, steps: &base, version, memory: memory.as_ref() };
+        let (memory, against) = (memory.as_ref(), against.as_deref());
+        let base = Base { cluster: id, steps: &base, version, memory, against };
         fold::fold_round(&task.spec, task.id, base, &inputs, &mut source)
     })
     .await??;
@@ -149,8 +151,7 @@ fn fold_inputs(
     for entry in entries {
         let version = entry.base_version;
         if let std::collections::btree_map::Entry::Vacant(vacant) = digests.entry(version) {
-            let key = state_key::cluster_version(&cluster.task, cluster.cluster, version);
-            let id: ModelId = node.reader.get(&key)?.ok_or(FoldError::Missing("a base version"))?;
+            let id = version_of(node, cluster, version)?;
             let record = node.reader.model(&id)?.ok_or(FoldError::Missing("a base model"))?;
             vacant.insert(record.digest);
         }
@@ -165,6 +166,24 @@ async fn load_model(node: &Node, task: &Task, id: &ModelId) -> Result<Vec<i32>, 
     let content = node.model(&record.digest, blob).await?;
     twinfold_fl::steps_from_canonical(&content, &task.spec.tensors)
         .map_err(|error| FoldError::Model { digest: record.digest, reason: error.to_string() })
+}
+
+/// Where models are mixed in: the one that the update is against, if it is older.
+async fn load_against(
+    node: &Node,
+    task: &Task,
+    cluster: &Cluster,
+    entries: &[Entry],
+) -> Result<Option<Vec<i32>>, FoldError> {
+    let older = entries.first().filter(|entry| entry.base_version < cluster.version);
+    let Some(entry) = older.filter(|_| task.spec.mix().is_some()) else { return Ok(None) };
+    let id = version_of(node, cluster, entry.base_version)?;
+    load_model(node, task, &id).await.map(Some)
+}
+
+fn version_of(node: &Node, cluster: &Cluster, version: u64) -> Result<ModelId, FoldError> {
+    let key = state_key::cluster_version(&cluster.task, cluster.cluster, version);
+    node.reader.get(&key)?.ok_or(FoldError::Missing("a base version"))
 }
 
 async fn load_memory(

@@ -139,6 +139,7 @@ pub fn spec(mode: Mode) -> TaskSpec {
         merge_every: 2,
         merge_rule: AggregationRule::Mean,
         rounds_max: 10,
+        assigned: false,
         deadline_ms: 10_000,
         extensions_max: 2,
         retention_ms: 86_400_000,
@@ -155,7 +156,7 @@ pub fn spec(mode: Mode) -> TaskSpec {
 }
 
 pub fn asynchronous() -> Mode {
-    Mode::Async { buffer: 3, staleness: vec![65_536, 46_341, 37_837] }
+    Mode::Async { buffer: 3, staleness: vec![65_536, 46_341, 37_837], mix: None }
 }
 
 pub fn round_key() -> RoundKey {

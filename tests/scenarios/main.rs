@@ -31,6 +31,7 @@ mod an_observer_replays_to_the_same_root;
 mod bad_files_are_refused_by_name;
 mod bad_transactions_are_refused_by_name;
 mod each_validator_killed_in_turn_under_load_loses_nothing;
+mod f_plus_one_validators_fold_and_others_stand_in;
 mod f_validators_killed_in_mid_round_do_not_stop_it;
 mod members_change_by_two_of_three_admins;
 mod nodes_of_different_genesis_refuse_each_other;

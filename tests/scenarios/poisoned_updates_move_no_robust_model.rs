@@ -75,8 +75,13 @@ fn round(lab: &Lab, rule: &str) -> (Vec<i32>, Vec<Outcome>) {
 
     let input = |entry| FoldInput::of(entry, base.model_digest);
     let inputs: Vec<_> = view.entries.iter().map(input).collect();
-    let before =
-        Base { cluster: ClusterId(0), steps: &[0; VALUES], version: base.version, memory: None };
+    let before = Base {
+        cluster: ClusterId(0),
+        steps: &[0; VALUES],
+        version: base.version,
+        memory: None,
+        against: None,
+    };
     let (created, mut source) = (&course.created, payloads.as_slice());
     let here: Result<_, Infallible> =
         fold_round(&created.spec, created.task, before, &inputs, &mut source);

@@ -56,11 +56,12 @@ pub fn spec(consortium: &Consortium) -> TaskSpec {
         screen: Screen::default(),
         rule: AggregationRule::Mean,
         server: ServerOptimiser::None,
-        mode: Mode::Async { buffer: BUFFER, staleness: vec![FACTOR_ONE; 100] },
+        mode: Mode::Async { buffer: BUFFER, staleness: vec![FACTOR_ONE; 100], mix: None },
         compression: Compression::dense(32),
         merge_rule: AggregationRule::Mean,
         merge_every: 1,
         rounds_max: 0,
+        assigned: false,
         deadline_ms: 8_000,
         extensions_max: 1,
         retention_ms: 0,
@@ -123,7 +124,13 @@ pub fn fold(consortium: &Consortium, task: TaskId, entries: &[Entry]) -> Digest 
     let payload = |entry: &Entry| consortium.payloads[&entry.tx].bytes.clone();
     let payloads: Vec<Vec<u8>> = entries.iter().map(payload).collect();
     let spec = spec(consortium);
-    let base = Base { cluster: ClusterId(0), steps: &[0; VALUES], version: 0, memory: None };
+    let base = Base {
+        cluster: ClusterId(0),
+        steps: &[0; VALUES],
+        version: 0,
+        memory: None,
+        against: None,
+    };
     let Ok(folded) = fold_round(&spec, task, base, &inputs, &mut payloads.as_slice());
     assert!(folded.steps.is_some(), "honest updates count: {:?}", folded.outcomes);
     Digest::of(Tag::ModelBlock, &(folded.steps, folded.outcomes, folded.weight))

@@ -72,6 +72,10 @@ pub enum Mode {
         /// Factor over 2^16 by staleness in versions; the first is 2^16, and an
         /// update older than the table is refused.
         staleness: Vec<u32>,
+        /// FedAsync (Xie, Koyejo and Gupta 2019): the one update of a buffer is mixed in, by this factor
+        /// over 2^16 times the staleness factor, as the model that its trainer had come to; `None` adds
+        /// changes.
+        mix: Option<u32>,
     },
 }
 
@@ -146,6 +150,8 @@ pub struct TaskSpec {
     pub merge_rule: AggregationRule,
     /// Cluster rounds in all, 0 for no end.
     pub rounds_max: u64,
+    /// Whether f+1 validators fold a round, others only when these are late; else all do.
+    pub assigned: bool,
     /// Milliseconds of block time from a round's start to its deadline.
     pub deadline_ms: u64,
     /// Times a round below its minimum is extended before it is void.
@@ -221,6 +227,14 @@ impl TaskSpec {
         trained.map(|tensor| tensor.scale).max().unwrap_or(0)
     }
 
+    /// By which factor over 2^16 models are mixed in, where they are.
+    pub fn mix(&self) -> Option<u32> {
+        match self.mode {
+            Mode::Sync => None,
+            Mode::Async { mix, .. } => mix,
+        }
+    }
+
     /// Updates that one cluster's round can hold.
     pub fn round_capacity(&self) -> u32 {
         match &self.mode {
@@ -289,7 +303,7 @@ impl TaskSpec {
     }
 
     fn mode_fault(&self) -> Option<String> {
-        let Mode::Async { buffer, staleness } = &self.mode else { return None };
+        let Mode::Async { buffer, staleness, mix } = &self.mode else { return None };
         if *buffer < self.participants_min || *buffer > self.participants_max {
             return Some(format!(
                 "a buffer of {buffer} is outside the participants {} to {}",
@@ -302,7 +316,17 @@ impl TaskSpec {
         if staleness[0] != limits::FACTOR_ONE || !staleness.is_sorted_by(|a, b| a >= b) {
             return Some("staleness factors start at 65,536 and never rise".into());
         }
-        None
+        mix.and_then(|mix| self.mix_fault(mix, *buffer))
+    }
+
+    fn mix_fault(&self, mix: u32, buffer: u32) -> Option<String> {
+        if mix == 0 || mix > limits::FACTOR_ONE {
+            return Some("a model is mixed in by more than 0 and at most 1".into());
+        }
+        let alone = buffer == 1 && self.rule == AggregationRule::Mean && self.server.is_none();
+        (!alone).then(|| {
+            "models are mixed in one by one: a buffer of 1, the rule mean and no server optimiser".into()
+        })
     }
 
     /// Sums stay in i64: N·w·B < 2^63 in a round, W·clusters·2^31 < 2^63 in a merge.

@@ -43,7 +43,8 @@ pub struct CreateArgs {
     /// Norm over which an update is refused [default: 8 × clip, room for error feedback]
     #[arg(long)]
     pub norm_bound: Option<f64>,
-    /// sync, or async:K with a buffer of K updates
+    /// sync; async:K with a buffer of K updates (FedBuff); or fedasync:A, which mixes each update's own
+    /// model in by A, less the staler it is
     #[arg(long, default_value = "sync")]
     pub mode: ModeChoice,
     /// Versions that an asynchronous update may be behind
@@ -84,6 +85,10 @@ pub struct CreateArgs {
     /// Cluster rounds in all; 0 for no end
     #[arg(long, default_value_t = 0)]
     pub rounds: u64,
+    /// Let f+1 validators fold a round, others only when these are late: half of the work with 4
+    /// validators, down to a third with many
+    #[arg(long)]
+    pub assigned: bool,
     /// Time from a round's start to its deadline
     #[arg(long, default_value = "60s", value_parser = parse_duration)]
     pub deadline: Duration,
@@ -225,6 +230,7 @@ impl CreateArgs {
             merge_every: self.merge_every,
             merge_rule: self.merge_rule,
             rounds: self.rounds,
+            assigned: self.assigned,
             deadline: self.deadline,
             extensions: self.extensions,
             retention: self.retention,

@@ -120,6 +120,10 @@ fn human(task: &TaskView) -> String {
         ("participants", format!("{} to {}", spec.participants_min, spec.participants_max)),
         ("mode", format!("{:?}", spec.mode)),
         ("rounds fold by", folding(spec)),
+        (
+            "who folds",
+            if spec.assigned { "f+1 validators in turn" } else { "all validators" }.into(),
+        ),
         ("clusters merge by", format!("{}, every {} rounds", spec.merge_rule, spec.merge_every)),
         ("trainers send", spec.compression.to_string()),
     ]);

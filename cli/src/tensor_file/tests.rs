@@ -44,6 +44,7 @@ fn spec() -> TaskSpec {
         merge_rule: AggregationRule::Mean,
         merge_every: 1,
         rounds_max: 1,
+        assigned: false,
         deadline_ms: 1000,
         extensions_max: 1,
         retention_ms: 1000,

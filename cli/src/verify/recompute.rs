@@ -45,8 +45,12 @@ struct Models {
 }
 
 impl Models {
-    fn of(lineage: &Lineage) -> Self {
+    /// Where models are mixed in, any older one may be needed again.
+    fn of(lineage: &Lineage, spec: &TaskSpec) -> Self {
         let mut uses = BTreeMap::new();
+        if spec.mix().is_some() {
+            uses.extend(lineage.oldest_first().map(|(id, _)| (*id, 1)));
+        }
         for parent in lineage.oldest_first().flat_map(|(_, record)| &record.parents) {
             *uses.entry(*parent).or_insert(0) += 1;
         }
@@ -86,7 +90,7 @@ pub fn all(
     if !spec.server.is_none() && !keeps_subnormals() {
         return Err(VerifyError::Subnormals);
     }
-    let mut models = Models::of(lineage);
+    let mut models = Models::of(lineage, spec);
     let mut done = 0;
     for (id, record) in lineage.oldest_first() {
         progress(&format!("recomputing model {} of {}", done + 1, lineage.len()));
@@ -156,7 +160,16 @@ fn fold(
     let inputs = entries.iter().map(input).collect::<Result<Vec<_>, VerifyError>>()?;
     let mut payloads = Payloads { client, entries };
     let Made { steps, memory } = models.get(base_id)?;
-    let base = Base { cluster, steps, version: base_version, memory: memory.as_ref() };
+    let against = match entries {
+        [entry] if spec.mix().is_some() && entry.base_version < base_version => {
+            let against =
+                lineage.cluster_version(cluster, base, base_version, entry.base_version)?;
+            Some(models.get(&against.id())?.steps.as_slice())
+        }
+        _ => None,
+    };
+    let memory = memory.as_ref();
+    let base = Base { cluster, steps, version: base_version, memory, against };
     Ok(fold_round(spec, task, base, &inputs, &mut payloads)?)
 }
 

@@ -48,6 +48,7 @@ pub fn task(tensors: Vec<TensorSpec>) -> TaskSpec {
         merge_every: 1,
         merge_rule: AggregationRule::Mean,
         rounds_max: 0,
+        assigned: false,
         deadline_ms: 1_000,
         extensions_max: 3,
         retention_ms: 0,
@@ -69,6 +70,8 @@ pub struct Scene {
     pub base: Vec<i32>,
     pub version: u64,
     pub memory: Option<Memory>,
+    /// What the update of a mixing round is against.
+    pub against: Option<Vec<i32>>,
     pub inputs: Vec<FoldInput>,
     pub payloads: Vec<Vec<u8>>,
 }
@@ -76,7 +79,15 @@ pub struct Scene {
 impl Scene {
     pub fn new(spec: TaskSpec, base: Vec<i32>) -> Self {
         assert_eq!(spec.fault(), None);
-        Self { spec, base, version: 3, memory: None, inputs: vec![], payloads: vec![] }
+        Self {
+            spec,
+            base,
+            version: 3,
+            memory: None,
+            against: None,
+            inputs: vec![],
+            payloads: vec![],
+        }
     }
 
     pub fn binding(&self) -> Binding {
@@ -116,6 +127,7 @@ impl Scene {
             steps: &self.base,
             version: self.version,
             memory: self.memory.as_ref(),
+            against: self.against.as_deref(),
         };
         let folded: Result<_, Infallible> =
             fold_round(&self.spec, TASK, base, &self.inputs, &mut source);

@@ -8,7 +8,7 @@ use twinfold_types::{
 fn buffered(spec: &mut TaskSpec) {
     spec.participants_max = 4;
     spec.merge_every = 100;
-    spec.mode = Mode::Async { buffer: 2, staleness: vec![limits::FACTOR_ONE, 32_768] };
+    spec.mode = Mode::Async { buffer: 2, staleness: vec![limits::FACTOR_ONE, 32_768], mix: None };
 }
 
 fn code(chain: &mut Chain, trainer: u8, task: TaskId, base: u64) -> Code {
@@ -82,7 +82,7 @@ fn pair(chain: &mut Chain) -> TaskId {
         buffered(spec);
         spec.clusters = 2;
         spec.merge_every = 1;
-        spec.mode = Mode::Async { buffer: 1, staleness: vec![limits::FACTOR_ONE; 8] };
+        spec.mode = Mode::Async { buffer: 1, staleness: vec![limits::FACTOR_ONE; 8], mix: None };
     })
 }
 

@@ -271,6 +271,7 @@ impl Chain {
             merge_every: 1,
             merge_rule: AggregationRule::Mean,
             rounds_max: 0,
+            assigned: false,
             deadline_ms: DEADLINE_MS,
             extensions_max: 1,
             retention_ms: 0,

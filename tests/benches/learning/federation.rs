@@ -135,6 +135,7 @@ impl Federation {
             steps: &self.steps,
             version: self.round,
             memory: self.memory.as_ref(),
+            against: None,
         };
         let Ok(folded) = fold_round(&self.spec, TASK, before, &inputs, &mut payloads.as_slice());
         for (trainer, (compressed, outcome)) in sent.into_iter().zip(&folded.outcomes).enumerate() {

@@ -50,6 +50,7 @@ fn task(tensors: Vec<TensorSpec>, compression: Compression) -> TaskSpec {
         merge_rule: AggregationRule::Mean,
         merge_every: 1,
         rounds_max: ROUNDS,
+        assigned: false,
         deadline_ms: 1_000,
         extensions_max: 0,
         retention_ms: 0,
@@ -96,8 +97,13 @@ impl Federation {
             prepared.push((trainer, update));
         }
         let mut source = payloads.as_slice();
-        let before =
-            Base { cluster: ClusterId(cluster as u16), steps: base, version: round, memory: None };
+        let before = Base {
+            cluster: ClusterId(cluster as u16),
+            steps: base,
+            version: round,
+            memory: None,
+            against: None,
+        };
         let folded: Result<_, Infallible> =
             fold_round(&self.spec, TASK, before, &inputs, &mut source);
         let Ok(folded) = folded;
