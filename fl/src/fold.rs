@@ -9,10 +9,10 @@ use crate::{
     fixed::{add_saturating, divide_half_even, scale_half_even},
     layout::Slot,
     rule::{
-        BLOCK, Change, Weighted, bulyan,
-        coordinate::{self, Centre},
+        BLOCK, Change, LANES, Weighted, bulyan,
+        coordinate::{self, Centre, Finder},
         geometric, krum, losses,
-        mean::{LANES, Mean},
+        mean::{AT_ONCE, Mean},
     },
     screen::screen,
     server::{self, Memory, Owner},
@@ -125,7 +125,7 @@ impl Round<'_> {
         let mut mean = Mean::new(self.layout);
         let mut outcomes = Vec::with_capacity(self.inputs.len());
         let at_once = BATCH_BYTES / update_bytes_max(self.spec, self.layout);
-        let at_once = at_once.clamp(1, LANES as u64) as usize;
+        let at_once = at_once.clamp(1, AT_ONCE as u64) as usize;
         for (batch, inputs) in self.inputs.chunks(at_once).enumerate() {
             let first = batch * at_once;
             let read = (first..first + inputs.len()).map(|index| source.read(index));
@@ -395,12 +395,16 @@ fn merge_mean(models: &[(&[i32], u64)]) -> Vec<i32> {
 }
 
 fn merge_centre(models: &[(&[i32], u64)], centre: Centre) -> Vec<i32> {
-    let mut column = vec![0; models.len()];
-    let value = |at: usize| {
-        column.iter_mut().zip(models).for_each(|(to, (steps, _))| *to = steps[at]);
-        centre.of(&mut column) as i32
-    };
-    (0..length(models)).map(value).collect()
+    let finder = Finder::new(centre, models.len());
+    let mut merged = vec![0; length(models)];
+    let mut rows = vec![[0; LANES]; models.len()];
+    for (block, into) in merged.chunks_mut(LANES).enumerate() {
+        for (row, (steps, _)) in rows.iter_mut().zip(models) {
+            row[..into.len()].copy_from_slice(&steps[block * LANES..][..into.len()]);
+        }
+        finder.find(&mut rows, 0, into);
+    }
+    merged
 }
 
 fn length(models: &[(&[i32], u64)]) -> usize {

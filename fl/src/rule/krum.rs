@@ -19,26 +19,93 @@ use twinfold_types::BlobDigest;
 pub fn distances(layout: &Layout, updates: &[Weighted<'_>]) -> Vec<u64> {
     let count = updates.len();
     let mut all = vec![0u64; count * count];
-    let mut blocks = vec![0i32; count * BLOCK];
     for (position, slot) in layout.trained().enumerate() {
         let rows = Rows::of(updates, slot, position);
         let shift = 2 * u32::from(layout.norm_scale() - slot.scale);
-        for block in rows.blocks() {
-            for update in 0..count {
-                rows.read(update, block.clone(), &mut blocks[update * BLOCK..][..block.len()]);
-            }
-            let row = |update: usize| &blocks[update * BLOCK..][..block.len()];
-            for a in 0..count {
-                for b in 0..a {
-                    all[a * count + b] += square_distance(row(a), row(b)) << shift;
-                }
-            }
+        match rows.narrow_shift() {
+            Some(narrow) => add_narrow(&mut all, &rows, count, shift + 2 * narrow),
+            None => add_wide(&mut all, &rows, count, shift),
         }
     }
     for a in 0..count {
         (0..a).for_each(|b| all[b * count + a] = all[a * count + b]);
     }
     all
+}
+
+fn add_wide(all: &mut [u64], rows: &Rows<'_>, count: usize, shift: u32) {
+    let mut blocks = vec![0i32; count * BLOCK];
+    for block in rows.blocks() {
+        for (update, row) in blocks.chunks_exact_mut(BLOCK).enumerate() {
+            rows.read(update, block.clone(), &mut row[..block.len()]);
+        }
+        let row = |update: usize| &blocks[update * BLOCK..][..block.len()];
+        for a in 0..count {
+            for b in 0..a {
+                all[a * count + b] += square_distance(row(a), row(b)) << shift;
+            }
+        }
+    }
+}
+
+/// Values of 16 bits that are multiplied side by side.
+const SIDE: usize = 256;
+
+/// A block of one update, also in halves: value = 256 · high + low, low from 0 to 255. A product with a
+/// half is below 2^23, so that 256 of them stay in i32, where processors multiply several at once.
+#[derive(Clone)]
+struct Halves {
+    whole: [i16; SIDE],
+    high: [i16; SIDE],
+    low: [i16; SIDE],
+    square: u64,
+}
+
+impl Halves {
+    const NONE: Self = Self { whole: [0; SIDE], high: [0; SIDE], low: [0; SIDE], square: 0 };
+
+    /// Of `whole`.
+    fn split(&mut self) {
+        for ((whole, high), low) in self.whole.iter().zip(&mut self.high).zip(&mut self.low) {
+            (*high, *low) = (whole >> 8, whole & 0xff);
+        }
+        self.square = self.product(self) as u64;
+    }
+
+    /// ‖a − b‖² = ‖a‖² + ‖b‖² − 2⟨a, b⟩.
+    #[inline(always)]
+    fn square_distance(&self, other: &Self) -> u64 {
+        ((self.square + other.square) as i64 - 2 * self.product(other)) as u64
+    }
+
+    #[inline(always)]
+    fn product(&self, other: &Self) -> i64 {
+        256 * i64::from(product(&self.whole, &other.high))
+            + i64::from(product(&self.whole, &other.low))
+    }
+}
+
+#[inline(always)]
+fn product(a: &[i16; SIDE], b: &[i16; SIDE]) -> i32 {
+    let products = a.iter().zip(b).map(|(a, b)| i32::from(*a) * i32::from(*b));
+    products.fold(0, i32::wrapping_add)
+}
+
+fn add_narrow(all: &mut [u64], rows: &Rows<'_>, count: usize, shift: u32) {
+    let mut sides = vec![Halves::NONE; count];
+    for start in (0..rows.len()).step_by(SIDE) {
+        let block = start..rows.len().min(start + SIDE);
+        for (update, side) in sides.iter_mut().enumerate() {
+            side.whole[block.len()..].fill(0);
+            rows.read_narrow(update, block.clone(), &mut side.whole[..block.len()]);
+            side.split();
+        }
+        for (a, side) in sides.iter().enumerate() {
+            for (other, sum) in sides[..a].iter().zip(&mut all[a * count..]) {
+                *sum += side.square_distance(other) << shift;
+            }
+        }
+    }
 }
 
 fn square_distance(a: &[i32], b: &[i32]) -> u64 {
@@ -107,6 +174,23 @@ mod tests {
     fn of_equal_scores_the_smaller_identity_is_first() {
         assert_eq!(chosen(&[7; 5], 1, 1), [0]);
         assert_eq!(chosen(&[7; 5], 1, 2), [0, 1]);
+    }
+
+    #[test]
+    fn halves_multiply_exactly_also_at_the_edges() {
+        for (a, b) in
+            [(i16::MIN, i16::MIN), (i16::MIN, i16::MAX), (-1, 1), (255, -256), (i16::MAX, i16::MAX)]
+        {
+            let side = |value| {
+                let mut side = Halves { whole: [value; SIDE], ..Halves::NONE };
+                side.split();
+                side
+            };
+            let (side, other) = (side(a), side(b));
+            let exact = SIDE as i64 * i64::from(a) * i64::from(b);
+            assert_eq!(side.product(&other), exact, "{a} · {b}");
+            assert_eq!(side.square, SIDE as u64 * u64::from(a.unsigned_abs()).pow(2));
+        }
     }
 
     #[test]

@@ -20,7 +20,7 @@ use twinfold_types::limits::FACTOR_ONE;
 
 /// Dense updates added in one pass over the sum: reading and writing the sum
 /// costs more memory traffic than an update does.
-pub const LANES: usize = 4;
+pub const AT_ONCE: usize = 4;
 
 /// The sum so far.
 pub struct Mean<'l> {
@@ -68,9 +68,9 @@ fn add_tensor(sum: &mut [i64], slot: &Slot, updates: &[Weighted], position: usiz
             _ => add_each(sum, tensor, shift, *factor, *weight),
         }
     }
-    b8.chunks(LANES).for_each(|lanes| add_dense::<1>(sum, lanes));
-    b16.chunks(LANES).for_each(|lanes| add_dense::<2>(sum, lanes));
-    b32.chunks(LANES).for_each(|lanes| add_dense::<4>(sum, lanes));
+    b8.chunks(AT_ONCE).for_each(|lanes| add_dense::<1>(sum, lanes));
+    b16.chunks(AT_ONCE).for_each(|lanes| add_dense::<2>(sum, lanes));
+    b32.chunks(AT_ONCE).for_each(|lanes| add_dense::<4>(sum, lanes));
 }
 
 /// Value by value: sparse updates touch only what they name, stale ones are
@@ -83,9 +83,9 @@ fn add_each(sum: &mut [i64], tensor: &TensorView, shift: u32, factor: u32, weigh
     });
 }
 
-/// sum += Σ value · multiplier over up to [`LANES`] dense tensors.
+/// sum += Σ value · multiplier over up to [`AT_ONCE`] dense tensors.
 fn add_dense<const W: usize>(sum: &mut [i64], lanes: &[(&[u8], i64)]) {
-    let mut padded = [(lanes[0].0, 0i64); LANES];
+    let mut padded = [(lanes[0].0, 0i64); AT_ONCE];
     padded[..lanes.len()].copy_from_slice(lanes);
     let [a, b, c, d] = padded.map(|(values, _)| values.as_chunks::<W>().0);
     let [ma, mb, mc, md] = padded.map(|(_, multiplier)| multiplier);

@@ -6,8 +6,10 @@ pub mod geometric;
 pub mod krum;
 pub mod losses;
 pub mod mean;
+mod network;
 mod rows;
 
+pub use network::LANES;
 pub use rows::{BLOCK, Rows};
 
 use crate::{fixed::divide_half_even, update::UpdateView};

@@ -77,7 +77,8 @@ mod tests {
         for count in 1..=12 {
             let network = Network::new(count, 0..count, true);
             for number in 0u32..1 << count {
-                let mut rows: Vec<_> = (0..count).map(|at| [(number >> at & 1) as i16; LANES]).collect();
+                let mut rows: Vec<_> =
+                    (0..count).map(|at| [(number >> at & 1) as i16; LANES]).collect();
                 network.sort(&mut rows);
                 assert!(rows.is_sorted_by_key(|row| row[0]), "{number:b} of {count}");
             }
@@ -90,7 +91,10 @@ mod tests {
         assert_eq!(Network::new(100, 0..100, true).pairs.len(), all);
         let median = Network::new(100, 49..51, false).pairs.len();
         let trimmed = Network::new(100, 20..80, false).pairs.len();
-        assert!(median < all * 85 / 100 && trimmed < all * 90 / 100, "{median}, {trimmed} of {all}");
+        assert!(
+            median < all * 85 / 100 && trimmed < all * 90 / 100,
+            "{median}, {trimmed} of {all}"
+        );
     }
 
     proptest! {

@@ -47,6 +47,37 @@ impl<'a> Rows<'a> {
         Self { rows: updates.iter().map(row).collect(), len: slot.len }
     }
 
+    /// Where all are dense, of at most 16 bits, untouched and in one unit: its shift to steps.
+    pub fn narrow_shift(&self) -> Option<u32> {
+        let (_, shift, _) = self.rows.first()?;
+        let alike = |(row, of, factor): &(Row<'_>, u32, u32)| {
+            let narrow = matches!(row, Row::Dense { bits: Bits::B8 | Bits::B16, .. });
+            narrow && of == shift && *factor == FACTOR_ONE
+        };
+        self.rows.iter().all(alike).then_some(*shift)
+    }
+
+    /// The values of one update in a block as they were sent, where all are narrow.
+    pub fn read_narrow(&self, update: usize, block: Range<usize>, into: &mut [i16]) {
+        match &self.rows[update].0 {
+            Row::Dense { values, bits: Bits::B16 } => {
+                let values = &values.as_chunks::<2>().0[block];
+                into.iter_mut().zip(values).for_each(|(to, q)| *to = i16::from_le_bytes(*q));
+            }
+            Row::Dense { values, .. } => {
+                into.iter_mut().zip(&values[block]).for_each(|(to, q)| *to = (*q as i8).into());
+            }
+            Row::WrittenOut(all) => {
+                into.iter_mut().zip(&all[block]).for_each(|(to, q)| *to = *q as i16);
+            }
+        }
+    }
+
+    /// Values of the tensor.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
     /// The ranges of the blocks, in order.
     pub fn blocks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
         blocks(self.len)

@@ -30,10 +30,10 @@ const COMPRESSIONS: [(&str, bool); 9] = [
     ("topk:0.02:8,stochastic", true),
     ("topk:0.02:4,stochastic", true),
     ("topk:0.02:1", true),
-    ("topk:0.008:4,stochastic", true),
-    ("topk:0.012:1", true),
+    ("topk:0.007:4,stochastic", true),
+    ("topk:0.01:1", true),
     ("topk:0.012:2", true),
-    ("topk:0.008:4,stochastic", false),
+    ("topk:0.007:4,stochastic", false),
 ];
 
 struct Table<'d> {
