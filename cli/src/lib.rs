@@ -13,6 +13,7 @@ pub mod keystore;
 pub mod model_export;
 pub mod model_file;
 pub mod model_text;
+pub mod plan;
 pub mod publish;
 pub mod readers;
 pub mod render;

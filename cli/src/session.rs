@@ -79,6 +79,8 @@ pub struct SessionSummary {
     /// Payload bytes ordered, and all bytes sent in requests with a body.
     pub payload_bytes: u64,
     pub bytes_sent: u64,
+    /// Training data, in memory, that stayed on this machine.
+    pub kept_bytes: u64,
     pub finished: bool,
 }
 
@@ -118,6 +120,7 @@ pub fn take_part(
         counted: 0,
         payload_bytes: 0,
         bytes_sent: 0,
+        kept_bytes: 4 * (data.x.len() + data.y.len()) as u64,
         finished: false,
     };
     let session = Session { client, key, data, options, state, cluster, last: None, summary };

@@ -14,7 +14,7 @@ use twinfold_types::{
     Action, AvailabilityCertificate, BlobId, Code, Digest, Epoch, SecretKey, TaskId,
     api::{Level, TxStatus},
     limits,
-    model::{model_digest, tensors_fault},
+    model::{ModelId, model_digest, tensors_fault},
     task::{
         AggregationRule, Compression, LocalWork, Mode, Real, Schedule, Screen, ServerOptimiser,
         TaskSpec, Training,
@@ -25,6 +25,8 @@ use twinfold_types::{
 #[derive(Clone, Debug)]
 pub struct TaskOptions {
     pub name: String,
+    /// The model on the ledger that the first model is.
+    pub start: Option<ModelId>,
     pub description: String,
     pub clusters: u16,
     pub participants_min: u32,
@@ -68,6 +70,7 @@ impl Default for TaskOptions {
     fn default() -> Self {
         Self {
             name: String::new(),
+            start: None,
             description: String::new(),
             clusters: 1,
             participants_min: 1,
@@ -207,6 +210,7 @@ impl TaskOptions {
                 blob: BlobId::whole_copies(canonical, 1),
                 receipts: vec![],
             },
+            start: self.start,
             clusters: self.clusters,
             participants_min: self.participants_min,
             participants_max: self.participants_max,

@@ -6,7 +6,7 @@
 `round` runs the legacy gRPC server with FedAvg, and trivial clients in processes
 of their own. A round is measured as on the other side: from the moment the last
 client has a global model as an array to the moment it has the next.
-`fold` runs FedAvg over updates as they come from the wire.
+`aggregate` runs a strategy over updates as they come from the wire.
 """
 
 import ctypes
@@ -42,7 +42,8 @@ def free_port():
         return found.getsockname()[1]
 
 
-def serve(clients, values, warm_up, rounds):
+def serve(*arguments):
+    clients, values, warm_up, rounds = map(int, arguments)
     from flwr.common import ndarrays_to_parameters
     from flwr.server import ServerConfig, start_server
     from flwr.server.strategy import FedAvg
@@ -114,12 +115,22 @@ def client(address):
     print(json.dumps(seen))
 
 
-def fold(updates, values, repetitions):
-    """FedAvg over updates as the server has them from the wire."""
+def aggregate(rule, updates, values, repetitions):
+    """A strategy over updates as the server has them from the wire."""
     from unittest.mock import Mock
 
     from flwr.common import Code, FitRes, Status, ndarrays_to_parameters
-    from flwr.server.strategy import FedAvg
+    from flwr.server.strategy import Bulyan, FedAvg, FedMedian, FedTrimmedAvg, Krum
+
+    updates, values, repetitions = map(int, (updates, values, repetitions))
+    strategies = {
+        "mean": FedAvg,
+        "median": FedMedian,
+        "trimmed:0.2": lambda: FedTrimmedAvg(beta=0.2),
+        "krum:10": lambda: Krum(num_malicious_clients=10),
+        "multi-krum:10:50": lambda: Krum(num_malicious_clients=10, num_clients_to_keep=50),
+        "bulyan:10": lambda: Bulyan(num_malicious_clients=10),
+    }
 
     random = np.random.default_rng(1)
     status = Status(Code.OK, "")
@@ -129,7 +140,7 @@ def fold(updates, values, repetitions):
         return Mock(), FitRes(status, ndarrays_to_parameters([array]), 100 + number, {})
 
     results = [result(number) for number in range(updates)]
-    strategy, seconds = FedAvg(), []
+    strategy, seconds = strategies[rule](), []
     spent = cpu(os.getpid())
     for number in range(repetitions):
         started = clock()
@@ -137,6 +148,7 @@ def fold(updates, values, repetitions):
         seconds.append(clock() - started)
     return {
         "version": flwr.__version__,
+        "strategy": type(strategy).__name__,
         "seconds": seconds,
         "cpu_s": (cpu(os.getpid()) - spent) / repetitions,
     }
@@ -147,7 +159,7 @@ def main():
     if what == "client":
         client(*arguments)
         return
-    result = {"round": serve, "fold": fold}[what](*map(int, arguments))
+    result = {"round": serve, "aggregate": aggregate}[what](*arguments)
     with open(target, "w") as file:
         json.dump(result, file)
 

@@ -20,7 +20,7 @@ fn python() -> Option<String> {
 pub fn run<T: serde::de::DeserializeOwned>(
     lab: &Lab,
     what: &str,
-    arguments: &[usize],
+    arguments: &[String],
 ) -> Result<Option<T>> {
     let Some(python) = python() else { return Ok(None) };
     let folder = lab.folder().path();
@@ -28,7 +28,7 @@ pub fn run<T: serde::de::DeserializeOwned>(
     let mut command = Command::new(python);
     command.env("FLWR_TELEMETRY_ENABLED", "0");
     command.arg(PROGRAM).arg(&result).arg(what);
-    command.args(arguments.iter().map(usize::to_string));
+    command.args(arguments);
     lab.processes.start("flower", &mut command, &log)?;
     let started = Instant::now();
     loop {

@@ -5,12 +5,12 @@
 //! minute; a peer or a physical limit is measured in the same run where there is
 //! one. Nothing here judges: a figure asked for would stand in `reach`.
 
+mod aggregate;
 mod blob;
 mod calibration;
 mod commit;
 mod cpu;
 mod flower;
-mod fold;
 mod join;
 mod lab;
 mod learning;
@@ -28,7 +28,7 @@ const USAGE: &str = "\
 Usage: tests/bench NAME [--json] [--only TEXT] [--dir DIR] [--blocks N]
 
   round         one synchronous round with trivial trainers, beside Flower's
-  fold          aggregation rules, beside memory and Flower's FedAvg
+  aggregate     aggregation rules, beside memory and Flower's strategies
   commit        small transactions: rate at saturation, latency at low load
   order         ordering alone: opaque and signed transactions, payloads, overload, idleness
   blob          payloads in fragments: a gibibyte in and out, one validator down; many sizes (drawn
@@ -36,6 +36,7 @@ Usage: tests/bench NAME [--json] [--only TEXT] [--dir DIR] [--blocks N]
   join          a new node comes to a chain of 100,000 blocks
   attack        liars among trainers against each rule: accuracy in tables (--only digits, --only MNIST)
   compress      what few bytes cost: accuracy against dense updates over paired seeds, in tables
+  warm          rounds until a task that starts from a stored model is as good as one from nothing
   scale         agreement in virtual time: time to commit over the number of nodes, and what
                 a commit costs a committee against everyone; with --dir the curves are drawn
   calibration   the machine alone: every other name starts with it
@@ -72,11 +73,12 @@ fn main() -> Result<()> {
         "calibration" => return calibration::run(&mut report).map(drop),
         "scale" => return scale::run(&mut report, args.dir.as_deref()),
         "round" => Box::new(round::run),
-        "fold" => Box::new(fold::run),
+        "aggregate" => Box::new(aggregate::run),
         "commit" => Box::new(commit::run),
         "blob" => Box::new(blob::run),
         "join" => Box::new(move |report, lab| join::run(report, lab, blocks)),
         "compress" => Box::new(learning::compress::run),
+        "warm" => Box::new(learning::warm::run),
         "attack" => Box::new(learning::attack::run),
         "order" => Box::new(order::run_all),
         other => bail!("there is no bench {other:?}\n\n{USAGE}"),

@@ -121,6 +121,7 @@ pub fn spec(mode: Mode) -> TaskSpec {
         tensors: tensors(),
         initial_model: digest(3),
         initial: availability(),
+        start: Some(ModelId(digest(11))),
         clusters: 2,
         participants_min: 3,
         participants_max: 4,

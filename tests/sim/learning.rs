@@ -46,6 +46,7 @@ pub fn spec(consortium: &Consortium) -> TaskSpec {
         tensors: vec![tensor],
         initial_model: INITIAL,
         initial: availability(consortium, 4 * VALUES as u64, INITIAL),
+        start: None,
         clusters: 1,
         participants_min: 1,
         participants_max: 2 * BUFFER,

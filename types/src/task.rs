@@ -125,6 +125,8 @@ pub struct TaskSpec {
     pub initial_model: Digest,
     /// Where its bytes are.
     pub initial: AvailabilityCertificate,
+    /// The model on the ledger that training starts from: the first model has its content.
+    pub start: Option<ModelId>,
     pub clusters: u16,
     /// Updates a cluster's round needs, and takes.
     pub participants_min: u32,

@@ -9,7 +9,7 @@ use clap::Args;
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use twinfold_types::{
     Digest, limits,
-    model::TensorPolicy,
+    model::{ModelId, TensorPolicy},
     task::{AggregationRule, Compression, LocalWork, Real, Schedule, ServerOptimiser},
     text::parse_duration,
 };
@@ -123,8 +123,11 @@ pub struct CreateArgs {
 
 #[derive(Debug, Args)]
 pub struct ModelArgs {
+    /// First model: one that is on the ledger, by its identity (`twinfold model list`)
+    #[arg(long, value_name = "MODEL", conflicts_with_all = ["model", "architecture", "scale"])]
+    pub from: Option<Digest>,
     /// First model: a safetensors file
-    #[arg(long, value_name = "FILE", required_unless_present = "architecture")]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["architecture", "from"])]
     pub model: Option<PathBuf>,
     /// First model: softmax, or mlp:H with H hidden units, drawn from --seed
     #[arg(long, conflicts_with = "model", requires = "features", requires = "classes")]
@@ -193,8 +196,13 @@ pub fn import_settings(
 }
 
 impl ModelArgs {
+    pub fn settings(&self) -> ImportSettings {
+        import_settings(&self.scale, &self.policy)
+    }
+
+    /// Without `from`, from a file or an architecture.
     pub fn load(&self, seed: u64) -> Result<ImportedModel> {
-        let settings = import_settings(&self.scale, &self.policy);
+        let settings = self.settings();
         match (&self.model, &self.architecture) {
             (Some(path), _) => Ok(import(path, &settings)?),
             (None, Some(architecture)) => {
@@ -212,6 +220,7 @@ impl CreateArgs {
     pub fn options(&self) -> TaskOptions {
         TaskOptions {
             name: self.name.clone(),
+            start: self.model.from.map(ModelId),
             description: self.description.clone(),
             clusters: self.clusters,
             participants_min: self.participants_min,

@@ -16,6 +16,7 @@ pub mod member;
 pub mod model;
 pub mod model_export;
 pub mod model_store;
+pub mod plan;
 pub mod proof;
 pub mod proposal;
 pub mod recovery;

@@ -2,6 +2,7 @@
 
 use super::{
     Context,
+    create_args::ModelArgs,
     model_export::{self, ExportArgs, SignArgs},
     model_store::{self, DeprecateArgs, MetricCommand, PublishArgs, SearchArgs, human_said},
 };
@@ -14,7 +15,7 @@ use crate::{
     publish::{fetch_original, published_file, published_tensors},
     render::{pairs, table, time},
     task::fetch_steps,
-    tensor_file::export,
+    tensor_file::{ImportedModel, export},
     verify::{VerifyOptions, VerifyReport, verify_model},
 };
 use clap::{Args, Subcommand};
@@ -289,6 +290,20 @@ fn choose(client: &Client, args: &GetArgs) -> Result<Chosen> {
     let view = client.model(&found.model)?;
     let level = Level::Cluster(ClusterId(cluster));
     Ok(Chosen { id: found.model, view, level, version: found.version })
+}
+
+/// A model of the ledger for a task that starts from it.
+pub fn stored(client: &Client, id: ModelId, args: &ModelArgs) -> Result<ImportedModel> {
+    let view = client.model(&id)?;
+    if view.record.file_only().is_some() {
+        return Err(CliError::usage(
+            format!("model {id} is a file without tensors that could be trained"),
+            "publish it as safetensors",
+        ));
+    }
+    let (mut tensors, steps) = content(client, &view)?;
+    args.settings().apply(&mut tensors)?;
+    Ok(ImportedModel { tensors, steps })
 }
 
 fn content(client: &Client, view: &ModelView) -> Result<(Vec<TensorSpec>, Vec<i32>)> {

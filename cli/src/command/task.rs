@@ -1,6 +1,6 @@
 //! `twinfold task`.
 
-use super::{Context, create_args::CreateArgs};
+use super::{Context, create_args::CreateArgs, plan::PlanArgs};
 use crate::{
     error::Result,
     render::{or_dash, pairs, table, time},
@@ -12,6 +12,7 @@ use std::{collections::BTreeMap, time::Duration};
 use twinfold_types::{
     Action, ClusterId, Digest, TaskId, TxId,
     api::{RoundView, TaskView},
+    model::ModelId,
     round::RoundState,
     task::{Screen, TaskSpec, TaskStatus},
 };
@@ -32,6 +33,9 @@ pub enum TaskCommand {
         #[arg(long)]
         until_finished: bool,
     },
+    /// How many trainers are worth having: a round's time against their number, from what local work
+    /// and folding take on this machine
+    Plan(PlanArgs),
     /// Close a task: it takes no more updates
     Close { task: String },
 }
@@ -45,6 +49,7 @@ pub fn run(context: &Context, command: TaskCommand) -> Result<()> {
             context.output.show(&view, || human(&view))
         }
         TaskCommand::Watch { task, until_finished } => watch(context, &task, until_finished),
+        TaskCommand::Plan(args) => super::plan::run(context, &args),
         TaskCommand::Close { task } => {
             let id = context.client()?.task(&task)?.id;
             context.transact(Action::CloseTask(id), &format!("task {task} is closed"))
@@ -62,7 +67,10 @@ struct CreatedView {
 }
 
 fn create_task(context: &Context, args: &CreateArgs) -> Result<()> {
-    let model = args.model.load(args.seed)?;
+    let model = match args.model.from {
+        Some(from) => super::model::stored(&context.client()?, ModelId(from), &args.model)?,
+        None => args.model.load(args.seed)?,
+    };
     // Refuse what cannot be before asking for a passphrase.
     args.options().spec(&model)?;
     let key = context.signing_key()?;
@@ -83,6 +91,7 @@ fn create_task(context: &Context, args: &CreateArgs) -> Result<()> {
             ("name", view.name.clone()),
             ("values", view.values.to_string()),
             ("first model", view.model_digest.to_string()),
+            ("started from", or_dash(args.model.from)),
         ])
     })
 }

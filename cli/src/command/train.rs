@@ -6,7 +6,7 @@ use crate::{
     data::{Dataset, LabelColumn, LoadOptions, Partition, Scaling, load, partition},
     dataset::{DatasetLink, SCHEME, cached},
     error::{CliError, Result},
-    render::pairs,
+    render::{bytes, pairs},
     session::{SessionEvent, SessionOptions, SessionSummary, take_part},
     update::Fate,
 };
@@ -85,7 +85,8 @@ fn parse_split(text: &str) -> Result<Partition, String> {
 
 pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
     let client = context.patient_client(PATIENCE)?;
-    let data = read_data(context, &client, args)?;
+    let data = read_data(context, &client, &args.data, &args.label, args.scaling)?;
+    let data = part(data, args)?;
     let key = context.signing_key()?;
     let options = SessionOptions {
         task: args.task.clone(),
@@ -107,9 +108,16 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
     context.output.line(&summary, || human_summary(&summary))
 }
 
-fn read_data(context: &Context, client: &Client, args: &TrainArgs) -> Result<Dataset> {
-    let options = LoadOptions { label: args.label.clone(), scaling: args.scaling };
-    let path = match &args.data {
+/// Training data from where they are.
+pub fn read_data(
+    context: &Context,
+    client: &Client,
+    source: &DataSource,
+    label: &LabelColumn,
+    scaling: Scaling,
+) -> Result<Dataset> {
+    let options = LoadOptions { label: label.clone(), scaling };
+    let path = match source {
         DataSource::File(path) => path.clone(),
         DataSource::Dataset(link) => {
             let progress = context.output.progress(format!("fetching {link}"));
@@ -117,7 +125,10 @@ fn read_data(context: &Context, client: &Client, args: &TrainArgs) -> Result<Dat
             cached(client, link, &folder, &|done, all| progress.bytes(done, all))?
         }
     };
-    let data = load(&path, &options)?;
+    Ok(load(&path, &options)?)
+}
+
+fn part(data: Dataset, args: &TrainArgs) -> Result<Dataset> {
     let Some((part, parts)) = args.partition else { return Ok(data) };
     let shards = partition(&data, parts, args.split, args.seed)?;
     match shards.get(part) {
@@ -134,14 +145,14 @@ fn human(event: &SessionEvent) -> String {
         SessionEvent::Training { cluster, round, version } => {
             format!("round {round} of cluster {cluster}: training from version {version}")
         }
-        SessionEvent::Ordered { cluster, place, bytes, loss, accuracy } => {
+        SessionEvent::Ordered { cluster, place, bytes: size, loss, accuracy } => {
             let accuracy = accuracy.map(|share| format!(", accuracy {:.2} %", share * 100.0));
             format!(
                 "round {} of cluster {cluster}: update {} in block {} ({}), loss {loss:.4}{}",
                 place.round,
                 place.index,
                 place.height,
-                crate::render::bytes(*bytes),
+                bytes(*size),
                 accuracy.unwrap_or_default()
             )
         }
@@ -171,7 +182,15 @@ fn human_summary(summary: &SessionSummary) -> String {
         ("task", summary.task.clone()),
         ("cluster", summary.cluster.to_string()),
         ("updates", format!("{} ordered, {} counted", summary.rounds, summary.counted)),
-        ("sent", crate::render::bytes(summary.bytes_sent)),
+        (
+            "sent",
+            format!(
+                "{}, of it {} in payloads",
+                bytes(summary.bytes_sent),
+                bytes(summary.payload_bytes)
+            ),
+        ),
+        ("stayed here", format!("{} of training data", bytes(summary.kept_bytes))),
         ("task ended", if summary.finished { "yes" } else { "no" }.into()),
     ])
 }

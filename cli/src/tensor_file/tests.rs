@@ -29,6 +29,7 @@ fn spec() -> TaskSpec {
             blob: BlobId::whole_copies(b"", 4),
             receipts: vec![],
         },
+        start: None,
         clusters: 1,
         participants_min: 1,
         participants_max: 2,

@@ -48,8 +48,10 @@ pub fn walk(client: &Client, id: &ModelId, record: &ModelRecord) -> Result<Linea
             None => client.model(&id)?.record,
         };
         pending.push((id, true));
-        // What a published model was made from is its publisher's word: nothing there to prove.
-        let stated = matches!(record.source, ModelSource::Published { .. });
+        // What a published model was made from is its publisher's word: nothing there to prove. What a
+        // task started from has a line of its own.
+        let stated =
+            matches!(record.source, ModelSource::Published { .. } | ModelSource::Initial { .. });
         let parents = if stated { &[][..] } else { &record.parents };
         pending.extend(parents.iter().map(|parent| (*parent, false)));
         records.insert(id, record);
@@ -158,7 +160,8 @@ impl Lineage {
             }
             match (&record.source, task) {
                 (ModelSource::Initial { tx, .. }, Some((task, spec))) => {
-                    if tx.0 != task.0 || record.digest != spec.initial_model {
+                    let started = spec.start.iter().eq(&record.parents);
+                    if tx.0 != task.0 || record.digest != spec.initial_model || !started {
                         let what = format!("first model {id}");
                         return Err(VerifyError::mismatch(what, spec.initial_model, record.digest));
                     }

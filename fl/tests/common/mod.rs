@@ -33,6 +33,7 @@ pub fn task(tensors: Vec<TensorSpec>) -> TaskSpec {
         tensors,
         initial_model: Digest::ZERO,
         initial: AvailabilityCertificate { epoch: Epoch(0), blob, receipts: vec![] },
+        start: None,
         clusters: 2,
         participants_min: 1,
         participants_max: 64,

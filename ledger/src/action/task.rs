@@ -9,7 +9,7 @@ use crate::{
 use twinfold_types::{
     ClusterId, Code, Event, RoundNumber, TaskId, TxId, limits,
     member::{Member, Role},
-    model::{self, Level, ModelId, ModelRecord, ModelSource},
+    model::{self, Level, ModelId, ModelRecord, ModelSource, TensorPolicy},
     state_key,
     task::{Cluster, Task, TaskSpec, TaskStatus},
 };
@@ -19,6 +19,7 @@ pub fn create(exec: &mut Exec<'_>, tx: &TxId, owner: &Member, spec: &TaskSpec) -
     require(!exec.state.has(&state_key::task_name(&spec.name))?, Code::TaskNameTaken)?;
     let bytes = model::model_values(&spec.tensors).and_then(|values| values.checked_mul(4));
     require(bytes == Some(spec.initial.blob.length), Code::ModelInvalid)?;
+    check_start(exec, spec)?;
     check_available(exec, &spec.initial)?;
     let open = round::open_tasks(exec, &owner.organisation)?;
     require(open < limits::TASKS_OPEN_MAX, Code::TooManyTasks)?;
@@ -68,6 +69,20 @@ pub fn close(exec: &mut Exec<'_>, id: &TaskId, sender: &Member) -> Outcome {
     Ok(())
 }
 
+/// A task that starts from a model of the ledger has its content, and its tensors, of which it may
+/// train fewer.
+fn check_start(exec: &Exec<'_>, spec: &TaskSpec) -> Outcome {
+    let Some(start) = &spec.start else { return Ok(()) };
+    let record: Option<ModelRecord> = exec.state.get(&state_key::model(start))?;
+    let record = record.ok_or(Code::ModelUnknown)?;
+    let mut all_trained = spec.tensors.clone();
+    all_trained.iter_mut().for_each(|tensor| tensor.policy = TensorPolicy::Train);
+    let alike = [&spec.tensors, &all_trained].map(|tensors| model::tensors_digest(tensors));
+    let same = record.digest == spec.initial_model && alike.contains(&record.tensors);
+    require(same, Code::ModelInvalid)?;
+    Ok(())
+}
+
 fn put_initial_model(exec: &mut Exec<'_>, tx: &TxId, owner: &Member, spec: &TaskSpec) -> ModelId {
     let record = ModelRecord {
         task: Some(TaskId(tx.0)),
@@ -75,7 +90,7 @@ fn put_initial_model(exec: &mut Exec<'_>, tx: &TxId, owner: &Member, spec: &Task
         version: 0,
         digest: spec.initial_model,
         tensors: model::tensors_digest(&spec.tensors),
-        parents: vec![],
+        parents: spec.start.into_iter().collect(),
         source: ModelSource::Initial { tx: *tx, by: owner.key },
         blob: Some(spec.initial.blob),
         height: exec.env.height,

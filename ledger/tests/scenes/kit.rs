@@ -256,6 +256,7 @@ impl Chain {
             tensors: vec![tensor("weight", &[64, 10]), tensor("bias", &[10])],
             initial_model: Digest([1; 32]),
             initial: self.availability(650 * 4, 3),
+            start: None,
             clusters: 1,
             participants_min: 1,
             participants_max: 2,

@@ -1,10 +1,10 @@
 use crate::kit::*;
 use twinfold_types::{
     Action, BlobId, ClusterId, Code, Digest, Event, Receipt, RoundNumber, TimeMs, limits,
-    model::{Level, ModelSource},
+    model::{Level, ModelId, ModelSource, TensorPolicy},
     round::{FoldJob, FoldRefusal, Outcome, RoundState, VoidReason},
     state_key,
-    task::TaskStatus,
+    task::{TaskSpec, TaskStatus},
     tx::UpdateAction,
 };
 
@@ -184,6 +184,32 @@ fn a_merge_gives_every_cluster_the_global_model() {
     let levels = [Level::Global, Level::Cluster(ClusterId(0)), Level::Cluster(ClusterId(1))];
     let count = |level| chain.reader.models(Some(&task), level, None, 10).unwrap().len();
     assert_eq!(levels.map(count), [2, 1, 1]);
+}
+
+#[test]
+fn a_task_that_starts_from_a_model_has_its_content_and_names_it() {
+    let mut chain = Chain::new();
+    let first = chain.task(|_| ());
+    let row = chain.reader.task(&first).unwrap().unwrap();
+    let mut spec = chain.spec();
+    spec.name = "next".into();
+    spec.start = Some(ModelId(Digest([9; 32])));
+    let create = |spec: &TaskSpec| Action::CreateTask(Box::new(spec.clone()));
+    assert_eq!(chain.code(OPERATOR, create(&spec)), Code::ModelUnknown);
+    spec.start = Some(row.global);
+    let mut other = spec.clone();
+    other.initial_model = Digest([2; 32]);
+    assert_eq!(chain.code(OPERATOR, create(&other)), Code::ModelInvalid);
+    let mut coarser = spec.clone();
+    coarser.tensors[0].scale = 10;
+    assert_eq!(chain.code(OPERATOR, create(&coarser)), Code::ModelInvalid);
+    // It may train less of it.
+    spec.tensors[0].policy = TensorPolicy::Frozen;
+    let events = chain.ok(OPERATOR, create(&spec));
+    let Event::TaskCreated { task } = events[0] else { panic!("{events:?}") };
+    let next = chain.reader.task(&task).unwrap().unwrap();
+    let record = chain.reader.model(&next.global).unwrap().unwrap();
+    assert_eq!(record.parents, [row.global]);
 }
 
 /// What a server optimiser remembers belongs to the cluster's own model: a merge of one keeps it, one of

@@ -118,7 +118,7 @@ impl Table<'_> {
         for ((compress, feedback), runs) in all.zip(runs.iter().copied()) {
             let bytes = mean(runs.iter().map(|run| run.payload_bytes));
             // Four bytes for each value of the model.
-            let plain = (4 * dense[0].values) as f64;
+            let plain = (4 * dense[0].steps.len()) as f64;
             let (fewer, enveloped) =
                 (plain / bytes, (plain + ENVELOPE_BYTES) / (bytes + ENVELOPE_BYTES));
             let accuracy = mean(runs.iter().map(Trained::last));
@@ -135,12 +135,12 @@ impl Table<'_> {
     }
 }
 
-fn mean(values: impl Iterator<Item = f64> + Clone) -> f64 {
+pub fn mean(values: impl Iterator<Item = f64> + Clone) -> f64 {
     values.clone().sum::<f64>() / values.count().max(1) as f64
 }
 
 /// Half of the 95 % interval of a mean.
-fn interval(values: &[f64]) -> f64 {
+pub fn interval(values: &[f64]) -> f64 {
     let middle = mean(values.iter().copied());
     let squares: f64 = values.iter().map(|value| (value - middle).powi(2)).sum();
     STUDENT * (squares / (values.len() - 1) as f64 / values.len() as f64).sqrt()

@@ -166,8 +166,8 @@ pub struct Trained {
     pub accuracy: Vec<f64>,
     /// Payloads of one trainer in one round, on average.
     pub payload_bytes: f64,
-    /// Of the model.
-    pub values: usize,
+    /// The model.
+    pub steps: Vec<i32>,
 }
 
 impl Trained {
@@ -177,13 +177,26 @@ impl Trained {
 }
 
 pub fn train(setting: &Setting, data: &Dataset, rounds: usize) -> Result<Trained> {
+    train_from(setting, data, rounds, None)
+}
+
+/// From another run's model, where there is one.
+pub fn train_from(
+    setting: &Setting,
+    data: &Dataset,
+    rounds: usize,
+    start: Option<&[i32]>,
+) -> Result<Trained> {
     let mut federation = Federation::new(setting, data)?;
+    if let Some(start) = start {
+        federation.steps.copy_from_slice(start);
+    }
     let mut accuracy = vec![];
     for round in 0..rounds {
         federation.round().map_err(|error| eyre!("round {round}: {error}"))?;
         accuracy.push(federation.accuracy()?);
     }
     let sent = (rounds * setting.trainers) as f64;
-    let (payload_bytes, values) = (federation.sent_bytes as f64 / sent, federation.steps.len());
-    Ok(Trained { accuracy, payload_bytes, values })
+    let payload_bytes = federation.sent_bytes as f64 / sent;
+    Ok(Trained { accuracy, payload_bytes, steps: federation.steps })
 }

@@ -5,6 +5,7 @@ pub mod attack;
 pub mod compress;
 mod data;
 mod federation;
+pub mod warm;
 
 use std::{sync::Mutex, thread};
 

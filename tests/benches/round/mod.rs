@@ -68,7 +68,8 @@ pub fn run(report: &mut Report, lab: &mut Lab) -> Result<()> {
                 continue;
             }
             report.note(&format!("Flower: {trainers} clients × {} …", size.name));
-            let arguments = [trainers, size.values, WARM_UP, size.rounds];
+            let arguments =
+                [trainers, size.values, WARM_UP, size.rounds].map(|number| number.to_string());
             let flower: Option<FlowerRound> = flower::run(lab, "round", &arguments)
                 .wrap_err("Flower's rounds could not be measured")?;
             for (choice, work) in wanted {

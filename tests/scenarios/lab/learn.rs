@@ -59,6 +59,11 @@ impl Lab {
 }
 
 impl Course {
+    /// A task that was created another way.
+    pub fn of(lab: &Lab, created: Created) -> Self {
+        Self { created, client: lab.client() }
+    }
+
     pub fn name(&self) -> String {
         self.created.task.to_string()
     }

@@ -35,6 +35,7 @@ fn task(tensors: Vec<TensorSpec>, compression: Compression) -> TaskSpec {
         tensors,
         initial_model: Digest::ZERO,
         initial: AvailabilityCertificate { epoch: Epoch(0), blob, receipts: vec![] },
+        start: None,
         clusters: CLUSTERS as u16,
         participants_min: 1,
         participants_max: 8,

@@ -2,7 +2,7 @@
 //! every validator checks them, folded into a model. In GB/s of N·D·4 bytes, the
 //! updates' size as f32, whatever their own is.
 //!
-//! Beside it the speed at which one core reads memory, and for the mean Flower's FedAvg over
+//! Beside it the speed at which one core reads memory, and Flower's strategy of the same name over
 //! the same number of f32 values, from the bytes that came over the wire.
 
 use crate::{
@@ -35,11 +35,12 @@ const BASE: Digest = Digest([2; 32]);
 /// Repeated until this much time was measured, and at least so often.
 const TIME: Duration = Duration::from_secs(3);
 const REPETITIONS_MIN: usize = 5;
-const FLOWER_REPETITIONS: usize = 5;
+const FLOWER_REPETITIONS: usize = 3;
 
 #[derive(Deserialize)]
 struct FlowerFold {
     version: String,
+    strategy: String,
     seconds: Vec<f64>,
     cpu_s: f64,
 }
@@ -47,36 +48,20 @@ struct FlowerFold {
 pub fn run(report: &mut Report, lab: &mut Lab) -> Result<()> {
     calibration::run(report)?;
     for updates in UPDATES {
-        for (bits, choice) in
-            [(Bits::B8, Compression::dense(8)), (Bits::B32, Compression::dense(32))]
-        {
-            let work = format!("mean, {updates} × 1M, {} bits dense", bits as u8);
+        for bits in [8, 16, 32] {
+            let work = format!("mean, {updates} × 1M, {bits} bits dense");
             if report.wants(&work) {
-                measure(lab, report, &work, updates, bits, choice)?;
+                measure(lab, report, &work, updates, Compression::dense(bits), "mean")?;
             }
         }
     }
     for rule in RULES {
         let work = format!("{rule}, 100 × 1M, 16 bits dense");
         if report.wants(&work) {
-            measure_rule(report, &work, rule)?;
+            measure(lab, report, &work, 100, Compression::dense(16), rule)?;
         }
     }
     Ok(())
-}
-
-/// A rule that bears liars.
-fn measure_rule(report: &mut Report, work: &str, rule: &str) -> Result<()> {
-    report.note(&format!("{work} …"));
-    let limit = calibration::memory_gb_s();
-    let rule = rule.parse().map_err(|error: String| eyre!(error))?;
-    let (seconds, cpu_s) = fold_times(100, Bits::B16, Compression::dense(16), rule)?;
-    let speed = (100 * VALUES * 4) as f64 / median(&seconds) / 1e9;
-    report.line(
-        Line::new("fold", work, "throughput", speed, "GB/s")
-            .beside("memory read, one core", Some(limit)),
-    )?;
-    report.line(Line::new("fold", work, "CPU", cpu_s, "s"))
 }
 
 fn measure(
@@ -84,40 +69,40 @@ fn measure(
     report: &mut Report,
     work: &str,
     updates: usize,
-    bits: Bits,
-    choice: Compression,
+    compress: Compression,
+    rule: &str,
 ) -> Result<()> {
     report.note(&format!("{work} …"));
-    let arguments = [updates, VALUES, FLOWER_REPETITIONS];
-    let flower: Option<FlowerFold> =
-        flower::run(lab, "fold", &arguments).wrap_err("Flower's FedAvg could not be measured")?;
+    let arguments = [updates, VALUES, FLOWER_REPETITIONS].map(|number| number.to_string());
+    let arguments = [&[rule.to_string()], &arguments[..]].concat();
+    let flower: Option<FlowerFold> = flower::run(lab, "aggregate", &arguments)
+        .wrap_err_with(|| format!("Flower's {rule} could not be measured"))?;
     let limit = calibration::memory_gb_s();
-    let (seconds, cpu_s) = fold_times(updates, bits, choice, AggregationRule::Mean)?;
+    let rule = rule.parse().map_err(|error: String| eyre!(error))?;
+    let (seconds, cpu_s) = fold_times(updates, compress, rule)?;
 
     let bytes = (updates * VALUES * 4) as f64;
     let throughput = |seconds: f64| bytes / seconds / 1e9;
     let speed = throughput(median(&seconds));
-    let name = flower.as_ref().map(|flower| format!("Flower {} FedAvg", flower.version));
+    let name =
+        flower.as_ref().map(|flower| format!("Flower {} {}", flower.version, flower.strategy));
     let name = name.unwrap_or_default();
     let theirs = flower.as_ref().map(|flower| throughput(median(&flower.seconds)));
     let theirs_cpu = flower.as_ref().map(|flower| flower.cpu_s);
-    report.line(
-        Line::new("fold", work, "throughput", speed, "GB/s")
-            .beside("memory read, one core", Some(limit)),
-    )?;
-    let line = Line::new("fold", work, "throughput", speed, "GB/s");
-    report.line(line.beside(&name, theirs))?;
-    report.line(Line::new("fold", work, "CPU", cpu_s, "s").beside(&name, theirs_cpu))
+    let line = || Line::new("aggregate", work, "throughput", speed, "GB/s");
+    report.line(line().beside("memory read, one core", Some(limit)))?;
+    report.line(line().beside(&name, theirs))?;
+    report.line(Line::new("aggregate", work, "CPU", cpu_s, "s").beside(&name, theirs_cpu))
 }
 
 /// Seconds of each repetition, and CPU seconds of one.
 fn fold_times(
     updates: usize,
-    bits: Bits,
-    choice: Compression,
+    compress: Compression,
     rule: AggregationRule,
 ) -> Result<(Vec<f64>, f64)> {
-    let spec = spec(updates, choice, rule)?;
+    let spec = spec(updates, compress, rule)?;
+    let bits = Bits::of(compress.bits).ok_or_else(|| eyre!("{compress}"))?;
     let (inputs, payloads): (Vec<_>, Vec<_>) = (0..updates).map(|n| update(n, bits)).unzip();
     let steps = vec![0; VALUES];
     let base =
@@ -144,7 +129,7 @@ fn spec(updates: usize, compress: Compression, rule: AggregationRule) -> Result<
     let model = ImportedModel { tensors: vec![tensor], steps: vec![0; VALUES] };
     let participants = updates as u32;
     let options = TaskOptions {
-        name: "fold".into(),
+        name: "aggregate".into(),
         participants_min: participants,
         participants_max: participants,
         compress,
