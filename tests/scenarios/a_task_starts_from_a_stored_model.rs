@@ -39,7 +39,7 @@ fn a_task_starts_from_a_stored_model() {
     )
     .ok();
     let plan = lab.twinfold("task plan digits --data {} --trainer-rate 1", &[&digits]).ok().out;
-    for words in ["1,797 examples", "← knee", "--participants-max", "64"] {
+    for words in ["1797 examples", "← knee", "--participants-max", "64"] {
         assert!(plan.contains(words), "{words} is missing: {plan}");
     }
     let plan = lab.twinfold("--json task plan digits --data {}", &[&digits]).ok().json();

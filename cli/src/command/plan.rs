@@ -142,7 +142,7 @@ fn human(plan: &Plan, examples: usize) -> String {
     let points = table(&header, plan.points.iter().map(row));
     format!(
         "measured here: {} of local work on {examples} examples, an update of {}, {} to fold one\n\n{points}\n\
-         From {} trainers on another one shortens a round by less than a twentieth of the best:\n  \
+         With more than {} a round is shorter by less than a twentieth of the best one:\n  \
          twinfold task create --participants-max {} …",
         seconds(compute_s),
         bytes(update_bytes as u64),
