@@ -40,9 +40,9 @@ pub fn square_norm(update: &UpdateView, norm_scale: u8) -> u128 {
 fn square_sum(tensor: &TensorView) -> u128 {
     let (bytes, _) = tensor.values();
     match tensor.bits {
-        Bits::B8 => squares_of::<1, 4096>(bytes),
-        Bits::B16 => squares_of::<2, 4096>(bytes),
-        Bits::B32 => squares_of::<4, 2>(bytes),
+        Bits::B8 => squares_of::<1>(bytes),
+        Bits::B16 => squares_of::<2>(bytes),
+        Bits::B32 => squares_of::<4>(bytes),
         Bits::B1 | Bits::B2 | Bits::B4 => {
             let mut sum = 0u64;
             tensor.for_each(|_, q| sum += u64::from(q.unsigned_abs().pow(2)));
@@ -51,15 +51,21 @@ fn square_sum(tensor: &TensorView) -> u128 {
     }
 }
 
-/// Squares are summed in u64 over runs short enough for it: 4,096 squares up to
-/// 2^30, or two up to 2^62; and the runs in u128.
-fn squares_of<const W: usize, const RUN: usize>(bytes: &[u8]) -> u128 {
-    let runs = bytes.as_chunks::<W>().0.chunks(RUN);
-    runs.map(|run| u128::from(run.iter().map(square).fold(0u64, u64::wrapping_add))).sum()
-}
+/// Values looked at together.
+const RUN: usize = 1_024;
 
-#[inline(always)]
-fn square<const W: usize>(value: &[u8; W]) -> u64 {
-    let magnitude = u64::from(lane(value).unsigned_abs());
-    magnitude.wrapping_mul(magnitude)
+/// Squares are summed in u64 over runs in which none is over 2^27, so that 1,024 of them stay below
+/// 2^64; in u128 over others.
+fn squares_of<const W: usize>(bytes: &[u8]) -> u128 {
+    let run = |run: &[[u8; W]]| {
+        let magnitude = |value: &[u8; W]| lane(value).unsigned_abs();
+        match run.iter().fold(0, |bits, value| bits | magnitude(value)) < 1 << 27 {
+            true => {
+                let squares = run.iter().map(|value| u64::from(magnitude(value)).pow(2));
+                u128::from(squares.fold(0u64, u64::wrapping_add))
+            }
+            false => run.iter().map(|value| u128::from(magnitude(value)).pow(2)).sum(),
+        }
+    };
+    bytes.as_chunks::<W>().0.chunks(RUN).map(run).sum()
 }

@@ -97,7 +97,6 @@ pub fn fold_round<S: Source>(
 ) -> Result<Folded, S::Error> {
     let layout = Layout::of(&spec.tensors).expect("an admitted task has a layout");
     assert_eq!(base.steps.len(), layout.values(), "base and layout differ");
-    assert_weights(spec, inputs);
     let round = Round { spec, layout: &layout, task, base, inputs };
     let (change, outcomes) = match (spec.mix(), spec.folds_together()) {
         (Some(mix), _) => round.mixed(mix, source)?,
@@ -122,7 +121,7 @@ type Gathered = (Option<Change>, Vec<Outcome>);
 impl Round<'_> {
     /// Batch by batch, as updates are read.
     fn one_by_one<S: Source>(&self, source: &mut S) -> Result<Gathered, S::Error> {
-        let mut mean = Mean::new(self.layout);
+        let mut mean = Mean::new(self.layout, most(self.spec, self.inputs));
         let mut outcomes = Vec::with_capacity(self.inputs.len());
         let at_once = BATCH_BYTES / update_bytes_max(self.spec, self.layout);
         let at_once = at_once.clamp(1, AT_ONCE as u64) as usize;
@@ -150,7 +149,7 @@ impl Round<'_> {
         let outcomes = vec![self.outcome(input, &checked)];
         let Ok(update) = checked else { return Ok((None, outcomes)) };
         let factor = scale_half_even(update.factor.into(), mix) as u32;
-        let mut delta = Mean::new(self.layout);
+        let mut delta = Mean::new(self.layout, self.spec.norm_bound);
         delta.add(&[Weighted { weight: 1, part: 1, factor: FACTOR_ONE, ..update }]);
         let change = delta.finish().map(|delta| self.towards(&delta, factor));
         Ok((change, outcomes))
@@ -209,7 +208,7 @@ impl Round<'_> {
             AggregationRule::Mean
             | AggregationRule::Krum { .. }
             | AggregationRule::QFedAvg { .. } => {
-                let mut mean = Mean::new(self.layout);
+                let mut mean = Mean::new(self.layout, most(self.spec, self.inputs));
                 mean.add(&updates);
                 return mean.finish();
             }
@@ -336,18 +335,16 @@ fn refuse(outcomes: &mut [Outcome], places: &[usize], refusal: FoldRefusal) {
     places.iter().for_each(|place| outcomes[*place] = Outcome::Refused(refusal));
 }
 
-/// Σ w·B < 2^63: what execution admitted, and the sums rely on.
-fn assert_weights(spec: &TaskSpec, inputs: &[FoldInput]) {
+/// Σ w·B: most that a sum can come to. Execution admits a task only where it is below 2^63.
+fn most(spec: &TaskSpec, inputs: &[FoldInput]) -> u64 {
     let weight: u64 = match spec.rule {
         AggregationRule::Mean => inputs.iter().map(|input| u64::from(input.weight)).sum(),
         rule => (inputs.len() as u64).saturating_mul(rule.weight_max(spec)),
     };
-    let bound = weight.checked_mul(spec.norm_bound);
-    assert!(
-        bound.is_some_and(|bound| bound < 1 << 63),
-        "weights of {weight} in all with norm bound {} leave i64",
-        spec.norm_bound
-    );
+    let most = weight.checked_mul(spec.norm_bound).filter(|most| *most < 1 << 63);
+    most.unwrap_or_else(|| {
+        panic!("weights of {weight} in all with norm bound {} leave i64", spec.norm_bound)
+    })
 }
 
 /// A merge's result.

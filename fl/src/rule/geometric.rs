@@ -50,7 +50,8 @@ fn weigh(updates: &mut [Weighted<'_>], weight: impl Fn(usize) -> u32) {
 }
 
 fn mean(layout: &Layout, updates: &[Weighted<'_>]) -> Change {
-    let mut mean = Mean::new(layout);
+    // By far more than 2^53, and below 2^63 by the choice of the weights.
+    let mut mean = Mean::new(layout, u64::MAX);
     mean.add(updates);
     mean.finish().expect("half of them are within 256 times the smoothing")
 }

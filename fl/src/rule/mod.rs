@@ -8,11 +8,13 @@ pub mod losses;
 pub mod mean;
 mod network;
 mod rows;
+mod sum;
 
 pub use network::LANES;
 pub use rows::{BLOCK, Rows};
+pub use sum::Sums;
 
-use crate::{fixed::divide_half_even, update::UpdateView};
+use crate::update::UpdateView;
 use std::ops::Range;
 
 /// A checked update and how much of it counts.
@@ -28,12 +30,12 @@ pub struct Weighted<'a> {
 
 /// What a rule says the model should change by, for each value of the whole model in steps of its
 /// tensor: within the task's norm bound, and so below 2^31.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Change {
     /// To be divided, half to even.
     Quotient {
-        sum: Vec<i64>,
-        divisor: i64,
+        sums: Sums,
+        divisor: u64,
     },
     Steps(Vec<i32>),
 }
@@ -41,7 +43,7 @@ pub enum Change {
 impl Change {
     pub fn values(&self) -> usize {
         match self {
-            Change::Quotient { sum, .. } => sum.len(),
+            Change::Quotient { sums, .. } => sums.len(),
             Change::Steps(steps) => steps.len(),
         }
     }
@@ -49,10 +51,7 @@ impl Change {
     /// The values of a range.
     pub fn read(&self, range: Range<usize>, into: &mut [i32]) {
         match self {
-            Change::Quotient { sum, divisor } => {
-                let sums = into.iter_mut().zip(&sum[range]);
-                sums.for_each(|(to, sum)| *to = divide_half_even(*sum, *divisor) as i32);
-            }
+            Change::Quotient { sums, divisor } => sums.divided(range, *divisor, into),
             Change::Steps(steps) => into.copy_from_slice(&steps[range]),
         }
     }
