@@ -120,7 +120,7 @@ def aggregate(rule, updates, values, repetitions):
     from unittest.mock import Mock
 
     from flwr.common import Code, FitRes, Status, ndarrays_to_parameters
-    from flwr.server.strategy import Bulyan, FedAvg, FedMedian, FedTrimmedAvg, Krum
+    from flwr.server.strategy import FedAvg, FedMedian, FedTrimmedAvg, Krum
 
     updates, values, repetitions = map(int, (updates, values, repetitions))
     strategies = {
@@ -129,7 +129,6 @@ def aggregate(rule, updates, values, repetitions):
         "trimmed:0.2": lambda: FedTrimmedAvg(beta=0.2),
         "krum:10": lambda: Krum(num_malicious_clients=10),
         "multi-krum:10:50": lambda: Krum(num_malicious_clients=10, num_clients_to_keep=50),
-        "bulyan:10": lambda: Bulyan(num_malicious_clients=10, to_keep=0),
     }
 
     random = np.random.default_rng(1)
