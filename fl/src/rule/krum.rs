@@ -93,8 +93,8 @@ fn product(a: &[i16; SIDE], b: &[i16; SIDE]) -> i32 {
 
 fn add_narrow(all: &mut [u64], rows: &Rows<'_>, count: usize, shift: u32) {
     let mut sides = vec![Halves::NONE; count];
-    for start in (0..rows.len()).step_by(SIDE) {
-        let block = start..rows.len().min(start + SIDE);
+    for start in (0..rows.values()).step_by(SIDE) {
+        let block = start..rows.values().min(start + SIDE);
         for (update, side) in sides.iter_mut().enumerate() {
             side.whole[block.len()..].fill(0);
             rows.read_narrow(update, block.clone(), &mut side.whole[..block.len()]);

@@ -43,7 +43,7 @@ pub enum Change {
 impl Change {
     pub fn values(&self) -> usize {
         match self {
-            Change::Quotient { sums, .. } => sums.len(),
+            Change::Quotient { sums, .. } => sums.values(),
             Change::Steps(steps) => steps.len(),
         }
     }

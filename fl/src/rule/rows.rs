@@ -74,7 +74,7 @@ impl<'a> Rows<'a> {
     }
 
     /// Values of the tensor.
-    pub fn len(&self) -> usize {
+    pub fn values(&self) -> usize {
         self.len
     }
 

@@ -66,7 +66,7 @@ impl Sums {
         }
     }
 
-    pub fn len(&self) -> usize {
+    pub fn values(&self) -> usize {
         match self {
             Self::Whole(sums) => sums.len(),
             Self::Exact(sums) => sums.len(),

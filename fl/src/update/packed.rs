@@ -150,7 +150,7 @@ impl<'a> Gaps<'a> {
     /// Bytes read so far; `None` where what is left of the last one is not zero.
     pub fn finish(self) -> Option<usize> {
         let used = self.at.div_ceil(8);
-        let clean = self.at % 8 == 0 || self.bytes[used - 1] >> (self.at % 8) == 0;
+        let clean = self.at.is_multiple_of(8) || self.bytes[used - 1] >> (self.at % 8) == 0;
         clean.then_some(used)
     }
 }

@@ -78,7 +78,10 @@ impl FromStr for Compression {
             _ => None,
         };
         let read = read.map(|read| Self { stochastic, ..read }).ok_or_else(fault)?;
-        read.fault().map_or(Ok(read), Err)
+        match read.fault() {
+            None => Ok(read),
+            Some(reason) => Err(format!("{reason}; {}", fault())),
+        }
     }
 }
 
