@@ -1,7 +1,7 @@
 //! What payloads are kept for, and on whose account. A payload has a reason to be kept for each
 //! transaction that names it and for a hold. The reason of an update ends with its task's retention
-//! after the end of its round, that of a sealed payload with its purge; models and data sets have no
-//! end. Without a reason the row goes, which nodes see and collect the payload.
+//! after the end of its round, those of a sealed payload and of a data set's version with their purge;
+//! models have no end. Without a reason the row goes, which nodes see and collect the payload.
 
 use crate::{
     condemn,

@@ -56,7 +56,8 @@ pub fn actions() -> Vec<(&'static str, Action)> {
         ("create data set for a role", create(AppendRule::Role(Role::Trainer))),
         ("append to data set", DatasetAction::Append(Box::new(append))),
         ("grant data set", DatasetAction::Grant { dataset: dataset.clone(), member }),
-        ("revoke data set", DatasetAction::Revoke { dataset, member }),
+        ("revoke data set", DatasetAction::Revoke { dataset: dataset.clone(), member }),
+        ("purge data set", DatasetAction::Purge { dataset, versions: 64 }),
     ];
     actions.into_iter().map(|(name, action)| (name, Action::Dataset(action))).collect()
 }
@@ -70,9 +71,11 @@ pub fn events() -> Vec<(&'static str, Event)> {
         ("data set appended", appended),
         ("data set granted", Event::DatasetGranted { dataset, member: key(2) }),
         ("data set revoked", Event::DatasetRevoked { dataset, member: key(2) }),
+        ("data set purged", Event::DatasetPurged { dataset, first: 3, last: 7 }),
         // Pins the places of the first and the last code.
         ("of code DatasetInvalid", failed(Code::DatasetInvalid)),
         ("of code TooManyDatasets", failed(Code::TooManyDatasets)),
+        ("of code DatasetPurged", failed(Code::DatasetPurged)),
     ]
 }
 
@@ -94,6 +97,7 @@ pub fn dataset() -> Dataset {
         created: TimeMs(1_000),
         versions: 2,
         granted: 1,
+        purged: 1,
     }
 }
 

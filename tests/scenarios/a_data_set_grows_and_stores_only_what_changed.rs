@@ -45,6 +45,7 @@ fn a_data_set_grows_and_stores_only_what_changed() {
     until("the validator made the fragment that it missed", || fragment.exists().then_some(()));
     shows_where_everything_came_from(&lab);
     a_task_trains_on_it(&lab);
+    is_purged_by_its_owner(&lab);
 }
 
 fn appended_by_another_once_granted(lab: &Lab, content: &str) {
@@ -97,6 +98,23 @@ fn resumes(lab: &Lab, content: &[u8]) {
     assert!(!part.exists());
     let line = "dataset get readings@9 -o {}";
     lab.twinfold(line, &[&copy.display()]).refused(1, &["its versions are 1 to 3"]);
+}
+
+/// For good, by its owner, and only when it says so; what is recorded stays.
+fn is_purged_by_its_owner(lab: &Lab) {
+    lab.twinfold("--key tess dataset purge readings --yes", &[]).refused(3, &["roles"]);
+    lab.twinfold("--key olaf dataset purge readings", &[]).refused(2, &["--yes"]);
+    let said = lab.twinfold("--key olaf dataset purge readings --yes", &[]).ok().out;
+    assert!(said.contains("are purged"), "{said}");
+    let file = lab.folder().join("gone");
+    lab.twinfold("dataset get readings@1 -o {}", &[&file.display()]).refused(1, &["was purged"]);
+    assert!(lab.twinfold("dataset show readings@1", &[]).ok().out.contains("SHA-256"));
+    let version = lab.twinfold("--json dataset show readings@1", &[]).ok().json();
+    let manifest: twinfold_types::BlobId =
+        serde_json::from_value(version["manifest"].clone()).expect("an identity");
+    let stat = lab.twinfold("blob stat {}", &[&manifest.digest()]).ok().out;
+    assert!(stat.contains("by nothing"), "{stat}");
+    lab.twinfold("--key olaf dataset purge readings --yes", &[]).refused(2, &["nothing is left"]);
 }
 
 fn shows_where_everything_came_from(lab: &Lab) {

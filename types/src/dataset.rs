@@ -66,6 +66,8 @@ pub struct Dataset {
     pub versions: u64,
     /// Members on the list.
     pub granted: u32,
+    /// Versions whose content the owner gave up, from the newest on. Then none is appended any more.
+    pub purged: u64,
 }
 
 /// What the values of a column are.
@@ -148,9 +150,20 @@ pub enum DatasetAction {
         dataset: String,
         member: PublicKey,
     },
+    /// The owner, or an admin where the owner is no member any more, gives up the content of so many
+    /// versions, the newest first: what came with them is used by no older one. Their records stay.
+    Purge {
+        dataset: String,
+        versions: u32,
+    },
 }
 
 impl Dataset {
+    /// Whether a version's content was given up.
+    pub fn is_purged(&self, version: u64) -> bool {
+        version > self.versions.saturating_sub(self.purged)
+    }
+
     /// Whether a member may append; `listed` is whether the owner granted it that.
     pub fn takes_from(&self, member: &Member, listed: bool) -> bool {
         let by_rule = match self.spec.rule {
@@ -308,7 +321,7 @@ mod tests {
             rule,
         };
         let (id, owner) = (DatasetId(Digest::ZERO), PublicKey([1; 32]));
-        Dataset { id, owner, spec, created: TimeMs(0), versions: 0, granted: 0 }
+        Dataset { id, owner, spec, created: TimeMs(0), versions: 0, granted: 0, purged: 0 }
     }
 
     #[test]

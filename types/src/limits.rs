@@ -195,6 +195,8 @@ pub const DATASET_PACKS_NEW_MAX: usize = 6;
 pub const DATASET_COLUMNS_MAX: usize = 512;
 /// Versions of one data set.
 pub const DATASET_VERSIONS_MAX: u64 = 100_000;
+/// Versions that one transaction purges.
+pub const DATASET_PURGED_MAX: u32 = 64;
 /// Members whom a data set's owner grants appending.
 pub const DATASET_GRANTS_MAX: u32 = 1_000;
 /// Data sets of one member: each is a row for good.

@@ -117,6 +117,7 @@ codes! {
     PayloadCondemned = 137, "it is said or settled already that the payload was cut by a liar";
     TooManySuspicions = 138, "the sender suspects its maximum of payloads";
     TakeoverUnknown = 139, "the sender's seat did not change hands, or said so already";
+    DatasetPurged = 140, "the data set is being purged, or has no such versions left";
 }
 
 /// A fact that execution established.
@@ -331,6 +332,12 @@ pub enum Event {
     DatasetRevoked {
         dataset: DatasetId,
         member: PublicKey,
+    },
+    /// Versions whose content nothing keeps any more for the data set's sake.
+    DatasetPurged {
+        dataset: DatasetId,
+        first: u64,
+        last: u64,
     },
     ModelDeprecated {
         model: ModelId,

@@ -3,7 +3,7 @@
 use super::{Context, parse_key, proof::once_certified};
 use crate::{
     client::Client,
-    dataset::{Appended, Appending, DatasetLink, append, card, fetch, newest, prove},
+    dataset::{Appended, Appending, DatasetLink, append, card, fetch, newest, prove, readable},
     error::{CliError, Result},
     render::{bytes, or_dash, pairs, table, time},
 };
@@ -11,7 +11,8 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use twinfold_types::{
-    Action, PublicKey,
+    Action, Code, PublicKey,
+    api::Level,
     dataset::{AppendRule, Column, Dataset, DatasetAction, DatasetSpec, DatasetVersion},
     limits,
     member::Member,
@@ -42,6 +43,15 @@ pub enum DatasetCommand {
     Grant(MemberArgs),
     /// Take that back; what the member has appended stays
     Revoke(MemberArgs),
+    /// Give up the content of a data set of yours, for good: honest validators take it away a day and
+    /// two epochs later, unless a hold or another data set keeps it. What is recorded of its versions
+    /// stays
+    Purge {
+        name: String,
+        /// Without it nothing is done but said
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -125,7 +135,47 @@ pub fn run(context: &Context, command: DatasetCommand) -> Result<()> {
             let action = DatasetAction::Revoke { dataset: name, member };
             context.transact(Action::Dataset(action), &done)
         }
+        DatasetCommand::Purge { name, yes } => purge(context, &name, yes),
     }
+}
+
+/// Version by version from the newest on, as many in a transaction as it takes.
+fn purge(context: &Context, name: &str, yes: bool) -> Result<()> {
+    let dataset = context.client()?.dataset(name)?.dataset;
+    let left = dataset.versions - dataset.purged;
+    if left == 0 {
+        return Err(CliError::usage(
+            format!("nothing is left of data set {name}"),
+            "it was purged",
+        ));
+    }
+    if !yes {
+        return Err(CliError::usage(
+            format!("this gives up the content of {left} versions of data set {name} for good"),
+            "say --yes to do it; `twinfold dataset get` fetches what you want to keep",
+        ));
+    }
+    let (client, key) = (context.client()?, context.signing_key()?);
+    let progress = context.output.progress("purging");
+    let mut done = 0;
+    while done < left {
+        let versions = (left - done).min(limits::DATASET_PURGED_MAX.into()) as u32;
+        let action = DatasetAction::Purge { dataset: name.into(), versions };
+        let timeout = context.global.timeout;
+        let status = client.submit(&key, Action::Dataset(action), Level::Executed, timeout)?;
+        match &status.receipt {
+            Some(receipt) if receipt.code != Code::Ok => {
+                return Err(CliError::Chain { tx: status.id, code: receipt.code });
+            }
+            _ => done += u64::from(versions),
+        }
+        progress.say(format!("purged {done} of {left} versions"));
+    }
+    drop(progress);
+    let view = serde_json::json!({ "dataset": name, "purged": done });
+    context.output.show(&view, || {
+        format!("{done} versions of {name} are purged: what they held is kept by nothing of it")
+    })
 }
 
 fn create(context: &Context, args: CreateArgs) -> Result<()> {
@@ -167,7 +217,7 @@ fn append_file(context: &Context, dataset: &Dataset, args: AppendArgs) -> Result
 
 fn get(context: &Context, link: &DatasetLink, output: &Path, proved: bool) -> Result<()> {
     let client = context.client()?;
-    let version = version_of(&client, link)?.1;
+    let version = readable(&client, link)?.1;
     if proved {
         let genesis = context.genesis_file()?;
         let _progress = context.output.progress("waiting for a stable checkpoint over it");

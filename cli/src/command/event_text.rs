@@ -156,6 +156,9 @@ pub fn describe(event: &Event) -> String {
         Event::DatasetRevoked { dataset, member } => {
             format!("{} may not append to data set {} any more", member.short(), dataset.0.short())
         }
+        Event::DatasetPurged { dataset, first, last } => {
+            format!("versions {first} to {last} of data set {} purged", dataset.0.short())
+        }
         Event::EpochEnded { epoch, joined, left } => {
             format!("epoch {epoch} ended; joined: {}; left: {}", keys(joined), keys(left))
         }

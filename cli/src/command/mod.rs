@@ -221,6 +221,7 @@ pub fn action_name(action: &Action) -> &'static str {
         Action::Dataset(DatasetAction::Append(_)) => "append to data set",
         Action::Dataset(DatasetAction::Grant { .. }) => "grant data set",
         Action::Dataset(DatasetAction::Revoke { .. }) => "revoke data set",
+        Action::Dataset(DatasetAction::Purge { .. }) => "purge data set",
         Action::DeprecateModel(_) => "deprecate model",
         Action::MeasureModel(_) => "measure model",
         Action::Condemn(_) => "condemn payload",

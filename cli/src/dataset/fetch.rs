@@ -171,8 +171,7 @@ pub fn cached(
     folder: &Path,
     told: &dyn Fn(u64, u64),
 ) -> Result<PathBuf> {
-    let dataset = client.dataset(&link.name)?.dataset;
-    let version = client.dataset_version(&dataset, newest(&dataset, link.version)?)?;
+    let (dataset, version) = readable(client, link)?;
     let content = &version.content;
     let ending = match content.media_type.as_str() {
         super::schema::CSV => "csv",
@@ -194,9 +193,23 @@ pub fn cached(
     Ok(path)
 }
 
+/// A version with its content: not one that its owner gave up.
+pub fn readable(client: &Client, link: &DatasetLink) -> Result<(Dataset, DatasetVersion)> {
+    let dataset = client.dataset(&link.name)?.dataset;
+    let version = client.dataset_version(&dataset, newest(&dataset, link.version)?)?;
+    match dataset.is_purged(version.number) {
+        false => Ok((dataset, version)),
+        true => Err(CliError::failed(
+            format!("version {} of data set {} was purged by its owner", version.number, link.name),
+            "its record stays: `twinfold dataset show`",
+        )),
+    }
+}
+
 /// The number that is meant.
 pub fn newest(dataset: &Dataset, version: Option<u64>) -> Result<u64> {
-    match version.unwrap_or(dataset.versions) {
+    let left = dataset.versions - dataset.purged;
+    match version.unwrap_or(if left > 0 { left } else { dataset.versions }) {
         0 => Err(CliError::failed(
             format!("data set {} has no version yet", dataset.spec.name),
             "append one with `twinfold dataset append`",

@@ -15,7 +15,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub use fetch::{cached, fetch, newest};
+pub use fetch::{cached, fetch, newest, readable};
 pub use link::{DatasetLink, SCHEME};
 pub use prove::prove;
 pub use store::{Appended, Appending, append};

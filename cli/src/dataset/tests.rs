@@ -214,7 +214,7 @@ fn dataset() -> Dataset {
         rule: AppendRule::Owner,
     };
     let (id, owner) = (DatasetId(Digest([1; 32])), PublicKey([1; 32]));
-    Dataset { id, owner, spec, created: TimeMs(0), versions: 2, granted: 0 }
+    Dataset { id, owner, spec, created: TimeMs(0), versions: 2, granted: 0, purged: 0 }
 }
 
 fn version(content: Content) -> DatasetVersion {

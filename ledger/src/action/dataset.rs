@@ -13,7 +13,7 @@ use twinfold_types::{
         is_name,
     },
     limits,
-    member::Member,
+    member::{Member, Role},
     state_key,
 };
 
@@ -23,6 +23,7 @@ pub fn act(exec: &mut Exec<'_>, tx: &TxId, sender: &Member, action: &DatasetActi
         DatasetAction::Append(append) => self::append(exec, tx, sender, append),
         DatasetAction::Grant { dataset, member } => grant(exec, sender, dataset, member),
         DatasetAction::Revoke { dataset, member } => revoke(exec, sender, dataset, member),
+        DatasetAction::Purge { dataset, versions } => purge(exec, sender, dataset, *versions),
     }
 }
 
@@ -40,6 +41,7 @@ fn create(exec: &mut Exec<'_>, tx: &TxId, owner: &Member, spec: &DatasetSpec) ->
         created: exec.env.time,
         versions: 0,
         granted: 0,
+        purged: 0,
     };
     exec.state.put(count_key, &(count + 1));
     put(exec, &dataset);
@@ -52,6 +54,7 @@ fn append(exec: &mut Exec<'_>, tx: &TxId, by: &Member, append: &AppendAction) ->
     let mut dataset = find(exec, &append.dataset)?;
     let listed = exec.state.has(&state_key::dataset_grant(&dataset.id, &by.key))?;
     require(dataset.takes_from(by, listed), Code::AppendNotPermitted)?;
+    require(dataset.purged == 0, Code::DatasetPurged)?;
     let parent_known = match append.parent {
         None => dataset.versions == 0,
         Some(parent) => (1..=dataset.versions).contains(&parent),
@@ -113,6 +116,29 @@ fn revoke(exec: &mut Exec<'_>, sender: &Member, name: &str, member: &PublicKey) 
     exec.state.delete(key);
     put(exec, &dataset);
     exec.event(Event::DatasetRevoked { dataset: dataset.id, member: *member });
+    Ok(())
+}
+
+/// From the newest on: a manifest names packs that came with older versions, never with newer ones.
+fn purge(exec: &mut Exec<'_>, sender: &Member, name: &str, versions: u32) -> Outcome {
+    let mut dataset = find(exec, name)?;
+    let orphaned = !exec.state.has(&state_key::member(&dataset.owner))?;
+    let may = dataset.owner == sender.key || (orphaned && sender.has(Role::Admin));
+    require(may, Code::NotPermitted)?;
+    let last = dataset.versions - dataset.purged;
+    let fits = (1..=limits::DATASET_PURGED_MAX).contains(&versions) && u64::from(versions) <= last;
+    require(fits, Code::DatasetPurged)?;
+    let first = last - u64::from(versions) + 1;
+    for number in first..=last {
+        let key = state_key::dataset_version(&dataset.id, number);
+        let version: DatasetVersion = exec.state.expect(&key)?;
+        for blob in std::iter::once(&version.manifest).chain(&version.packs) {
+            keeping::release(exec, &blob.digest())?;
+        }
+    }
+    dataset.purged += u64::from(versions);
+    put(exec, &dataset);
+    exec.event(Event::DatasetPurged { dataset: dataset.id, first, last });
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 use crate::kit::*;
 use twinfold_types::{
     Action, BlobId, Code, Digest, Event,
+    blob::BlobReference,
     dataset::{
         AppendAction, AppendRule, Column, ColumnKind, Content, Dataset, DatasetAction, DatasetSpec,
         DatasetVersion,
@@ -226,4 +227,45 @@ fn the_state_lists_what_the_ledger_names_and_how_many_reasons_keep_it() {
     let pack = chain.reference(&payload(&chain, 22).blob).unwrap();
     assert_eq!((pack.reasons, pack.height, pack.by), (2, first, public(OWNER)));
     assert_eq!(pack.organisation, chain.genesis.members[3].organisation);
+}
+
+/// From the newest on, by the owner alone; what another version, or a hold, keeps too stays.
+#[test]
+fn a_purge_gives_up_content_from_the_newest_version_on() {
+    let mut chain = with_dataset(AppendRule::Listed);
+    chain.ok(OWNER, grant(ALICE));
+    let version = |chain: &Chain, parent, numbers: [u8; 2]| AppendAction {
+        manifest: payload(chain, numbers[0]),
+        packs: vec![payload(chain, numbers[1])],
+        ..appending(chain, parent)
+    };
+    // The third brings the pack of the first again.
+    for (parent, numbers) in [(None, [31, 32]), (Some(1), [33, 34]), (Some(2), [35, 32])] {
+        let action = DatasetAction::Append(Box::new(version(&chain, parent, numbers)));
+        chain.ok(ALICE, Action::Dataset(action));
+    }
+    let kept = |chain: &Chain| {
+        let kept = |number: &u8| {
+            let digest = payload(chain, *number).blob.digest();
+            let key = state_key::blob_reference(&digest);
+            chain.reader.get::<BlobReference>(&key).unwrap().is_some()
+        };
+        (31..36).filter(kept).collect::<Vec<u8>>()
+    };
+    assert_eq!(kept(&chain), [31, 32, 33, 34, 35]);
+    let purge = |versions| Action::Dataset(DatasetAction::Purge { dataset: NAME.into(), versions });
+    assert_eq!(chain.code(ALICE, purge(1)), Code::NotPermitted);
+    for wrong in [0, 4, 65] {
+        assert_eq!(chain.code(OWNER, purge(wrong)), Code::DatasetPurged);
+    }
+    let events = chain.ok(OWNER, purge(2));
+    let Event::DatasetPurged { first, last, .. } = events[0] else { panic!("{events:?}") };
+    assert_eq!((first, last), (2, 3));
+    assert_eq!(kept(&chain), [31, 32], "the first version keeps its pack");
+    assert!(dataset(&chain).is_purged(2) && !dataset(&chain).is_purged(1));
+    let late = DatasetAction::Append(Box::new(version(&chain, Some(1), [36, 37])));
+    assert_eq!(chain.code(ALICE, Action::Dataset(late)), Code::DatasetPurged);
+    chain.ok(OWNER, purge(1));
+    assert_eq!(kept(&chain), [] as [u8; 0]);
+    assert_eq!(chain.code(OWNER, purge(1)), Code::DatasetPurged);
 }

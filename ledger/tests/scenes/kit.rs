@@ -354,7 +354,7 @@ impl Chain {
         let weight = entries.iter().map(|entry| u64::from(entry.weight)).sum();
         let task = self.reader.task(&job.task()).unwrap().unwrap();
         let remembers = matches!(job, FoldJob::Round(_)) && !task.spec.server.is_none();
-        let optimiser = remembers.then(|| Digest([!model; 32]));
+        let optimiser = remembers.then_some(Digest([!model; 32]));
         let model = Some(Digest([model; 32]));
         FoldResult { job, model, optimiser, outcomes, weight, saturations: 0 }
     }

@@ -143,6 +143,7 @@ pub fn action_name(action: &Action) -> &'static str {
         Action::Dataset(DatasetAction::Append(_)) => "append_dataset",
         Action::Dataset(DatasetAction::Grant { .. }) => "grant_dataset",
         Action::Dataset(DatasetAction::Revoke { .. }) => "revoke_dataset",
+        Action::Dataset(DatasetAction::Purge { .. }) => "purge_dataset",
         Action::DeprecateModel(_) => "deprecate_model",
         Action::MeasureModel(_) => "measure_model",
         Action::Condemn(_) => "condemn",
