@@ -11,7 +11,7 @@
 //! * [`compress`]: what a trainer does to a delta (the only floating point here).
 //! * [`clip`], [`check`]: what every validator checks of an update.
 //! * [`screen`], [`server`]: what comes before a rule, and after it.
-//! * [`rule`], [`fold`]: the rule, and the entry points for nodes and verifiers.
+//! * [`rule`], [`fold`], [`merge`]: the rules, and the entry points for nodes and verifiers.
 //!
 //! Nothing here does I/O, reads a clock, draws randomness or iterates in an
 //! order that is not stated.
@@ -23,12 +23,14 @@ pub mod compress;
 pub mod fixed;
 pub mod fold;
 pub mod layout;
+pub mod merge;
 pub mod rule;
 pub mod screen;
 pub mod server;
 pub mod source;
 pub mod update;
 
-pub use fold::{Base, FoldInput, Folded, Merged, fold_round, merge};
+pub use fold::{Base, FoldInput, Folded, fold_round};
 pub use layout::{Layout, canonical_bytes, steps_from_canonical};
+pub use merge::{Merged, merge};
 pub use source::Source;

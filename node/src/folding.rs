@@ -132,7 +132,7 @@ async fn merge(node: &Node, job: FoldJob, basis: FoldBasis) -> Result<FoldResult
     let merged = tokio::task::spawn_blocking(move || {
         let views: Vec<_> =
             models.iter().map(|(steps, weight)| (steps.as_slice(), *weight)).collect();
-        fold::merge(rule, &views)
+        twinfold_fl::merge(rule, &views)
     })
     .await?;
     let model = Some(store_model(node, merged.steps).await?);

@@ -2,10 +2,10 @@
 
 use super::{
     Context,
-    train::{DataSource, read_data},
+    train::{DataArgs, read_data},
 };
 use crate::{
-    data::{Dataset, LabelColumn, Scaling},
+    data::Dataset,
     error::Result,
     plan::{Costs, Plan, Point},
     render::{bytes, table},
@@ -26,16 +26,8 @@ use twinfold_types::{
 pub struct PlanArgs {
     /// Identity or name of the task
     pub task: String,
-    /// All training data, or as much of it as there is: a .csv or .npz file, or
-    /// twinfold://dataset/NAME@VERSION
-    #[arg(long, value_name = "FILE")]
-    pub data: DataSource,
-    /// Column of a CSV file with the labels: last, a number from 0, or a name
-    #[arg(long, default_value = "last")]
-    pub label: LabelColumn,
-    /// Divide the features: max, feature, none, or by a number, as in `twinfold train`
-    #[arg(long, default_value = "max")]
-    pub scaling: Scaling,
+    #[command(flatten)]
+    pub data: DataArgs,
     /// Most trainers that are looked at
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1_024))]
     pub trainers: u32,
@@ -61,7 +53,7 @@ const FOLDED: usize = 4;
 pub fn run(context: &Context, args: &PlanArgs) -> Result<()> {
     let client = context.client()?;
     let task = client.task(&args.task)?;
-    let data = read_data(context, &client, &args.data, &args.label, args.scaling)?;
+    let data = read_data(context, &client, &args.data)?;
     let model = client.model(&task.global)?;
     let steps = fetch_steps(&client, &task.spec, &task.global, &model.record.digest)?;
     let progress = context.output.progress(format!("training on {} examples", data.len()));

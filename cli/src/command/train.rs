@@ -22,17 +22,8 @@ pub struct TrainArgs {
     /// Identity or name of the task
     #[arg(long)]
     pub task: String,
-    /// Training data: a .csv or .npz file, which never leaves this machine, or
-    /// twinfold://dataset/NAME@VERSION, which is fetched, verified and kept in DIR/state/datasets
-    #[arg(long, value_name = "FILE")]
-    pub data: DataSource,
-    /// Column of a CSV file with the labels: last, a number from 0, or a name
-    #[arg(long, default_value = "last")]
-    pub label: LabelColumn,
-    /// Divide the features: max (their largest magnitude), feature (each its own),
-    /// none, or by a number. All trainers of a task must scale alike
-    #[arg(long, default_value = "max")]
-    pub scaling: Scaling,
+    #[command(flatten)]
+    pub data: DataArgs,
     /// Cluster to train in [default: by the key]
     #[arg(long, value_name = "C")]
     pub cluster: Option<u16>,
@@ -51,6 +42,22 @@ pub struct TrainArgs {
     /// How long to wait for a round to open or end
     #[arg(long, default_value = "1h", value_parser = twinfold_types::text::parse_duration)]
     pub round_timeout: Duration,
+}
+
+/// Training data, and how they are read.
+#[derive(Debug, Args)]
+pub struct DataArgs {
+    /// Training data: a .csv or .npz file, which never leaves this machine, or
+    /// twinfold://dataset/NAME@VERSION, which is fetched, verified and kept in DIR/state/datasets
+    #[arg(long, value_name = "FILE")]
+    pub data: DataSource,
+    /// Column of a CSV file with the labels: last, a number from 0, or a name
+    #[arg(long, default_value = "last")]
+    pub label: LabelColumn,
+    /// Divide the features: max (their largest magnitude), feature (each its own),
+    /// none, or by a number. All trainers of a task must scale alike
+    #[arg(long, default_value = "max")]
+    pub scaling: Scaling,
 }
 
 /// Where training data are.
@@ -85,7 +92,7 @@ fn parse_split(text: &str) -> Result<Partition, String> {
 
 pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
     let client = context.patient_client(PATIENCE)?;
-    let data = read_data(context, &client, &args.data, &args.label, args.scaling)?;
+    let data = read_data(context, &client, &args.data)?;
     let data = part(data, args)?;
     let key = context.signing_key()?;
     let options = SessionOptions {
@@ -109,15 +116,9 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
 }
 
 /// Training data from where they are.
-pub fn read_data(
-    context: &Context,
-    client: &Client,
-    source: &DataSource,
-    label: &LabelColumn,
-    scaling: Scaling,
-) -> Result<Dataset> {
-    let options = LoadOptions { label: label.clone(), scaling };
-    let path = match source {
+pub fn read_data(context: &Context, client: &Client, args: &DataArgs) -> Result<Dataset> {
+    let options = LoadOptions { label: args.label.clone(), scaling: args.scaling };
+    let path = match &args.data {
         DataSource::File(path) => path.clone(),
         DataSource::Dataset(link) => {
             let progress = context.output.progress(format!("fetching {link}"));
