@@ -142,11 +142,11 @@ pub fn run(context: &Context, command: DatasetCommand) -> Result<()> {
 /// Version by version from the newest on, as many in a transaction as it takes.
 fn purge(context: &Context, name: &str, yes: bool) -> Result<()> {
     let dataset = context.client()?.dataset(name)?.dataset;
-    let left = dataset.versions - dataset.purged;
+    let left = dataset.versions.saturating_sub(dataset.purged);
     if left == 0 {
         return Err(CliError::usage(
             format!("nothing is left of data set {name}"),
-            "it was purged",
+            "it was purged before, or never had a version: see `twinfold dataset show`",
         ));
     }
     if !yes {

@@ -208,7 +208,8 @@ pub fn readable(client: &Client, link: &DatasetLink) -> Result<(Dataset, Dataset
 
 /// The number that is meant.
 pub fn newest(dataset: &Dataset, version: Option<u64>) -> Result<u64> {
-    let left = dataset.versions - dataset.purged;
+    // A node says both.
+    let left = dataset.versions.saturating_sub(dataset.purged);
     match version.unwrap_or(if left > 0 { left } else { dataset.versions }) {
         0 => Err(CliError::failed(
             format!("data set {} has no version yet", dataset.spec.name),
