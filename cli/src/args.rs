@@ -102,6 +102,8 @@ pub enum Command {
     Task(Box<command::task::TaskCommand>),
     /// Train for a task, round after round, on data that stays here
     Train(command::train::TrainArgs),
+    /// Measure a task's global models as they come, on data that stays here
+    Evaluate(command::evaluate::EvaluateArgs),
     /// Send an update made elsewhere
     #[command(subcommand)]
     Update(command::update::UpdateCommand),

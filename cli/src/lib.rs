@@ -8,6 +8,7 @@ pub mod command;
 pub mod data;
 pub mod dataset;
 pub mod error;
+pub mod evaluate;
 pub mod files;
 pub mod keystore;
 pub mod model_export;

@@ -5,6 +5,7 @@ use crate::{
     client::Client,
     data::Dataset,
     error::{CliError, Result},
+    evaluate::{Evaluator, Measured},
     task::fetch_steps,
     train::{Pending, TrainerState, prepare},
     update::{Fate, Pause, Place, Route, Sent, cluster_of, open_state, residual_age_max, settle},
@@ -17,7 +18,7 @@ use twinfold_types::{
     api::{ClusterView, TaskView},
     key::Signer,
     round::{Metrics, Outcome},
-    task::{Mode, TaskStatus},
+    task::{Mode, TaskStatus, evaluation::Evaluators},
 };
 
 #[derive(Clone, Debug)]
@@ -33,6 +34,14 @@ pub struct SessionOptions {
     pub timeout: Duration,
     /// For a round to end, and for one to open.
     pub round_timeout: Duration,
+}
+
+/// What a trainer has.
+#[derive(Clone, Copy, Debug)]
+pub struct Examples<'a> {
+    pub train: &'a Dataset,
+    /// Kept out of training, to measure models with; those to train on where there are none.
+    pub held: Option<&'a Dataset>,
 }
 
 /// What a session tells while it works.
@@ -61,6 +70,8 @@ pub enum SessionEvent {
         code: u16,
         reason: &'static str,
     },
+    /// A global version was measured on this trainer's examples.
+    Measured(Measured),
     Result {
         place: Place,
         fate: Fate,
@@ -79,6 +90,8 @@ pub struct SessionSummary {
     /// Payload bytes ordered, and all bytes sent in requests with a body.
     pub payload_bytes: u64,
     pub bytes_sent: u64,
+    /// Global versions measured.
+    pub measured: u64,
     /// Training data, in memory, that stayed on this machine.
     pub kept_bytes: u64,
     pub finished: bool,
@@ -95,16 +108,18 @@ struct Session<'a> {
     /// against another model of the same round was refused, and the round still waits.
     last: Option<(RoundNumber, u64)>,
     summary: SessionSummary,
+    evaluator: Evaluator<'a>,
 }
 
 /// Takes part in a task.
 pub fn take_part(
     client: &Client,
     key: &SecretKey,
-    data: &Dataset,
+    examples: Examples<'_>,
     options: &SessionOptions,
     report: &mut dyn FnMut(&SessionEvent) -> Result<()>,
 ) -> Result<SessionSummary> {
+    let data = examples.train;
     let task = client.task(&options.task)?;
     let trainer = key.public_key();
     let state = open_state(&options.state_dir, task.id, trainer, &task.spec)?;
@@ -120,10 +135,14 @@ pub fn take_part(
         counted: 0,
         payload_bytes: 0,
         bytes_sent: 0,
+        measured: 0,
         kept_bytes: 4 * (data.x.len() + data.y.len()) as u64,
         finished: false,
     };
-    let session = Session { client, key, data, options, state, cluster, last: None, summary };
+    let held = examples.held.unwrap_or(data);
+    let evaluator = Evaluator::new(client, key, held, options.timeout);
+    let last = None;
+    let session = Session { client, key, data, options, state, cluster, last, summary, evaluator };
     session.run(&task, report)
 }
 
@@ -147,26 +166,49 @@ impl Session<'_> {
             self.conclude(task, report)?;
         }
         while self.options.rounds.is_none_or(|rounds| self.summary.rounds < rounds) {
-            let Some(task) = self.next_round()? else {
+            let Some(task) = self.next_round(report)? else {
                 self.summary.finished = true;
                 break;
             };
             self.train(&task, report)?;
             self.conclude(&task, report)?;
         }
+        let task = self.client.task(&self.summary.task)?;
+        self.measure(&task, report)?;
         self.summary.bytes_sent = self.client.bytes_sent();
         Ok(self.summary)
     }
 
+    /// Measures a global version that waits for it, where the task's trainers do: those with an update
+    /// in it.
+    fn measure(
+        &mut self,
+        task: &TaskView,
+        report: &mut dyn FnMut(&SessionEvent) -> Result<()>,
+    ) -> Result<()> {
+        let rule = task.spec.evaluation.as_ref();
+        let by_trainers = rule.is_some_and(|rule| rule.by == Evaluators::Trainers);
+        if !by_trainers || self.summary.rounds == 0 {
+            return Ok(());
+        }
+        let Some(measured) = self.evaluator.measure(task)? else { return Ok(()) };
+        self.summary.measured += u64::from(measured.refused.is_none());
+        report(&SessionEvent::Measured(measured))
+    }
+
     /// Waits until the cluster takes updates this trainer has not sent; `None` once
     /// the task has ended.
-    fn next_round(&self) -> Result<Option<TaskView>> {
+    fn next_round(
+        &mut self,
+        report: &mut dyn FnMut(&SessionEvent) -> Result<()>,
+    ) -> Result<Option<TaskView>> {
         let (started, mut pause) = (std::time::Instant::now(), Pause::default());
         loop {
             let task = self.client.task(&self.summary.task)?;
             if task.status != TaskStatus::Open {
                 return Ok(None);
             }
+            self.measure(&task, report)?;
             if is_ready(&task.spec.mode, self.last, cluster_of(&task, self.cluster)?) {
                 return Ok(Some(task));
             }

@@ -16,8 +16,8 @@ use twinfold_types::{
     limits,
     model::{ModelId, model_digest, tensors_fault},
     task::{
-        AggregationRule, Compression, LocalWork, Mode, Real, Schedule, Screen, ServerOptimiser,
-        TaskSpec, Training,
+        AggregationRule, Compression, EvaluationRule, LocalWork, Mode, Real, Schedule, Screen,
+        ServerOptimiser, TaskSpec, Training,
     },
 };
 
@@ -54,6 +54,10 @@ pub struct TaskOptions {
     pub rounds: u64,
     /// Whether f+1 validators fold a round, others only when these are late.
     pub assigned: bool,
+    /// How global models are measured, where they are.
+    pub evaluation: Option<EvaluationRule>,
+    /// Whether a fold says what each update had in the change it came to.
+    pub contributions: bool,
     pub deadline: Duration,
     pub extensions: u32,
     pub retention: Duration,
@@ -90,6 +94,8 @@ impl Default for TaskOptions {
             merge_rule: AggregationRule::Mean,
             rounds: 0,
             assigned: false,
+            evaluation: None,
+            contributions: false,
             deadline: Duration::from_secs(60),
             extensions: 3,
             retention: Duration::from_secs(30 * 24 * 3_600),
@@ -227,6 +233,8 @@ impl TaskOptions {
             merge_rule: self.merge_rule,
             rounds_max: self.rounds,
             assigned: self.assigned,
+            evaluation: self.evaluation.clone(),
+            contributions: self.contributions,
             deadline_ms: ms(self.deadline),
             extensions_max: self.extensions,
             retention_ms: ms(self.retention),

@@ -142,6 +142,7 @@ mod tests {
             model: None,
             optimiser: None,
             outcomes: vec![],
+            contributions: vec![],
             weight: 0,
             saturations: 0,
         };

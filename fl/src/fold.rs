@@ -6,6 +6,7 @@ use crate::{
     Layout, Source,
     check::{check, staleness_factor, update_bytes_max},
     clip::square_norm,
+    contribution::Contributions,
     fixed::{add_saturating, scale_half_even},
     layout::Slot,
     rule::{
@@ -20,7 +21,7 @@ use crate::{
 use twinfold_types::{
     BlobDigest, ClusterId, Digest, PublicKey, TaskId,
     limits::FACTOR_ONE,
-    round::{Entry, FoldRefusal, Outcome},
+    round::{Contribution, Entry, FoldRefusal, Outcome},
     task::{AggregationRule, TaskSpec},
 };
 
@@ -78,6 +79,8 @@ pub struct Folded {
     pub memory: Option<Memory>,
     /// One for each entry, in list order.
     pub outcomes: Vec<Outcome>,
+    /// One for each that counts, where the task asks for them.
+    pub contributions: Vec<Contribution>,
     /// Sum of the weights folded.
     pub weight: u64,
     /// Values that were clamped to the range of i32.
@@ -98,12 +101,12 @@ pub fn fold_round<S: Source>(
     let layout = Layout::of(&spec.tensors).expect("an admitted task has a layout");
     assert_eq!(base.steps.len(), layout.values(), "base and layout differ");
     let round = Round { spec, layout: &layout, task, base, inputs };
-    let (change, outcomes) = match (spec.mix(), spec.folds_together()) {
+    let gathered = match (spec.mix(), spec.folds_together()) {
         (Some(mix), _) => round.mixed(mix, source)?,
         (None, false) => round.one_by_one(source)?,
         (None, true) => round.together(source)?,
     };
-    Ok(round.finish(change, outcomes))
+    Ok(round.finish(gathered))
 }
 
 /// What a fold goes by, beside the payloads.
@@ -115,44 +118,85 @@ struct Round<'r> {
     inputs: &'r [FoldInput],
 }
 
-/// What the rule says, and of each entry what became of it.
-type Gathered = (Option<Change>, Vec<Outcome>);
+/// What the rule says, of each entry what became of it, and what those that count had in it.
+#[derive(Default)]
+struct Gathered {
+    change: Option<Change>,
+    outcomes: Vec<Outcome>,
+    contributions: Vec<Contribution>,
+}
 
 impl Round<'_> {
     /// Batch by batch, as updates are read.
     fn one_by_one<S: Source>(&self, source: &mut S) -> Result<Gathered, S::Error> {
         let mut mean = Mean::new(self.layout, most(self.spec, self.inputs));
         let mut outcomes = Vec::with_capacity(self.inputs.len());
+        self.read_all(source, &mut |inputs, checked| {
+            let told = inputs.iter().zip(&checked);
+            outcomes.extend(told.map(|(input, checked)| self.outcome(input, checked)));
+            mean.add(&checked.into_iter().flatten().collect::<Vec<_>>());
+        })?;
+        let change = mean.finish();
+        let contributions = match &change {
+            Some(change) if self.spec.contributions => {
+                // The change is known only now: every payload is read once more.
+                let mut contributions = Contributions::to(self.layout, change);
+                self.read_all(source, &mut |_, checked| {
+                    contributions.add(&checked.into_iter().flatten().collect::<Vec<_>>());
+                })?;
+                contributions.finish()
+            }
+            _ => vec![],
+        };
+        Ok(Gathered { change, outcomes, contributions })
+    }
+
+    /// Gives the whole list to `take`, so many payloads at once, each checked.
+    fn read_all<S: Source>(
+        &self,
+        source: &mut S,
+        take: &mut dyn FnMut(&[FoldInput], Vec<Result<Weighted<'_>, FoldRefusal>>),
+    ) -> Result<(), S::Error> {
         let at_once = BATCH_BYTES / update_bytes_max(self.spec, self.layout);
         let at_once = at_once.clamp(1, AT_ONCE as u64) as usize;
         for (batch, inputs) in self.inputs.chunks(at_once).enumerate() {
             let first = batch * at_once;
             let read = (first..first + inputs.len()).map(|index| source.read(index));
             let payloads = read.collect::<Result<Vec<_>, _>>()?;
-            let mut counted = vec![];
-            for (input, payload) in inputs.iter().zip(&payloads) {
-                let checked = self.weigh(input, payload.as_ref());
-                outcomes.push(self.outcome(input, &checked));
-                counted.extend(checked.ok());
-            }
-            mean.add(&counted);
+            let checked = inputs.iter().zip(&payloads);
+            let checked = checked.map(|(input, payload)| self.weigh(input, payload.as_ref()));
+            take(inputs, checked.collect());
         }
-        Ok((mean.finish(), outcomes))
+        Ok(())
+    }
+
+    /// What updates in hand had in a change.
+    fn contributions(&self, change: &Change, updates: &[Weighted<'_>]) -> Vec<Contribution> {
+        if !self.spec.contributions {
+            return vec![];
+        }
+        let mut contributions = Contributions::to(self.layout, change);
+        contributions.add(updates);
+        contributions.finish()
     }
 
     /// FedAsync: of the one update's own model, base + Δ, the part α·s goes in, rounded once.
     fn mixed<S: Source>(&self, mix: u32, source: &mut S) -> Result<Gathered, S::Error> {
-        let Some(input) = self.inputs.first() else { return Ok((None, vec![])) };
+        let Some(input) = self.inputs.first() else { return Ok(Gathered::default()) };
         assert_eq!(self.inputs.len(), 1, "an admitted task mixes one by one");
         let payload = source.read(0)?;
         let checked = self.weigh(input, payload.as_ref());
         let outcomes = vec![self.outcome(input, &checked)];
-        let Ok(update) = checked else { return Ok((None, outcomes)) };
+        let Ok(update) = checked else {
+            return Ok(Gathered { outcomes, ..Gathered::default() });
+        };
         let factor = scale_half_even(update.factor.into(), mix) as u32;
         let mut delta = Mean::new(self.layout, self.spec.norm_bound);
-        delta.add(&[Weighted { weight: 1, part: 1, factor: FACTOR_ONE, ..update }]);
+        let whole = [Weighted { weight: 1, part: 1, factor: FACTOR_ONE, ..update }];
+        delta.add(&whole);
         let change = delta.finish().map(|delta| self.towards(&delta, factor));
-        Ok((change, outcomes))
+        let contributions = change.as_ref().map(|change| self.contributions(change, &whole));
+        Ok(Gathered { change, outcomes, contributions: contributions.unwrap_or_default() })
     }
 
     /// factor · (against + delta − base) / 2^16 in the trained tensors.
@@ -193,13 +237,15 @@ impl Round<'_> {
         keep(&mut updates, &mut places, &counts, &mut outcomes, FoldRefusal::Direction);
         if updates.is_empty() || updates.len() < self.spec.rule.updates_min() as usize {
             refuse(&mut outcomes, &places, FoldRefusal::TooFew);
-            return Ok((None, outcomes));
+            return Ok(Gathered { outcomes, ..Gathered::default() });
         }
         let digests: Vec<_> = places.iter().map(|place| self.inputs[*place].payload).collect();
         let all = updates.len();
         let chosen = choose(self.spec.rule, self.layout, &updates, &digests);
         keep(&mut updates, &mut places, &chosen, &mut outcomes, FoldRefusal::NotChosen);
-        Ok((self.combine(updates, all), outcomes))
+        let change = self.combine(updates.clone(), all);
+        let contributions = change.as_ref().map(|change| self.contributions(change, &updates));
+        Ok(Gathered { change, outcomes, contributions: contributions.unwrap_or_default() })
     }
 
     /// The chosen ones of so many.
@@ -250,7 +296,8 @@ impl Round<'_> {
     }
 
     /// The change goes to the model, through the server optimiser where there is one.
-    fn finish(&self, change: Option<Change>, mut outcomes: Vec<Outcome>) -> Folded {
+    fn finish(&self, gathered: Gathered) -> Folded {
+        let Gathered { change, mut outcomes, contributions } = gathered;
         let Self { spec, layout, base, .. } = self;
         let owner = Owner { task: self.task, cluster: base.cluster };
         let stepped = change.and_then(|change| match spec.server.is_none() {
@@ -269,14 +316,23 @@ impl Round<'_> {
             let counted =
                 outcomes.iter_mut().filter(|outcome| matches!(outcome, Outcome::Folded { .. }));
             counted.for_each(|outcome| *outcome = Outcome::Refused(FoldRefusal::Diverged));
-            return Folded { steps: None, memory: None, outcomes, weight: 0, saturations: 0 };
+            let contributions = vec![];
+            let (weight, saturations) = (0, 0);
+            return Folded {
+                steps: None,
+                memory: None,
+                outcomes,
+                contributions,
+                weight,
+                saturations,
+            };
         };
         let weight = |outcome: &Outcome| match outcome {
             Outcome::Folded { weight } => u64::from(*weight),
             Outcome::Refused(_) => 0,
         };
         let weight = outcomes.iter().map(weight).sum();
-        Folded { steps: Some(steps), memory, outcomes, weight, saturations }
+        Folded { steps: Some(steps), memory, outcomes, contributions, weight, saturations }
     }
 }
 

@@ -12,6 +12,7 @@
 //! * [`clip`], [`check`]: what every validator checks of an update.
 //! * [`screen`], [`server`]: what comes before a rule, and after it.
 //! * [`rule`], [`fold`], [`merge`]: the rules, and the entry points for nodes and verifiers.
+//! * [`contribution`]: what each update had in the result.
 //!
 //! Nothing here does I/O, reads a clock, draws randomness or iterates in an
 //! order that is not stated.
@@ -20,6 +21,7 @@
 pub mod check;
 pub mod clip;
 pub mod compress;
+pub mod contribution;
 pub mod fixed;
 pub mod fold;
 pub mod layout;

@@ -230,7 +230,8 @@ impl Folder {
         self.follow_epoch();
         let committee = self.node.reader.committee();
         let statement = signed.result.statement(&self.node.chain, &committee.digest());
-        let bounded = signed.result.outcomes.len() <= limits::PARTICIPANTS_MAX as usize;
+        let lists = [signed.result.outcomes.len(), signed.result.contributions.len()];
+        let bounded = lists.iter().all(|len| *len <= limits::PARTICIPANTS_MAX as usize);
         let key = committee.key(signed.seat).filter(|_| bounded);
         let valid = key.is_some_and(|key| key.verify(&statement, &signed.signature));
         if valid {

@@ -117,6 +117,7 @@ async fn fold_round(node: &Node, key: RoundKey, basis: FoldBasis) -> Result<Fold
         model,
         optimiser,
         outcomes: folded.outcomes,
+        contributions: folded.contributions,
         weight: folded.weight,
         saturations: folded.saturations,
     })
@@ -136,8 +137,15 @@ async fn merge(node: &Node, job: FoldJob, basis: FoldBasis) -> Result<FoldResult
     })
     .await?;
     let model = Some(store_model(node, merged.steps).await?);
-    let (outcomes, saturations) = (vec![], merged.saturations);
-    Ok(FoldResult { job, model, optimiser: None, outcomes, weight, saturations })
+    Ok(FoldResult {
+        job,
+        model,
+        optimiser: None,
+        outcomes: vec![],
+        contributions: vec![],
+        weight,
+        saturations: merged.saturations,
+    })
 }
 
 /// What the fold must know of each entry beside its payload.

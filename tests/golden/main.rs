@@ -3,6 +3,7 @@
 //! A change is made on purpose: `TWINFOLD_BLESS=1 ./tests/run golden`.
 
 mod dataset_samples;
+mod evaluation_samples;
 mod keeping_samples;
 mod samples;
 mod sealed_samples;
@@ -186,6 +187,19 @@ fn encodings_of_data_sets_stay_as_they_are() {
 #[test]
 fn what_keeps_payloads_stays_as_it_is() {
     let mut book = Book { lines: BTreeMap::new() };
+    book.note("evaluate", &evaluation_samples::action());
+    for (name, rule) in samples::evaluation_rules() {
+        book.note(name, &rule);
+    }
+    for (name, event) in evaluation_samples::events() {
+        book.note(name, &event);
+    }
+    for (name, key) in evaluation_samples::keys() {
+        book.line(&format!("state key {name}"), hex::encode(key.bytes()));
+    }
+    book.note("progress", &evaluation_samples::progress());
+    book.note("evaluated version", &evaluation_samples::evaluation());
+    book.note("contributions in all", &evaluation_samples::total());
     for (name, action) in keeping_samples::actions() {
         book.note(&format!("action {name}"), &action);
     }

@@ -18,8 +18,8 @@ use twinfold_types::{
     model::{Level, ModelId, ModelRecord, ModelSource, TensorPolicy, TensorSpec},
     recovery::{Recovery, RecoveryStatement},
     round::{
-        Entry, FoldJob, FoldRefusal, FoldResult, Metrics, Outcome, Round, RoundKey, RoundState,
-        SignedFoldResult, VoidReason,
+        Contribution, Entry, FoldJob, FoldRefusal, FoldResult, Metrics, Outcome, Round, RoundKey,
+        RoundState, SignedFoldResult, VoidReason,
     },
     stake::StakeParams,
     state_key::{self, StateKey},
@@ -30,8 +30,9 @@ use twinfold_types::{
     },
     subtree::{Part, Subtree},
     task::{
-        AggregationRule, Cluster, Compression, LocalWork, Mode, Real, Schedule, Screen, Task,
-        TaskSpec, TaskStatus, Training,
+        AggregationRule, Cluster, Compression, EvaluationRule, LocalWork, Mode, Real, Schedule,
+        Screen, Task, TaskSpec, TaskStatus, Training,
+        evaluation::{Evaluators, Goal, Pooling, Progress},
     },
     tx::{Action, AggregateAction, TxBody, UpdateAction},
     vote::{
@@ -141,6 +142,8 @@ pub fn spec(mode: Mode) -> TaskSpec {
         merge_rule: AggregationRule::Mean,
         rounds_max: 10,
         assigned: false,
+        evaluation: Some(evaluation_rules().remove(1).1),
+        contributions: true,
         deadline_ms: 10_000,
         extensions_max: 2,
         retention_ms: 86_400_000,
@@ -180,12 +183,37 @@ pub fn entry() -> Entry {
     }
 }
 
+/// Measuring, by each kind of evaluator.
+pub fn evaluation_rules() -> Vec<(&'static str, EvaluationRule)> {
+    let rule = |by, goal, pooling| EvaluationRule {
+        by,
+        reports: 2,
+        every: 3,
+        goal,
+        pooling,
+        gain: 66,
+        patience: 4,
+    };
+    vec![
+        ("by trainers", rule(Evaluators::Trainers, Goal::Loss, Pooling::Mean)),
+        (
+            "by members",
+            rule(Evaluators::Members(vec![key(1), key(2)]), Goal::Accuracy, Pooling::Median),
+        ),
+    ]
+}
+
+pub fn contribution() -> Contribution {
+    Contribution { norm: 9_000, cosine_ppm: -250_000, share_ppm: 1_000_000 }
+}
+
 pub fn fold_result() -> FoldResult {
     FoldResult {
         job: FoldJob::Round(round_key()),
         model: Some(digest(9)),
         optimiser: Some(digest(8)),
         outcomes: vec![Outcome::Folded { weight: 90 }, Outcome::Refused(FoldRefusal::Norm)],
+        contributions: vec![contribution()],
         weight: 90,
         saturations: 0,
     }
@@ -512,6 +540,7 @@ pub fn task() -> Task {
         merge_wanted: None,
         merge_due: false,
         active: true,
+        progress: Progress::default(),
     }
 }
 
@@ -532,16 +561,14 @@ pub fn cluster() -> Cluster {
 
 pub fn rounds() -> Vec<(&'static str, Round)> {
     let height = Height(8);
-    let outcomes = fold_result().outcomes;
+    let FoldResult { outcomes, contributions, .. } = fold_result();
+    let model = ModelId(digest(11));
     let round = |state| Round { key: round_key(), state, entries: 2, opened: TimeMs(1_000) };
     vec![
         ("open", round(RoundState::Open)),
         ("collecting", round(RoundState::Collecting { deadline: TimeMs(11_000), extensions: 1 })),
         ("sealed", round(RoundState::Sealed { height })),
-        (
-            "aggregated",
-            round(RoundState::Aggregated { model: ModelId(digest(11)), outcomes, height }),
-        ),
+        ("aggregated", round(RoundState::Aggregated { model, outcomes, contributions, height })),
         ("void", round(RoundState::Void { reason: VoidReason::TooFew, height })),
     ]
 }

@@ -47,4 +47,5 @@ mod the_doctor_names_who_is_missing;
 mod the_launcher_trains_checks_and_leaves_nothing;
 mod the_operations_page_holds_to_the_letter;
 mod the_python_script_trains;
+mod trainers_measure_models_and_a_task_stops;
 mod what_was_certified_is_readable_whoever_died_when;

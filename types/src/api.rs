@@ -19,6 +19,8 @@
 //! | `GET /v1/tasks` | [`Page`] of [`TaskView`] |
 //! | `GET /v1/tasks/{id or name}` | [`TaskView`] |
 //! | `GET /v1/tasks/{id or name}/rounds?cluster=C&before=R&limit=N` | `[RoundView]`, newest first |
+//! | `GET /v1/tasks/{id or name}/evaluations?after=V&limit=N` | [`Page`] of `Evaluation`, oldest first |
+//! | `GET /v1/tasks/{id or name}/contributions` | [`Page`] of [`ContributionView`] |
 //! | `GET /v1/models?task=T&level=L&before=V&limit=N` | `[ModelView]`, newest first |
 //! | `GET /v1/models/search?text=X&tag=T&scenario=S&licence=L&kind=K&deprecated=true&after=V&limit=N` | [`Page`] of [`ModelView`]: published ones, newest first |
 //! | `GET /v1/models/{id}` | [`ModelView`] |
@@ -46,11 +48,11 @@ use crate::{
     handover::EpochEnd,
     keeping::{Hold, StorageOwner},
     model::{ModelId, ModelRecord},
-    round::{Entry, Metrics, Round},
+    round::{ContributionTotal, Entry, Metrics, Round},
     sealed::{SealedRecord, SealedWrap},
     stake::Jail,
     store::Deprecation,
-    task::{TaskSpec, TaskStatus},
+    task::{TaskSpec, TaskStatus, evaluation::Progress},
     vote::Checkpoint,
 };
 use serde::{Deserialize, Serialize};
@@ -316,6 +318,8 @@ view! {
         global_version: u64,
         /// Merges done.
         merges: u64,
+        /// What its measured global models came to.
+        progress: Progress,
         clusters: Vec<ClusterView>,
         spec: TaskSpec,
     }
@@ -331,6 +335,11 @@ view! {
         collecting: bool,
         entries: u32,
         deadline: Option<TimeMs>,
+    }
+    /// What a trainer has contributed to a task that keeps contributions.
+    ContributionView {
+        trainer: PublicKey,
+        total: ContributionTotal,
     }
     RoundView {
         round: Round,

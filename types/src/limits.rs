@@ -221,6 +221,8 @@ pub const TASKS_OPEN_MAX: u32 = 64;
 pub const CLUSTERS_MAX: u16 = 256;
 /// Updates in one cluster round: the fold result lists each.
 pub const PARTICIPANTS_MAX: u32 = 1_024;
+/// Reports by which a version is scored: one row of the state holds them.
+pub const REPORTS_MAX: u32 = 64;
 /// Length of a staleness table.
 pub const STALENESS_MAX: usize = 256;
 /// Factor that means 1 in clip and staleness factors.

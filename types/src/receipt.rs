@@ -7,7 +7,7 @@ use crate::{
     evidence::Offence,
     keeping::{HoldSubject, StorageOwner},
     model::{Level, ModelId},
-    round::{RoundKey, VoidReason},
+    round::{Contribution, Metrics, RoundKey, VoidReason},
     stake::Jail,
 };
 use serde::{Deserialize, Serialize};
@@ -118,6 +118,12 @@ codes! {
     TooManySuspicions = 138, "the sender suspects its maximum of payloads";
     TakeoverUnknown = 139, "the sender's seat did not change hands, or said so already";
     DatasetPurged = 140, "the data set is being purged, or has no such versions left";
+    EvaluationUnused = 150, "the task's models are not measured";
+    EvaluatorOther = 151, "the sender is none of those who measure the task's models";
+    EvaluationVersion = 152, "the task has no such global version yet, or does not measure it";
+    EvaluationLate = 153, "that global version, or a later one, is scored already";
+    EvaluationExists = 154, "the sender has measured this global version already";
+    EvaluationInvalid = 155, "a measurement needs examples, and the figure that the task goes by";
 }
 
 /// A fact that execution established.
@@ -338,6 +344,33 @@ pub enum Event {
         dataset: DatasetId,
         first: u64,
         last: u64,
+    },
+    /// A member measured a global version of the task.
+    VersionMeasured {
+        task: TaskId,
+        version: u64,
+        by: PublicKey,
+    },
+    /// Enough did.
+    VersionScored {
+        task: TaskId,
+        version: u64,
+        model: ModelId,
+        score: Metrics,
+        reports: u32,
+        /// Better than every version scored before.
+        best: bool,
+    },
+    /// So many scored versions in a row gained nothing; this one is the best.
+    TaskStopped {
+        task: TaskId,
+        best: u64,
+    },
+    /// What a trainer's update had in the change that its round came to.
+    Contributed {
+        key: RoundKey,
+        trainer: PublicKey,
+        contribution: Contribution,
     },
     ModelDeprecated {
         model: ModelId,

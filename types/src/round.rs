@@ -28,7 +28,11 @@ pub struct Metrics {
 
 impl Metrics {
     pub fn from_reals(loss: f64, accuracy: Option<f64>) -> Self {
-        let fixed = |x: f64| (x * 65_536.0).round_ties_even() as u32;
+        // What is no number is as bad as can be, not zero.
+        let fixed = |x: f64| match x.is_nan() {
+            true => u32::MAX,
+            false => (x * 65_536.0).round_ties_even() as u32,
+        };
         Self { loss: fixed(loss), accuracy: accuracy.map(fixed) }
     }
     pub fn loss(&self) -> f64 {
@@ -70,6 +74,8 @@ pub enum RoundState {
     Aggregated {
         model: ModelId,
         outcomes: Vec<Outcome>,
+        /// One for each update that counts, in list order; empty where the task asks for none.
+        contributions: Vec<Contribution>,
         height: Height,
     },
     Void {
@@ -159,6 +165,37 @@ impl FoldRefusal {
     }
 }
 
+/// What an update had in the change that its round's rule made, before any server optimiser. Inner
+/// products are of trained values; an update stands in them as the rule took it, cut norms and
+/// staleness included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Contribution {
+    /// The update's norm in steps of the finest trained scale, rounded down.
+    pub norm: u64,
+    /// Its cosine with the change, in millionths.
+    pub cosine_ppm: i32,
+    /// w·⟨update, change⟩ of the sum of these over the round, in millionths: what it moved the model by
+    /// along the way that all together went. Shares of a round come to a million, less what is rounded
+    /// off; below zero it pulled the other way.
+    pub share_ppm: i32,
+}
+
+/// What a trainer has contributed to a task, as the state adds it up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ContributionTotal {
+    /// Updates that counted.
+    pub updates: u64,
+    /// Their weights.
+    pub weight: u64,
+    /// Sums over them.
+    pub share_ppm: i64,
+    pub cosine_ppm: i64,
+    /// The trainer's own figures, with its newest such update.
+    pub metrics: Metrics,
+}
+
 /// A piece of folding that the ledger asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -188,6 +225,8 @@ pub struct FoldResult {
     pub optimiser: Option<Digest>,
     /// One for each entry of a round, in list order; empty for a merge.
     pub outcomes: Vec<Outcome>,
+    /// One for each update that counts, where the task asks for them.
+    pub contributions: Vec<Contribution>,
     /// Sum of the weights folded.
     pub weight: u64,
     /// Values that were clamped to the range of i32.

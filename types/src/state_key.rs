@@ -95,10 +95,13 @@ pub enum Prefix {
     SuspicionCount = 74,
     Condemned = 75,
     Takeover = 76,
+    Evaluation = 77,
+    Contribution = 78,
+    GlobalVersion = 79,
 }
 
 impl Prefix {
-    const ALL: [Prefix; 55] = [
+    const ALL: [Prefix; 58] = [
         Prefix::Params,
         Prefix::Member,
         Prefix::MemberCount,
@@ -154,6 +157,9 @@ impl Prefix {
         Prefix::SuspicionCount,
         Prefix::Condemned,
         Prefix::Takeover,
+        Prefix::Evaluation,
+        Prefix::Contribution,
+        Prefix::GlobalVersion,
     ];
 
     /// The prefix alone, for scans.
@@ -246,6 +252,11 @@ pub fn cluster_version(task: &TaskId, cluster: ClusterId, version: u64) -> State
     StateKey::new(Prefix::ClusterVersion, &[&task.0.0, &cluster, &version])
 }
 
+/// `ModelId` of a task's global version.
+pub fn global_version(task: &TaskId, version: u64) -> StateKey {
+    StateKey::new(Prefix::GlobalVersion, &[&task.0.0, &version.to_be_bytes()])
+}
+
 /// `Digest` of the fold result that the ledger took for a job: what others signed is compared
 /// with it.
 pub fn fold_result(job: &FoldJob) -> StateKey {
@@ -299,6 +310,32 @@ pub fn parse_proposal_lapse(key: &[u8]) -> Option<(TimeMs, TxId)> {
     let fields = key.strip_prefix(&[Prefix::ProposalLapse as u8])?;
     let (time, id) = fields.split_first_chunk::<8>()?;
     Some((TimeMs(u64::from_be_bytes(*time)), TxId(Digest(id.try_into().ok()?))))
+}
+
+/// [`crate::task::evaluation::Evaluation`] of a global version.
+pub fn evaluation(task: &TaskId, version: u64) -> StateKey {
+    StateKey::new(Prefix::Evaluation, &[&task.0.0, &version.to_be_bytes()])
+}
+
+/// All of a task, in order.
+pub fn evaluations(task: &TaskId) -> StateKey {
+    StateKey::new(Prefix::Evaluation, &[&task.0.0])
+}
+
+/// [`crate::round::ContributionTotal`] of a trainer.
+pub fn contribution(task: &TaskId, trainer: &PublicKey) -> StateKey {
+    StateKey::new(Prefix::Contribution, &[&task.0.0, &trainer.0])
+}
+
+/// Reads a key made by [`contribution`] back.
+pub fn parse_contribution(key: &[u8]) -> Option<PublicKey> {
+    let fields = key.strip_prefix(&[Prefix::Contribution as u8])?;
+    Some(PublicKey(fields.get(32..)?.try_into().ok()?))
+}
+
+/// All of a task, in the order of keys.
+pub fn contributions(task: &TaskId) -> StateKey {
+    StateKey::new(Prefix::Contribution, &[&task.0.0])
 }
 
 /// [`crate::model::ModelRecord`].

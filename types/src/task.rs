@@ -3,11 +3,13 @@
 //! as the bits of an f64.
 
 mod compression;
+pub mod evaluation;
 mod rule;
 mod screen;
 mod server;
 
 pub use compression::Compression;
+pub use evaluation::EvaluationRule;
 pub use rule::AggregationRule;
 pub use screen::Screen;
 pub use server::{Adaptive, ServerOptimiser};
@@ -154,6 +156,10 @@ pub struct TaskSpec {
     pub rounds_max: u64,
     /// Whether f+1 validators fold a round, others only when these are late; else all do.
     pub assigned: bool,
+    /// How global models are measured, where they are.
+    pub evaluation: Option<EvaluationRule>,
+    /// Whether a fold says what each update had in the change it came to.
+    pub contributions: bool,
     /// Milliseconds of block time from a round's start to its deadline.
     pub deadline_ms: u64,
     /// Times a round below its minimum is extended before it is void.
@@ -172,6 +178,8 @@ pub enum TaskStatus {
     Finished,
     /// Closed by its owner or an admin.
     Closed,
+    /// Its measured models gained nothing any more.
+    Stopped,
 }
 
 /// A task as the state keeps it.
@@ -198,6 +206,8 @@ pub struct Task {
     /// An update came since the last merge. Deadlines run only while a task is
     /// active, so that an idle one makes no blocks.
     pub active: bool,
+    /// What its measured models came to.
+    pub progress: evaluation::Progress,
 }
 
 /// A cluster of a task as the state keeps it.
@@ -257,6 +267,7 @@ impl TaskSpec {
             .or_else(|| screen::fault(self))
             .or_else(|| rule::fault(self))
             .or_else(|| server::fault(self))
+            .or_else(|| evaluation::fault(self))
     }
 
     fn names_fault(&self) -> Option<String> {

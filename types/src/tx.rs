@@ -13,7 +13,7 @@ use crate::{
     sealed::SealedAction,
     stake::StakeAction,
     store::{DeprecateAction, MeasureAction, PublishAction},
-    task::TaskSpec,
+    task::{TaskSpec, evaluation::EvaluateAction},
     vote::CheckpointCertificate,
 };
 use serde::{Deserialize, Serialize};
@@ -69,6 +69,8 @@ pub enum Action {
     Condemn(BlobDigest),
     /// A seat that changed hands holds its part of every payload now.
     TakeOver,
+    /// A member's figures of a task's global version.
+    Evaluate(EvaluateAction),
 }
 
 impl Action {

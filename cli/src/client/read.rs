@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use twinfold_types::{
     BlobId, ClusterId, Digest, Epoch, Height, PublicKey, TxId,
     api::{
-        BlockSummary, BlockView, EpochView, Level, LineageView, ModelView, Page, RoundView,
-        StakeView, StatusView, StorageView, TaskView, TxStatus, ValidatorView,
+        BlockSummary, BlockView, ContributionView, EpochView, Level, LineageView, ModelView, Page,
+        RoundView, StakeView, StatusView, StorageView, TaskView, TxStatus, ValidatorView,
     },
     codec,
     keeping::Hold,
@@ -19,6 +19,7 @@ use twinfold_types::{
     model::{self, ModelId, model_digest},
     proof::Bundle,
     stake::StakeParams,
+    task::evaluation::Evaluation,
     trust::TrustedCheckpoint,
 };
 
@@ -148,6 +149,18 @@ impl Client {
     /// By identity or name.
     pub fn task(&self, task: &str) -> Result<TaskView, ClientError> {
         self.json(format!("/v1/tasks/{}", segment(task)), "a task")
+    }
+
+    /// What was reported of a task's global versions, oldest first.
+    pub fn evaluations(&self, task: &str) -> Result<Vec<Evaluation>, ClientError> {
+        let path = format!("/v1/tasks/{}/evaluations", segment(task));
+        self.listing(&path, "a list of measured versions")
+    }
+
+    /// What each trainer has contributed to a task.
+    pub fn contributions(&self, task: &str) -> Result<Vec<ContributionView>, ClientError> {
+        let path = format!("/v1/tasks/{}/contributions", segment(task));
+        self.listing(&path, "a list of contributions")
     }
 
     /// Newest first, below `before` where given.

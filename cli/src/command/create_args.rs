@@ -1,5 +1,6 @@
 //! The settings of `twinfold task create`, as flags.
 
+use super::evaluate::EvaluationArgs;
 use crate::{
     error::{CliError, Result},
     task::{Architecture, ModeChoice, TaskOptions, first_model},
@@ -89,6 +90,12 @@ pub struct CreateArgs {
     /// validators, down to a third with many
     #[arg(long)]
     pub assigned: bool,
+    #[command(flatten)]
+    pub evaluation: EvaluationArgs,
+    /// Keep what each update had in the change that its round came to: its norm, its cosine with it and
+    /// its share of it. See `twinfold task contributions`
+    #[arg(long)]
+    pub contributions: bool,
     /// Time from a round's start to its deadline
     #[arg(long, default_value = "60s", value_parser = parse_duration)]
     pub deadline: Duration,
@@ -240,6 +247,9 @@ impl CreateArgs {
             merge_rule: self.merge_rule,
             rounds: self.rounds,
             assigned: self.assigned,
+            // Members named by name are looked up first.
+            evaluation: None,
+            contributions: self.contributions,
             deadline: self.deadline,
             extensions: self.extensions,
             retention: self.retention,

@@ -93,6 +93,31 @@ pub fn describe(event: &Event) -> String {
         Event::ModelMeasured { model, name, by } => {
             format!("{name} of model {} measured by {}", model.0.short(), by.short())
         }
+        Event::VersionMeasured { task, version, by } => {
+            format!("version {version} of task {} measured by {}", task.0.short(), by.short())
+        }
+        Event::VersionScored { task, version, score, reports, best, .. } => {
+            let accuracy =
+                score.accuracy().map(|share| format!(", accuracy {:.2} %", share * 100.0));
+            format!(
+                "version {version} of task {} scored by {reports} reports: loss {:.4}{}{}",
+                task.0.short(),
+                score.loss(),
+                accuracy.unwrap_or_default(),
+                if *best { ", the best so far" } else { "" }
+            )
+        }
+        Event::TaskStopped { task, best } => {
+            format!("task {} stopped: no gain any more; version {best} is the best", task.0.short())
+        }
+        Event::Contributed { key, trainer, contribution } => format!(
+            "{} had {:.2} % of round {} of cluster {}, cosine {:.3}",
+            trainer.short(),
+            f64::from(contribution.share_ppm) / 1e4,
+            key.round,
+            key.cluster,
+            f64::from(contribution.cosine_ppm) / 1e6
+        ),
         Event::ModelPublished { model, name } => {
             format!("model {} published as {name}", model.0.short())
         }

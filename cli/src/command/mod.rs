@@ -4,10 +4,12 @@ pub mod admin_action;
 pub mod blob;
 pub mod chain;
 pub mod checkpoint;
+pub mod contributions;
 pub mod create_args;
 pub mod dataset;
 pub mod encryption;
 pub mod epoch;
+pub mod evaluate;
 pub mod event_text;
 pub mod events;
 pub mod keeping;
@@ -72,6 +74,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Proposal(command) => proposal::run(&context, command),
         Command::Task(command) => task::run(&context, *command),
         Command::Train(args) => train::run(&context, &args),
+        Command::Evaluate(args) => evaluate::run(&context, &args),
         Command::Update(command) => update::run(&context, command),
         Command::Blob(command) => blob::run(&context, command),
         Command::Dataset(command) => dataset::run(&context, command),
@@ -226,5 +229,6 @@ pub fn action_name(action: &Action) -> &'static str {
         Action::MeasureModel(_) => "measure model",
         Action::Condemn(_) => "condemn payload",
         Action::TakeOver => "take over seat",
+        Action::Evaluate(_) => "evaluate",
     }
 }

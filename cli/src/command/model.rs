@@ -92,6 +92,9 @@ pub struct GetArgs {
     /// The newest global model of this task, or of --cluster
     #[arg(long, conflicts_with = "id")]
     pub task: Option<String>,
+    /// The best measured global model of this task
+    #[arg(long, requires = "task", conflicts_with = "cluster")]
+    pub best: bool,
     /// What the trainers of this cluster train on now
     #[arg(long, value_name = "C", requires = "task")]
     pub cluster: Option<u16>,
@@ -277,6 +280,17 @@ fn choose(client: &Client, args: &GetArgs) -> Result<Chosen> {
         return Ok(Chosen { id, view, level, version });
     };
     let task = client.task(name)?;
+    if args.best {
+        let best = task.progress.best.ok_or_else(|| {
+            CliError::failed(
+                format!("no global model of task {:?} is scored", task.spec.name),
+                "see `twinfold task evaluations`; without --best you get the newest",
+            )
+        })?;
+        let view = client.model(&best.model)?;
+        let (id, level, version) = (best.model, Level::Global, best.version);
+        return Ok(Chosen { id, view, level, version });
+    }
     let Some(cluster) = args.cluster else {
         let view = client.model(&task.global)?;
         return Ok(Chosen {

@@ -1,6 +1,12 @@
 //! `twinfold task`.
 
-use super::{Context, create_args::CreateArgs, plan::PlanArgs};
+use super::{
+    Context,
+    contributions::{self, RewardArgs},
+    create_args::CreateArgs,
+    evaluate::{self, human_best, human_rule},
+    plan::PlanArgs,
+};
 use crate::{
     error::Result,
     render::{or_dash, pairs, table, time},
@@ -36,6 +42,12 @@ pub enum TaskCommand {
     /// How many trainers are worth having: a round's time against their number, from what local work
     /// and folding take on this machine
     Plan(PlanArgs),
+    /// Its measured global models, and which is the best
+    Evaluations { task: String },
+    /// What each trainer had in its models
+    Contributions { task: String },
+    /// Give stake of your own to its trainers, by what they had in its models
+    Reward(RewardArgs),
     /// Close a task: it takes no more updates
     Close { task: String },
 }
@@ -50,6 +62,9 @@ pub fn run(context: &Context, command: TaskCommand) -> Result<()> {
         }
         TaskCommand::Watch { task, until_finished } => watch(context, &task, until_finished),
         TaskCommand::Plan(args) => super::plan::run(context, &args),
+        TaskCommand::Evaluations { task } => evaluate::list(context, &task),
+        TaskCommand::Contributions { task } => contributions::list(context, &task),
+        TaskCommand::Reward(args) => contributions::reward(context, &args),
         TaskCommand::Close { task } => {
             let id = context.client()?.task(&task)?.id;
             context.transact(Action::CloseTask(id), &format!("task {task} is closed"))
@@ -71,12 +86,14 @@ fn create_task(context: &Context, args: &CreateArgs) -> Result<()> {
         Some(from) => super::model::stored(&context.client()?, ModelId(from), &args.model)?,
         None => args.model.load(args.seed)?,
     };
+    let mut options = args.options();
+    options.evaluation = args.evaluation.rule(|| context.client(), args.participants_min)?;
     // Refuse what cannot be before asking for a passphrase.
-    args.options().spec(&model)?;
+    options.spec(&model)?;
     let key = context.signing_key()?;
     let progress = context.output.progress("storing the first model and creating the task");
     let timeout = context.global.timeout;
-    let created = create(&context.client()?, &key, &args.options(), &model, timeout)?;
+    let created = create(&context.client()?, &key, &options, &model, timeout)?;
     drop(progress);
     let view = CreatedView {
         task: created.task,
@@ -135,6 +152,9 @@ fn human(task: &TaskView) -> String {
         ),
         ("clusters merge by", format!("{}, every {} rounds", spec.merge_rule, spec.merge_every)),
         ("trainers send", spec.compression.to_string()),
+        ("measured", or_dash(spec.evaluation.as_ref().map(human_rule))),
+        ("best", or_dash(human_best(task))),
+        ("contributions", if spec.contributions { "kept" } else { "-" }.into()),
     ]);
     let clusters = task.clusters.iter().map(|cluster| {
         [

@@ -1,21 +1,23 @@
 //! `twinfold train`.
 
-use super::Context;
+use super::{Context, evaluate::human_measured};
 use crate::{
     client::Client,
-    data::{Dataset, LabelColumn, LoadOptions, Partition, Scaling, load, partition},
+    data::{
+        Dataset, LabelColumn, LoadOptions, Partition, Scaling, load, partition, split_train_test,
+    },
     dataset::{DatasetLink, SCHEME, cached},
     error::{CliError, Result},
     render::{bytes, pairs},
-    session::{SessionEvent, SessionOptions, SessionSummary, take_part},
+    session::{Examples, SessionEvent, SessionOptions, SessionSummary, take_part},
     update::Fate,
 };
 use clap::Args;
 use std::{path::PathBuf, str::FromStr, time::Duration};
-use twinfold_types::{ClusterId, round::Outcome};
+use twinfold_types::{ClusterId, round::Outcome, task::evaluation::Evaluators};
 
 /// Validators that are down come back within it.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 #[derive(Debug, Args)]
 pub struct TrainArgs {
@@ -39,6 +41,10 @@ pub struct TrainArgs {
     /// Seed of the cut
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+    /// Share of the data to keep out of training: a task's global models are measured on it, where its
+    /// trainers measure them. With 0 they are measured on the training data
+    #[arg(long, value_name = "SHARE", default_value_t = 0.1, value_parser = parse_share)]
+    pub holdout: f64,
     /// How long to wait for a round to open or end
     #[arg(long, default_value = "1h", value_parser = twinfold_types::text::parse_duration)]
     pub round_timeout: Duration,
@@ -86,6 +92,11 @@ fn parse_part(text: &str) -> Result<(usize, usize), String> {
     }
 }
 
+fn parse_share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share| (0.0..1.0).contains(share));
+    share.ok_or_else(|| format!("expected a share from 0 to below 1, got {text:?}"))
+}
+
 fn parse_split(text: &str) -> Result<Partition, String> {
     text.parse::<Partition>().map_err(|error| error.to_string())
 }
@@ -94,6 +105,7 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
     let client = context.patient_client(PATIENCE)?;
     let data = read_data(context, &client, &args.data)?;
     let data = part(data, args)?;
+    let (data, held) = hold_out(&client, data, args)?;
     let key = context.signing_key()?;
     let options = SessionOptions {
         task: args.task.clone(),
@@ -104,7 +116,8 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
         round_timeout: args.round_timeout,
     };
     let progress = context.output.progress(format!("training on {} examples", data.len()));
-    let summary = take_part(&client, &key, &data, &options, &mut |event| {
+    let examples = Examples { train: &data, held: held.as_ref() };
+    let summary = take_part(&client, &key, examples, &options, &mut |event| {
         progress.say(human(event));
         match event {
             SessionEvent::Training { .. } => Ok(()),
@@ -138,6 +151,21 @@ fn part(data: Dataset, args: &TrainArgs) -> Result<Dataset> {
     }
 }
 
+/// Examples to measure with, where the task's trainers do.
+fn hold_out(
+    client: &Client,
+    data: Dataset,
+    args: &TrainArgs,
+) -> Result<(Dataset, Option<Dataset>)> {
+    let rule = client.task(&args.task)?.spec.evaluation;
+    let measures = rule.is_some_and(|rule| rule.by == Evaluators::Trainers);
+    if !measures || args.holdout == 0.0 || data.len() < 2 {
+        return Ok((data, None));
+    }
+    let (data, held) = split_train_test(&data, args.holdout, args.seed)?;
+    Ok((data, Some(held)))
+}
+
 fn human(event: &SessionEvent) -> String {
     match event {
         SessionEvent::Resumed { base_version } => {
@@ -160,6 +188,7 @@ fn human(event: &SessionEvent) -> String {
         SessionEvent::NotOrdered { code, reason, .. } => {
             format!("not ordered: {reason} (code {code}); going on with the next round")
         }
+        SessionEvent::Measured(measured) => human_measured(measured),
         SessionEvent::Result { place, fate, .. } => {
             format!("round {}: {}", place.round, human_fate(fate))
         }

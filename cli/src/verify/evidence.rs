@@ -12,7 +12,7 @@ use twinfold_types::{
     member::Member,
     model::{ModelId, ModelRecord, ModelSource},
     proof::Bundle,
-    round::{Entry, Round, RoundKey, RoundState},
+    round::{Contribution, Entry, Round, RoundKey, RoundState},
     state_key::{self, StateKey},
     task::TaskSpec,
     tx::UpdateAction,
@@ -36,6 +36,7 @@ pub struct Proved {
 pub struct ProvedRound {
     pub entries: Vec<Entry>,
     pub updates: Vec<VerifiedUpdate>,
+    pub contributions: Vec<Contribution>,
 }
 
 impl<'a> Evidence<'a> {
@@ -158,8 +159,10 @@ impl<'a> Evidence<'a> {
         let bundle = self.model(id)?.bundle;
         let what = format!("round {round} of cluster {cluster}");
         let state: Round = proved(&bundle, &state_key::round(&key), &what)?;
-        let outcomes = match &state.state {
-            RoundState::Aggregated { model, outcomes, .. } if model == id => outcomes,
+        let (outcomes, contributions) = match &state.state {
+            RoundState::Aggregated { model, outcomes, contributions, .. } if model == id => {
+                (outcomes, contributions.clone())
+            }
             _ => return Err(VerifyError::Lineage(format!("{what} did not come to model {id}"))),
         };
         if outcomes.len() != state.entries as usize {
@@ -184,7 +187,7 @@ impl<'a> Evidence<'a> {
             });
             entries.push(entry);
         }
-        Ok(ProvedRound { entries, updates })
+        Ok(ProvedRound { entries, updates, contributions })
     }
 }
 

@@ -189,6 +189,11 @@ fn compare_result(
             format!("{:?}", result.outcomes),
         ));
     }
+    if round.contributions != result.contributions {
+        let what = format!("what updates had in model {id}");
+        let (told, found) = (&round.contributions, &result.contributions);
+        return Err(VerifyError::mismatch(what, format!("{told:?}"), format!("{found:?}")));
+    }
     let counted =
         result.outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Folded { .. }));
     let found = (counted.count() as u32, result.weight, result.saturations);

@@ -50,6 +50,8 @@ pub fn task(tensors: Vec<TensorSpec>) -> TaskSpec {
         merge_rule: AggregationRule::Mean,
         rounds_max: 0,
         assigned: false,
+        evaluation: None,
+        contributions: false,
         deadline_ms: 1_000,
         extensions_max: 3,
         retention_ms: 0,

@@ -3,6 +3,7 @@
 //! kept: a seat that signed another one can be shown to have been wrong.
 
 use crate::{
+    error::LedgerError,
     execute::{Exec, Outcome, require},
     keeping, merge, round,
 };
@@ -10,7 +11,10 @@ use twinfold_types::{
     Code, Digest, Event,
     hash::Tag,
     model::{self, Level, ModelRecord, ModelSource},
-    round::{self as rounds, FoldJob, FoldResult, Round, RoundKey, RoundState, VoidReason},
+    round::{
+        self as rounds, ContributionTotal, Entry, FoldJob, FoldResult, Round, RoundKey, RoundState,
+        VoidReason,
+    },
     state_key,
     task::{Cluster, Mode, Task},
     tx::AggregateAction,
@@ -32,7 +36,8 @@ pub fn aggregate(exec: &mut Exec<'_>, action: &AggregateAction) -> Outcome {
         }
         FoldJob::Merge { .. } => {
             let digest = result.model.ok_or(Code::FoldMismatch)?;
-            let empty = result.outcomes.is_empty() && result.optimiser.is_none();
+            let lists = [result.outcomes.is_empty(), result.contributions.is_empty()];
+            let empty = lists == [true; 2] && result.optimiser.is_none();
             require(empty, Code::FoldMismatch)?;
             take(exec, action)?;
             merged(exec, task, digest, result)
@@ -60,7 +65,12 @@ fn fits(task: &Task, round: &Round, result: &FoldResult) -> bool {
     let sum: u64 = weights.iter().copied().map(u64::from).sum();
     // Staleness changes what a weight comes to in an asynchronous task.
     let sum_ok = matches!(task.spec.mode, Mode::Async { .. }) || sum == result.weight;
+    let contributions = match task.spec.contributions {
+        true => weights.len(),
+        false => 0,
+    };
     result.outcomes.len() == round.entries as usize
+        && result.contributions.len() == contributions
         && result.model.is_none() == weights.is_empty()
         && result.optimiser.is_some() == (result.model.is_some() && !task.spec.server.is_none())
         && sum_ok
@@ -78,7 +88,7 @@ fn fold_round(exec: &mut Exec<'_>, mut task: Task, round: Round, result: &FoldRe
     let key = round.key;
     let mut cluster: Cluster = exec.state.expect(&state_key::cluster(&key.task, key.cluster))?;
     match result.model {
-        Some(digest) => new_cluster_model(exec, &task, &mut cluster, round, digest, result),
+        Some(digest) => new_cluster_model(exec, &task, &mut cluster, round, digest, result)?,
         None => round::void(exec, &task, round, VoidReason::AllRefused),
     }
     Ok(round::end(exec, &mut task, cluster, key.round)?)
@@ -91,7 +101,7 @@ fn new_cluster_model(
     mut round: Round,
     digest: Digest,
     result: &FoldResult,
-) {
+) -> Result<(), LedgerError> {
     let RoundKey { cluster: id, round: number, .. } = round.key;
     let folded = folded_weights(result).len() as u32;
     let saturations = result.saturations;
@@ -121,11 +131,35 @@ fn new_cluster_model(
     add_weight(exec, task, cluster, result.weight);
     let refused = round.entries - folded;
     let key = round.key;
-    let outcomes = result.outcomes.clone();
-    round.state = RoundState::Aggregated { model, outcomes, height: exec.env.height };
+    let (outcomes, contributions) = (result.outcomes.clone(), result.contributions.clone());
+    let height = exec.env.height;
+    round.state = RoundState::Aggregated { model, outcomes, contributions, height };
     exec.state.put(state_key::round(&key), &round);
     keeping::round_ended(exec, task, &round);
     exec.event(Event::RoundAggregated { key, model, folded, refused, saturations });
+    contribute(exec, key, result)
+}
+
+/// Adds to each trainer's total what its update had in the round.
+fn contribute(exec: &mut Exec<'_>, key: RoundKey, result: &FoldResult) -> Result<(), LedgerError> {
+    let counted = (0..).zip(&result.outcomes).filter_map(|(index, outcome)| match outcome {
+        rounds::Outcome::Folded { weight } => Some((index, *weight)),
+        rounds::Outcome::Refused(_) => None,
+    });
+    for ((index, weight), contribution) in counted.zip(&result.contributions) {
+        let entry: Entry = exec.state.expect(&state_key::round_entry(&key, index))?;
+        let row = state_key::contribution(&key.task, &entry.trainer);
+        let mut total: ContributionTotal = exec.state.get(&row)?.unwrap_or_default();
+        total.updates += 1;
+        total.weight = total.weight.saturating_add(weight.into());
+        total.share_ppm = total.share_ppm.saturating_add(contribution.share_ppm.into());
+        total.cosine_ppm = total.cosine_ppm.saturating_add(contribution.cosine_ppm.into());
+        total.metrics = entry.metrics;
+        exec.state.put(row, &total);
+        let (trainer, contribution) = (entry.trainer, *contribution);
+        exec.event(Event::Contributed { key, trainer, contribution });
+    }
+    Ok(())
 }
 
 /// A cluster's weight saturates at the task's cap, which keeps merges in i64.
@@ -157,6 +191,7 @@ fn merged(exec: &mut Exec<'_>, mut task: Task, digest: Digest, result: &FoldResu
     };
     let model = super::model::put(exec, &record);
     (task.global, task.global_version) = (model, record.version);
+    exec.state.put(state_key::global_version(&task.id, record.version), &model);
     task.merges += 1;
     exec.event(Event::Merged { task: task.id, number, model, saturations });
     Ok(merge::restart(exec, &mut task, clusters, Some((model, digest)))?)

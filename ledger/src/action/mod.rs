@@ -15,12 +15,14 @@
 //! | `Dataset` | admins, operators, trainers; appending as the data set's rule says, granting its owner |
 //! | `DeprecateModel` | admins; who published it |
 //! | `MeasureModel` | every member |
+//! | `Evaluate` | whom the task names: trainers with an update in it, or certain members |
 //!
 //! A key that is no member can do nothing. Checks go from cheap to dear:
 //! permission, then the state, then signatures; writes come last.
 
 pub mod aggregate;
 pub mod dataset;
+pub mod evaluation;
 pub mod member;
 pub mod model;
 pub mod proposal;
@@ -64,6 +66,7 @@ pub fn apply(exec: &mut Exec<'_>, body: &TxBody, id: &TxId) -> Outcome {
         Action::MeasureModel(action) => model::measure(exec, id, &sender, action),
         Action::Condemn(blob) => condemn::condemn(exec, &sender, blob),
         Action::TakeOver => stake::takeover::taken_over(exec, &sender),
+        Action::Evaluate(action) => evaluation::evaluate(exec, id, &sender, action),
     }
 }
 
@@ -82,8 +85,8 @@ fn may(exec: &Exec<'_>, sender: &Member, action: &Action) -> bool {
         }
         Action::Stake(_) | Action::Accuse(_) => true,
         Action::SetEncryptionKey(_) | Action::Sealed(_) => true,
-        // Whose model it is stands in the state.
-        Action::DeprecateModel(_) | Action::MeasureModel(_) => true,
+        // Whose model it is, and who measures a task's, stands in the state.
+        Action::DeprecateModel(_) | Action::MeasureModel(_) | Action::Evaluate(_) => true,
     }
 }
 

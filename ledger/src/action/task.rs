@@ -11,7 +11,7 @@ use twinfold_types::{
     member::{Member, Role},
     model::{self, Level, ModelId, ModelRecord, ModelSource, TensorPolicy},
     state_key,
-    task::{Cluster, Task, TaskSpec, TaskStatus},
+    task::{Cluster, Task, TaskSpec, TaskStatus, evaluation::Progress},
 };
 
 pub fn create(exec: &mut Exec<'_>, tx: &TxId, owner: &Member, spec: &TaskSpec) -> Outcome {
@@ -41,7 +41,9 @@ pub fn create(exec: &mut Exec<'_>, tx: &TxId, owner: &Member, spec: &TaskSpec) -
         merge_wanted: None,
         merge_due: false,
         active: false,
+        progress: Progress::default(),
     };
+    exec.state.put(state_key::global_version(&id, 0), &global);
     for cluster in (0..spec.clusters).map(ClusterId) {
         let cluster = first_cluster(&task, cluster);
         round::open(exec, &task, &cluster);
@@ -59,13 +61,19 @@ pub fn close(exec: &mut Exec<'_>, id: &TaskId, sender: &Member) -> Outcome {
     let theirs = task.owner == sender.key;
     require(sender.has(Role::Admin) || theirs, Code::NotPermitted)?;
     require(task.status == TaskStatus::Open, Code::TaskEnded)?;
-    round::void_all(exec, &task)?;
-    round::end_task(exec, &mut task, TaskStatus::Closed)?;
+    halt(exec, &mut task, TaskStatus::Closed)?;
+    round::put_task(exec, &task);
+    exec.event(Event::TaskClosed { task: *id });
+    Ok(())
+}
+
+/// Ends an open task before its rounds are run. The caller stores it.
+pub fn halt(exec: &mut Exec<'_>, task: &mut Task, status: TaskStatus) -> Outcome {
+    round::void_all(exec, task)?;
+    round::end_task(exec, task, status)?;
     task.active = false;
     task.merge_due = false;
     task.merge_wanted = None;
-    round::put_task(exec, &task);
-    exec.event(Event::TaskClosed { task: *id });
     Ok(())
 }
 

@@ -23,7 +23,7 @@ const VALUE_BYTES_MAX: u64 = 9;
 
 /// A trainer's cluster in a task, the last round it has an update in, and that
 /// update's base version.
-type Enrolment = (ClusterId, Option<RoundNumber>, u64);
+pub type Enrolment = (ClusterId, Option<RoundNumber>, u64);
 
 pub fn update(exec: &mut Exec<'_>, tx: &TxId, trainer: &Member, update: &UpdateAction) -> Outcome {
     require(update.examples > 0, Code::ExamplesInvalid)?;

@@ -16,7 +16,7 @@ use twinfold_types::{
     model::{TensorPolicy, TensorSpec},
     quorum::Committee,
     recovery::Accepted,
-    round::{FoldJob, FoldResult, Metrics, Outcome, RoundKey},
+    round::{Contribution, FoldJob, FoldResult, Metrics, Outcome, RoundKey},
     stake::StakeParams,
     state_key,
     store::{FileForm, ModelAbout, PublishAction, PublishedSteps},
@@ -273,6 +273,8 @@ impl Chain {
             merge_rule: AggregationRule::Mean,
             rounds_max: 0,
             assigned: false,
+            evaluation: None,
+            contributions: false,
             deadline_ms: DEADLINE_MS,
             extensions_max: 1,
             retention_ms: 0,
@@ -356,7 +358,13 @@ impl Chain {
         let remembers = matches!(job, FoldJob::Round(_)) && !task.spec.server.is_none();
         let optimiser = remembers.then_some(Digest([!model; 32]));
         let model = Some(Digest([model; 32]));
-        FoldResult { job, model, optimiser, outcomes, weight, saturations: 0 }
+        let contribution = Contribution { norm: 9, cosine_ppm: 900_000, share_ppm: 500_000 };
+        let contributions = match task.spec.contributions {
+            true => vec![contribution; outcomes.len()],
+            false => vec![],
+        };
+        let saturations = 0;
+        FoldResult { job, model, optimiser, outcomes, contributions, weight, saturations }
     }
 
     pub fn signed(&self, result: FoldResult, seats: &[u16]) -> Action {

@@ -9,6 +9,7 @@ mod damage;
 mod datasets;
 mod election;
 mod epochs;
+mod evaluation;
 mod golden;
 mod joining;
 mod keeping;

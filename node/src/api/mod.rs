@@ -169,6 +169,8 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(tasks::tasks))
         .routes(routes!(tasks::task))
         .routes(routes!(tasks::rounds))
+        .routes(routes!(tasks::evaluations))
+        .routes(routes!(tasks::contributions))
         .routes(routes!(models::models))
         .routes(routes!(model_store::search))
         .routes(routes!(models::model))

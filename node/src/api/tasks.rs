@@ -10,10 +10,11 @@ use axum::{Json, extract::State};
 use serde::Deserialize;
 use std::sync::Arc;
 use twinfold_types::{
-    ClusterId, TaskId,
-    api::{ErrorView, Page, RoundView, TaskView},
-    state_key::{self, Prefix},
-    task::Task,
+    ClusterId, PublicKey, TaskId,
+    api::{ContributionView, ErrorView, Page, RoundView, TaskView},
+    round::ContributionTotal,
+    state_key::{self, Prefix, StateKey},
+    task::{Task, evaluation::Evaluation},
 };
 use utoipa::IntoParams;
 
@@ -90,6 +91,62 @@ pub async fn rounds(
             Refusal::unknown(format!("cluster {id} of task {:?}", task.spec.name), hint)
         })?;
         Ok(Json(view::rounds(&api.node.reader, &cluster, query.before, rows)?))
+    })
+    .await
+}
+
+/// What was reported of a task's global versions, oldest first.
+#[utoipa::path(get, path = "/v1/tasks/{task}/evaluations", tag = "learning",
+    params(("task" = String, Path, description = "Identity or name"), PageQuery),
+    responses(
+        (status = OK, description = "A page of versions", body = Page<Evaluation>),
+        (status = "default", description = "A refusal", body = ErrorView),
+    ))]
+pub async fn evaluations(
+    State(api): State<Arc<Api>>,
+    Path(task): Path<String>,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<Page<Evaluation>>, Refusal> {
+    let rows = page_rows(query.limit)?;
+    let after: Option<u64> = query.after.map(|version| parse("after", &version)).transpose()?;
+    api.read_heavy(move |api| {
+        let task = find(api, &task)?.id;
+        let after = after.map(|version| state_key::evaluation(&task, version));
+        let (of_task, after) = (state_key::evaluations(&task), after.as_ref().map(StateKey::bytes));
+        let found = api.node.reader.scan::<Evaluation>(&of_task, after, rows + 1)?;
+        let found = found.into_iter().map(|(_, evaluation)| evaluation).collect();
+        Ok(Json(super::members::cut(found, rows, |row: &Evaluation| row.version.to_string())))
+    })
+    .await
+}
+
+/// What each trainer has contributed to a task, in the order of their keys.
+#[utoipa::path(get, path = "/v1/tasks/{task}/contributions", tag = "learning",
+    params(("task" = String, Path, description = "Identity or name"), PageQuery),
+    responses(
+        (status = OK, description = "A page of trainers", body = Page<ContributionView>),
+        (status = "default", description = "A refusal", body = ErrorView),
+    ))]
+pub async fn contributions(
+    State(api): State<Arc<Api>>,
+    Path(task): Path<String>,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<Page<ContributionView>>, Refusal> {
+    let rows = page_rows(query.limit)?;
+    let after: Option<PublicKey> = query.after.map(|key| parse("after", &key)).transpose()?;
+    api.read(move |api| {
+        let task = find(api, &task)?.id;
+        let after = after.map(|trainer| state_key::contribution(&task, &trainer));
+        let of_task = state_key::contributions(&task);
+        let after = after.as_ref().map(StateKey::bytes);
+        let found = api.node.reader.scan::<ContributionTotal>(&of_task, after, rows + 1)?;
+        let view = |(key, total): (Vec<u8>, _)| {
+            let trainer = state_key::parse_contribution(&key)?;
+            Some(ContributionView { trainer, total })
+        };
+        let found = found.into_iter().filter_map(view).collect();
+        let name = |row: &ContributionView| row.trainer.to_string();
+        Ok(Json(super::members::cut(found, rows, name)))
     })
     .await
 }

@@ -148,6 +148,7 @@ pub fn action_name(action: &Action) -> &'static str {
         Action::MeasureModel(_) => "measure_model",
         Action::Condemn(_) => "condemn",
         Action::TakeOver => "take_over",
+        Action::Evaluate(_) => "evaluate",
     }
 }
 
@@ -174,6 +175,7 @@ pub fn task(reader: &Reader, id: &TaskId) -> Result<Option<TaskView>> {
         global: task.global,
         global_version: task.global_version,
         merges: task.merges,
+        progress: task.progress,
         clusters: clusters.collect(),
         spec: task.spec,
     }))

@@ -14,7 +14,7 @@ use twinfold_types::{
     api::{ModelView, RoundView},
     model::{Level, ModelId, model_values},
     round::RoundState,
-    task::{Mode, Task, TaskStatus},
+    task::{Mode, Task, TaskStatus, evaluation::Best},
 };
 
 const MODELS: usize = 5;
@@ -64,6 +64,7 @@ fn status_text(status: TaskStatus) -> &'static str {
         TaskStatus::Open => "open",
         TaskStatus::Finished => "finished",
         TaskStatus::Closed => "closed",
+        TaskStatus::Stopped => "stopped: no gain any more",
     }
 }
 
@@ -80,6 +81,16 @@ struct TaskPage {
     clusters: Vec<ClusterCard>,
     clusters_more: usize,
     models: Vec<ModelRow>,
+    best: Option<BestRow>,
+}
+
+/// The best of the versions that were measured.
+struct BestRow {
+    model: ModelId,
+    version: u64,
+    loss: String,
+    accuracy: String,
+    since: u32,
 }
 
 struct ClusterCard {
@@ -135,7 +146,19 @@ pub fn task(api: &Api, text: &str) -> Answer {
         clusters_more: usize::from(task.spec.clusters).saturating_sub(CLUSTERS),
         clusters,
         models: card.models,
+        best: best(&task),
         task,
+    })
+}
+
+fn best(task: &Task) -> Option<BestRow> {
+    let Best { version, model, score } = task.progress.best?;
+    Some(BestRow {
+        model,
+        version,
+        loss: format!("{:.3}", score.loss()),
+        accuracy: score.accuracy().map(percent).unwrap_or_default(),
+        since: task.progress.without_gain,
     })
 }
 

@@ -1,0 +1,75 @@
+//! What the ledger keeps of measured models and of contributions.
+
+use crate::samples::{digest, fold_result, key, metrics, round_key};
+use twinfold_types::{
+    Action, Code, Event, Height, TaskId, TxId,
+    model::ModelId,
+    round::ContributionTotal,
+    state_key::{self, StateKey},
+    task::evaluation::{Best, EvaluateAction, Evaluation, Progress, Report},
+};
+
+fn task() -> TaskId {
+    TaskId(digest(5))
+}
+
+fn best() -> Best {
+    Best { version: 6, model: ModelId(digest(11)), score: metrics() }
+}
+
+pub fn progress() -> Progress {
+    Progress { best: Some(best()), scored: Some(9), mark: Some(metrics()), without_gain: 1 }
+}
+
+pub fn evaluation() -> Evaluation {
+    let (tx, height) = (TxId(digest(4)), Height(8));
+    let report = Report { by: key(1), examples: 90, metrics: metrics(), tx, height };
+    let (version, model) = (6, ModelId(digest(11)));
+    Evaluation { version, model, reports: vec![report], score: Some(metrics()) }
+}
+
+pub fn total() -> ContributionTotal {
+    ContributionTotal {
+        updates: 3,
+        weight: 270,
+        share_ppm: -5,
+        cosine_ppm: 2_500_000,
+        metrics: metrics(),
+    }
+}
+
+pub fn action() -> Action {
+    let (task, version, examples) = (task(), 6, 90);
+    Action::Evaluate(EvaluateAction { task, version, examples, metrics: metrics() })
+}
+
+pub fn events() -> Vec<(&'static str, Event)> {
+    let (task, version, model) = (task(), 6, ModelId(digest(11)));
+    let failed = |code| Event::ProposalFailed { id: TxId(digest(8)), code };
+    vec![
+        ("version measured", Event::VersionMeasured { task, version, by: key(1) }),
+        (
+            "version scored",
+            Event::VersionScored { task, version, model, score: metrics(), reports: 2, best: true },
+        ),
+        ("task stopped", Event::TaskStopped { task, best: 6 }),
+        (
+            "contributed",
+            Event::Contributed {
+                key: round_key(),
+                trainer: key(1),
+                contribution: fold_result().contributions[0],
+            },
+        ),
+        ("evaluation unused", failed(Code::EvaluationUnused)),
+        ("evaluation invalid", failed(Code::EvaluationInvalid)),
+    ]
+}
+
+pub fn keys() -> Vec<(&'static str, StateKey)> {
+    vec![
+        ("evaluation", state_key::evaluation(&task(), 6)),
+        ("contribution", state_key::contribution(&task(), &key(1))),
+        ("global version", state_key::global_version(&task(), 6)),
+    ]
+}
