@@ -8,17 +8,24 @@ use crate::{
     evaluate::{Evaluator, Measured},
     task::fetch_steps,
     train::{Pending, TrainerState, prepare},
-    update::{Fate, Pause, Place, Route, Sent, cluster_of, open_state, residual_age_max, settle},
+    update::{
+        Fate, Pause, Place, Route, Sent, cluster_of, open_state, refused_code, residual_age_max,
+        settle,
+    },
 };
 use serde::Serialize;
 use std::{path::PathBuf, time::Duration};
 use twinfold_fl::update::Binding;
 use twinfold_types::{
     Action, ClusterId, Code, PublicKey, RoundNumber, SecretKey, SignedTx, TxId,
-    api::{ClusterView, TaskView},
+    api::{ClusterView, Level, TaskView},
     key::Signer,
     round::{Metrics, Outcome},
-    task::{Mode, TaskStatus, evaluation::Evaluators},
+    task::{
+        Mode, TaskStatus,
+        evaluation::Evaluators,
+        selection::{Candidate, Criterion, Draw, EnrolAction, Reason},
+    },
 };
 
 #[derive(Clone, Debug)]
@@ -70,6 +77,16 @@ pub enum SessionEvent {
         code: u16,
         reason: &'static str,
     },
+    /// Others take part in this round; why is told where this trainer was enrolled in time.
+    NotChosen {
+        round: RoundNumber,
+        by: Criterion,
+        candidate: Option<Candidate>,
+    },
+    /// The update goes into a later round than the one it was made for.
+    Late {
+        round: RoundNumber,
+    },
     /// A global version was measured on this trainer's examples.
     Measured(Measured),
     Result {
@@ -109,6 +126,10 @@ struct Session<'a> {
     last: Option<(RoundNumber, u64)>,
     summary: SessionSummary,
     evaluator: Evaluator<'a>,
+    /// In a task that chooses: the round for which it is known whether this trainer is, and that.
+    drawn: Option<(RoundNumber, bool)>,
+    /// The round for which it enrolled last.
+    enrolled: Option<RoundNumber>,
 }
 
 /// Takes part in a task.
@@ -142,7 +163,19 @@ pub fn take_part(
     let held = examples.held.unwrap_or(data);
     let evaluator = Evaluator::new(client, key, held, options.timeout);
     let last = None;
-    let session = Session { client, key, data, options, state, cluster, last, summary, evaluator };
+    let session = Session {
+        client,
+        key,
+        data,
+        options,
+        state,
+        cluster,
+        last,
+        summary,
+        evaluator,
+        drawn: None,
+        enrolled: None,
+    };
     session.run(&task, report)
 }
 
@@ -155,7 +188,7 @@ fn pending_cluster(state: &TrainerState) -> Option<ClusterId> {
     }
 }
 
-impl Session<'_> {
+impl<'a> Session<'a> {
     fn run(
         mut self,
         task: &TaskView,
@@ -175,6 +208,9 @@ impl Session<'_> {
         }
         let task = self.client.task(&self.summary.task)?;
         self.measure(&task, report)?;
+        if self.enrolled.is_some() && task.status == TaskStatus::Open {
+            self.say(Action::Leave(task.id), &[Code::EnrolmentUnknown, Code::TaskEnded])?;
+        }
         self.summary.bytes_sent = self.client.bytes_sent();
         Ok(self.summary)
     }
@@ -209,7 +245,9 @@ impl Session<'_> {
                 return Ok(None);
             }
             self.measure(&task, report)?;
-            if is_ready(&task.spec.mode, self.last, cluster_of(&task, self.cluster)?) {
+            if is_ready(&task.spec.mode, self.last, cluster_of(&task, self.cluster)?)
+                && self.is_chosen(&task, report)?
+            {
                 return Ok(Some(task));
             }
             if started.elapsed() > self.options.round_timeout {
@@ -220,6 +258,56 @@ impl Session<'_> {
                 )));
             }
             pause.sleep();
+        }
+    }
+
+    /// Whether this trainer may send to the collecting round; enrols where that is missing.
+    fn is_chosen(
+        &mut self,
+        task: &TaskView,
+        report: &mut dyn FnMut(&SessionEvent) -> Result<()>,
+    ) -> Result<bool> {
+        let Some(rule) = task.spec.selection else { return Ok(true) };
+        let view = cluster_of(task, self.cluster)?;
+        let (round, draw) = (view.round, view.draw);
+        if self.enrolled.is_none() || (draw == Draw::Awaited && self.enrolled != Some(round)) {
+            self.enrol(task, round)?;
+        }
+        if draw != Draw::Done {
+            return Ok(false);
+        }
+        if let Some((_, chosen)) = self.drawn.filter(|(known, _)| *known == round) {
+            return Ok(chosen);
+        }
+        let drawing = self.client.drawing(&self.summary.task, self.cluster, round)?;
+        let candidate = drawing.of(&self.key.public_key());
+        let chosen = candidate.is_some_and(|candidate| candidate.reason != Reason::NotChosen);
+        self.drawn = Some((round, chosen));
+        if !chosen {
+            if candidate.is_none() {
+                self.enrol(task, round)?;
+            }
+            report(&SessionEvent::NotChosen { round, by: rule.by, candidate })?;
+        }
+        Ok(chosen)
+    }
+
+    fn enrol(&mut self, task: &TaskView, round: RoundNumber) -> Result<()> {
+        let action = EnrolAction { task: task.id, cluster: self.cluster };
+        self.enrolled = Some(round);
+        self.say(Action::Enrol(action), &[Code::EnrolmentExists, Code::TaskEnded])
+    }
+
+    /// Sends an action; some refusals only say that it has been said.
+    fn say(&self, action: Action, fine: &[Code]) -> Result<()> {
+        let tx = self.client.sign(self.key, action)?;
+        let code = match self.client.send_tx(&tx, Level::Executed, self.options.timeout) {
+            Ok(status) => status.receipt.map_or(Code::Ok, |receipt| receipt.code),
+            Err(error) => refused_code(&error).ok_or(error)?,
+        };
+        match code == Code::Ok || fine.contains(&code) {
+            true => Ok(()),
+            false => Err(CliError::Chain { tx: tx.id(), code }),
         }
     }
 
@@ -253,6 +341,51 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// Sends the pending update; one that came too late waits for a round that takes it, where the task
+    /// carries such over.
+    fn send(
+        &mut self,
+        task: &TaskView,
+        report: &mut dyn FnMut(&SessionEvent) -> Result<()>,
+    ) -> Result<Sent> {
+        let (started, mut told) = (std::time::Instant::now(), false);
+        loop {
+            let route = self.route(task);
+            let sent = route.send(&mut self.state)?;
+            let sealed = matches!(sent, Sent::Refused { code: Code::RoundSealed, .. });
+            let round = self.state.pending().and_then(|pending| pending.round);
+            let Some(round) = round.filter(|_| sealed && !task.spec.late.is_empty()) else {
+                return Ok(sent);
+            };
+            if !std::mem::replace(&mut told, true) {
+                report(&SessionEvent::Late { round })?;
+            }
+            let mut pause = Pause::default();
+            loop {
+                let task = self.client.task(&self.summary.task)?;
+                let over = task.status != TaskStatus::Open;
+                if over || started.elapsed() > self.options.round_timeout {
+                    return Ok(sent);
+                }
+                if cluster_of(&task, self.cluster)?.collecting {
+                    break;
+                }
+                pause.sleep();
+            }
+            self.state.forget_transaction()?;
+        }
+    }
+
+    fn route(&self, task: &TaskView) -> Route<'a> {
+        Route {
+            client: self.client,
+            key: self.key,
+            task: task.id,
+            cluster: self.cluster,
+            timeout: self.options.timeout,
+        }
+    }
+
     /// Sends the pending update and settles it by what becomes of it.
     fn conclude(
         &mut self,
@@ -263,14 +396,7 @@ impl Session<'_> {
             Some(pending) => (pending.metrics, pending.payload.len() as u64),
             None => (Metrics::default(), 0),
         };
-        let route = Route {
-            client: self.client,
-            key: self.key,
-            task: task.id,
-            cluster: self.cluster,
-            timeout: self.options.timeout,
-        };
-        let place = match route.send(&mut self.state)? {
+        let place = match self.send(task, report)? {
             Sent::Ordered(place) => place,
             Sent::Refused { tx, code } => {
                 settle(&mut self.state, None)?;
@@ -292,7 +418,7 @@ impl Session<'_> {
             loss: metrics.loss(),
             accuracy: metrics.accuracy(),
         })?;
-        let fate = route.await_fate(&place, self.options.round_timeout)?;
+        let fate = self.route(task).await_fate(&place, self.options.round_timeout)?;
         settle(&mut self.state, Some(&fate))?;
         if matches!(fate, Fate::Void { .. }) {
             // The model has not moved: its version may be trained on again.
@@ -326,6 +452,7 @@ fn comes_too_late(code: Code) -> bool {
             | Code::Replayed
             | Code::NotValidNow
             | Code::TaskEnded
+            | Code::NotChosen
     )
 }
 
@@ -345,6 +472,7 @@ mod tests {
             collecting: true,
             entries: 0,
             deadline: None,
+            draw: Draw::Unused,
         };
         let last = Some((RoundNumber(4), 7));
         assert!(!is_ready(&Mode::Sync, last, &at(4, 7)));

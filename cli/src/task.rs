@@ -17,7 +17,7 @@ use twinfold_types::{
     model::{ModelId, model_digest, tensors_fault},
     task::{
         AggregationRule, Compression, EvaluationRule, LocalWork, Mode, Real, Schedule, Screen,
-        ServerOptimiser, TaskSpec, Training,
+        Selection, ServerOptimiser, TaskSpec, Training,
     },
 };
 
@@ -54,6 +54,10 @@ pub struct TaskOptions {
     pub rounds: u64,
     /// Whether f+1 validators fold a round, others only when these are late.
     pub assigned: bool,
+    /// Who of the trainers takes part in a round, where not all do.
+    pub selection: Option<Selection>,
+    /// Rounds that an update may be late in synchronous tasks.
+    pub late: u32,
     /// How global models are measured, where they are.
     pub evaluation: Option<EvaluationRule>,
     /// Whether a fold says what each update had in the change it came to.
@@ -94,6 +98,8 @@ impl Default for TaskOptions {
             merge_rule: AggregationRule::Mean,
             rounds: 0,
             assigned: false,
+            selection: None,
+            late: 0,
             evaluation: None,
             contributions: false,
             deadline: Duration::from_secs(60),
@@ -177,6 +183,17 @@ impl TaskOptions {
         }
     }
 
+    /// A merge is a version too: of so many rounds, as many versions as can come after a base.
+    fn late_table(&self) -> Vec<u32> {
+        match self.late {
+            0 => vec![],
+            rounds => {
+                let merges = rounds.div_ceil(self.merge_every.max(1));
+                staleness_table(rounds.saturating_add(merges))
+            }
+        }
+    }
+
     fn screen(&self) -> Result<Screen> {
         let millionths = |flag: &str, value: f64| {
             let ppm = (value * 1e6).round();
@@ -233,6 +250,8 @@ impl TaskOptions {
             merge_rule: self.merge_rule,
             rounds_max: self.rounds,
             assigned: self.assigned,
+            selection: self.selection,
+            late: self.late_table(),
             evaluation: self.evaluation.clone(),
             contributions: self.contributions,
             deadline_ms: ms(self.deadline),

@@ -21,17 +21,20 @@ pub fn update_bytes_max(spec: &TaskSpec, layout: &Layout) -> u64 {
 }
 
 /// The factor over 2^16 for an update of this age, in versions; `None` for one
-/// that does not count any more. Synchronous rounds have one base.
-pub fn staleness_factor(mode: &Mode, version: u64, base_version: u64) -> Result<u32, FoldRefusal> {
+/// that does not count any more. Synchronous rounds have one base, but for late updates.
+pub fn staleness_factor(
+    spec: &TaskSpec,
+    version: u64,
+    base_version: u64,
+) -> Result<u32, FoldRefusal> {
     let age = version.checked_sub(base_version).ok_or(FoldRefusal::WrongBinding)?;
-    match mode {
-        Mode::Sync if age == 0 => Ok(limits::FACTOR_ONE),
-        Mode::Sync => Err(FoldRefusal::Stale),
-        Mode::Async { staleness, .. } => {
-            let factor = usize::try_from(age).ok().and_then(|age| staleness.get(age));
-            factor.copied().ok_or(FoldRefusal::Stale)
-        }
-    }
+    let factors = match &spec.mode {
+        Mode::Sync if age == 0 => return Ok(limits::FACTOR_ONE),
+        Mode::Sync => &spec.late,
+        Mode::Async { staleness, .. } => staleness,
+    };
+    let factor = usize::try_from(age).ok().and_then(|age| factors.get(age));
+    factor.copied().ok_or(FoldRefusal::Stale)
 }
 
 /// Parses a payload and holds it against the task and its entry in the list.

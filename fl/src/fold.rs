@@ -273,7 +273,7 @@ impl Round<'_> {
     }
 
     fn weigh<'a>(&self, input: &FoldInput, payload: &'a [u8]) -> Result<Weighted<'a>, FoldRefusal> {
-        let factor = staleness_factor(&self.spec.mode, self.base.version, input.base_version)?;
+        let factor = staleness_factor(self.spec, self.base.version, input.base_version)?;
         let update = check(self.spec, self.layout, self.task, input, payload)?;
         let (weight, part) = match self.spec.rule {
             AggregationRule::Mean => (input.weight, input.weight.into()),

@@ -261,3 +261,22 @@ fn clusters_merge_by_weight_with_one_division() {
         "at the bound of a merge"
     );
 }
+
+#[test]
+fn a_late_update_counts_by_the_tasks_table_and_not_at_all_beyond_it() {
+    let mut spec = task(vec![tensor("w", 2, 20)]);
+    spec.late = vec![1 << 16, 1 << 15];
+    let mut scene = Scene::new(spec, vec![0; 2]);
+    let payload = |scene: &Scene| scene.update(vec![dense(0, 20, Bits::B16, &[100, -50])]).encode();
+    for behind in [0, 1, 2] {
+        let payload = payload(&scene);
+        scene.send_bytes(1, scene.version - behind, payload);
+    }
+    let round = scene.fold();
+    assert_eq!(round.outcomes, [folded(1), folded(1), refused(FoldRefusal::Stale)]);
+    // The mean of the whole and of half of it.
+    assert_eq!(round.steps, Some(vec![75, -38]));
+    scene.spec.late.clear();
+    let stale = refused(FoldRefusal::Stale);
+    assert_eq!(scene.fold().outcomes, [folded(1), stale, stale]);
+}

@@ -8,7 +8,7 @@
 use crate::{
     action,
     error::LedgerError,
-    keeping, replay, round, stake,
+    keeping, replay, round, selection, stake,
     state::{State, StateRead, Writes},
     term::{Recovered, Term},
 };
@@ -132,6 +132,7 @@ pub fn execute_block(
     let mut exec = Exec::new(base, env);
     stake::epoch::begin_if_recovered(&mut exec)?;
     round::run_deadlines(&mut exec)?;
+    selection::run_draws(&mut exec)?;
     keeping::release_due(&mut exec)?;
     action::proposal::lapse(&mut exec)?;
     stake::begin_block(&mut exec)?;

@@ -29,6 +29,7 @@ mod replay;
 mod retention;
 mod rocks;
 mod round;
+mod selection;
 mod stake;
 mod stakes;
 mod state;

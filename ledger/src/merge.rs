@@ -96,7 +96,7 @@ fn reopen(exec: &mut Exec<'_>, task: &Task, clusters: &[Cluster]) -> Result<(), 
     for cluster in clusters {
         let round: Option<Round> = exec.state.get(&state_key::round(&collecting_key(cluster)))?;
         match round {
-            None => round::open(exec, task, cluster),
+            None => round::open(exec, task, cluster)?,
             Some(mut round) if !task.active && !has_ended(&round) => {
                 round::stop_deadline(exec, &round);
                 round.state = RoundState::Open;

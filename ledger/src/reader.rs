@@ -180,7 +180,7 @@ impl Reader {
         }
     }
 
-    /// The earliest round deadline or lapse of a proposal; for what the head's block left undone,
+    /// The earliest round deadline, draw or lapse of a proposal; for what the head's block left undone,
     /// the first moment after it.
     pub fn next_deadline(&self) -> Result<Option<TimeMs>> {
         let look = self.look();
@@ -191,7 +191,10 @@ impl Reader {
         let (deadline, lapse) = (first(Prefix::Deadline)?, first(Prefix::ProposalLapse)?);
         let deadline = deadline.first().and_then(|(key, _)| state_key::parse_deadline(key));
         let lapse = lapse.first().and_then(|(key, _)| state_key::parse_proposal_lapse(key));
-        let times = deadline.map(|(at, _)| at).into_iter().chain(lapse.map(|(at, _)| at));
+        // A draw is due as soon as there is a block for it.
+        let draw = first(Prefix::DrawDue)?.first().map(|_| after_head);
+        let times =
+            deadline.map(|(at, _)| at).into_iter().chain(lapse.map(|(at, _)| at)).chain(draw);
         Ok(times.min().map(|at| at.max(after_head)))
     }
 

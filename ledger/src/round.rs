@@ -8,12 +8,12 @@
 //!
 //! A fold job's inputs never change while it is due: see `merge`.
 
-use crate::{error::LedgerError, execute::Exec, keeping, merge};
+use crate::{error::LedgerError, execute::Exec, keeping, merge, selection};
 use twinfold_types::{
     ClusterId, Event, RoundNumber, limits,
     round::{FoldJob, Round, RoundKey, RoundState, VoidReason},
     state_key::{self, Prefix, StateKey},
-    task::{Cluster, Mode, Task, TaskStatus},
+    task::{Cluster, Mode, Task, TaskStatus, selection::Draw},
 };
 
 /// Deadlines looked at in one read.
@@ -75,24 +75,25 @@ pub fn was_last(task: &Task, cluster: &Cluster) -> bool {
 
 /// Opens the cluster's next round, unless its last one was; its deadline runs at
 /// once where the task is active.
-pub fn open(exec: &mut Exec<'_>, task: &Task, cluster: &Cluster) {
+pub fn open(exec: &mut Exec<'_>, task: &Task, cluster: &Cluster) -> Result<(), LedgerError> {
     if was_last(task, cluster) {
-        return;
+        return Ok(());
     }
-    let key = collecting_key(cluster);
-    let round = Round { key, state: RoundState::Open, entries: 0, opened: exec.env.time };
+    let (key, opened) = (collecting_key(cluster), exec.env.time);
+    let draw = task.spec.selection.map_or(Draw::Unused, |_| Draw::Awaited);
+    let mut round = Round { key, state: RoundState::Open, entries: 0, opened, draw };
     exec.event(Event::RoundOpened { key });
+    selection::close_if_enough(exec, task, &mut round)?;
     match task.active {
         true => start(exec, task, round),
         false => put(exec, &round),
     }
+    Ok(())
 }
 
 fn start(exec: &mut Exec<'_>, task: &Task, mut round: Round) {
     let deadline = exec.env.time.plus(task.spec.deadline_ms);
-    round.state = RoundState::Collecting { deadline, extensions: 0 };
-    exec.state.put(state_key::deadline(deadline, &round.key), &());
-    put(exec, &round);
+    run_until_deadline(exec, task, &mut round, 0);
     exec.event(Event::RoundStarted { key: round.key, deadline });
 }
 
@@ -109,6 +110,31 @@ pub fn start_all(exec: &mut Exec<'_>, task: &Task) -> Result<(), LedgerError> {
     Ok(())
 }
 
+/// The task becomes active if it was not.
+pub fn activate(exec: &mut Exec<'_>, task: &mut Task) -> Result<(), LedgerError> {
+    if !task.active {
+        task.active = true;
+        put_task(exec, task);
+        start_all(exec, task)?;
+    }
+    Ok(())
+}
+
+/// The deadline of a round that collects runs anew; its extensions stand.
+pub fn restart_deadline(exec: &mut Exec<'_>, task: &Task, mut round: Round) {
+    if let RoundState::Collecting { extensions, .. } = round.state {
+        stop_deadline(exec, &round);
+        run_until_deadline(exec, task, &mut round, extensions);
+    }
+}
+
+fn run_until_deadline(exec: &mut Exec<'_>, task: &Task, round: &mut Round, extensions: u32) {
+    let deadline = exec.env.time.plus(task.spec.deadline_ms);
+    round.state = RoundState::Collecting { deadline, extensions };
+    exec.state.put(state_key::deadline(deadline, &round.key), &());
+    put(exec, round);
+}
+
 pub fn stop_deadline(exec: &mut Exec<'_>, round: &Round) {
     if let RoundState::Collecting { deadline, .. } = round.state {
         exec.state.delete(state_key::deadline(deadline, &round.key));
@@ -116,7 +142,12 @@ pub fn stop_deadline(exec: &mut Exec<'_>, round: &Round) {
 }
 
 /// Fixes which updates count. Stores the cluster where its next buffer opens.
-pub fn seal(exec: &mut Exec<'_>, task: &Task, cluster: &mut Cluster, mut round: Round) {
+pub fn seal(
+    exec: &mut Exec<'_>,
+    task: &Task,
+    cluster: &mut Cluster,
+    mut round: Round,
+) -> Result<(), LedgerError> {
     stop_deadline(exec, &round);
     round.state = RoundState::Sealed { height: exec.env.height };
     put(exec, &round);
@@ -124,8 +155,9 @@ pub fn seal(exec: &mut Exec<'_>, task: &Task, cluster: &mut Cluster, mut round: 
     if matches!(task.spec.mode, Mode::Async { .. }) {
         cluster.collecting = cluster.collecting.next();
         put_cluster(exec, cluster);
-        open(exec, task, cluster);
+        open(exec, task, cluster)?;
     }
+    Ok(())
 }
 
 pub fn void(exec: &mut Exec<'_>, task: &Task, mut round: Round, reason: VoidReason) {
@@ -189,18 +221,15 @@ fn run_deadline(exec: &mut Exec<'_>, key: &RoundKey) -> Result<(), LedgerError> 
             .damaged(format!("a deadline of a round that does not collect: {key:?}")));
     };
     if round.entries >= task.spec.participants_min {
-        seal(exec, &task, &mut cluster, round);
-        return Ok(());
+        return seal(exec, &task, &mut cluster, round);
     }
     if extensions >= task.spec.extensions_max {
         void(exec, &task, round, VoidReason::TooFew);
         return end(exec, &mut task, cluster, key.round);
     }
     stop_deadline(exec, &round);
+    run_until_deadline(exec, &task, &mut round, extensions + 1);
     let (deadline, extensions) = (exec.env.time.plus(task.spec.deadline_ms), extensions + 1);
-    round.state = RoundState::Collecting { deadline, extensions };
-    exec.state.put(state_key::deadline(deadline, key), &());
-    put(exec, &round);
     exec.event(Event::RoundExtended { key: *key, deadline, extensions });
     Ok(())
 }
@@ -218,7 +247,7 @@ pub fn end(
         cluster.collecting = round.next();
         let waits = task.spec.mode == Mode::Sync && has_run(task, &cluster);
         if !waits {
-            open(exec, task, &cluster);
+            open(exec, task, &cluster)?;
         }
     }
     while cluster.folding < cluster.collecting {

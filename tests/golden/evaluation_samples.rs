@@ -1,12 +1,15 @@
-//! What the ledger keeps of measured models and of contributions.
+//! What the ledger keeps of measured models, of contributions, and of those chosen.
 
 use crate::samples::{digest, fold_result, key, metrics, round_key};
 use twinfold_types::{
-    Action, Code, Event, Height, TaskId, TxId,
+    Action, ClusterId, Code, Event, Height, RoundNumber, TaskId, TxId,
     model::ModelId,
     round::ContributionTotal,
     state_key::{self, StateKey},
-    task::evaluation::{Best, EvaluateAction, Evaluation, Progress, Report},
+    task::{
+        evaluation::{Best, EvaluateAction, Evaluation, Progress, Report},
+        selection::{Candidate, Drawing, EnrolAction, Enrolled, Reason},
+    },
 };
 
 fn task() -> TaskId {
@@ -38,6 +41,34 @@ pub fn total() -> ContributionTotal {
     }
 }
 
+pub fn enrolled() -> Enrolled {
+    Enrolled {
+        trainer: key(1),
+        since: Height(3),
+        chosen: 7,
+        delivered: 5,
+        missed: 1,
+        newest: Some((RoundNumber(6), true)),
+        examples: 90,
+        metrics: metrics(),
+    }
+}
+
+pub fn drawing() -> Drawing {
+    let candidate = |seed, reason| Candidate { trainer: key(seed), figure: 45_000, reason };
+    let candidates = vec![
+        candidate(1, Reason::Figure),
+        candidate(2, Reason::Chance),
+        candidate(3, Reason::NotChosen),
+    ];
+    Drawing { closed: Height(8), seed: digest(6), candidates }
+}
+
+pub fn choosing() -> Vec<(&'static str, Action)> {
+    let (task, cluster) = (task(), ClusterId(1));
+    vec![("enrol", Action::Enrol(EnrolAction { task, cluster })), ("leave", Action::Leave(task))]
+}
+
 pub fn action() -> Action {
     let (task, version, examples) = (task(), 6, 90);
     Action::Evaluate(EvaluateAction { task, version, examples, metrics: metrics() })
@@ -61,6 +92,16 @@ pub fn events() -> Vec<(&'static str, Event)> {
                 contribution: fold_result().contributions[0],
             },
         ),
+        (
+            "trainer enrolled",
+            Event::TrainerEnrolled { task, cluster: ClusterId(1), trainer: key(1) },
+        ),
+        (
+            "trainer left",
+            Event::TrainerLeft { task, cluster: ClusterId(1), trainer: key(1), missed: 3 },
+        ),
+        ("trainers chosen", Event::TrainersChosen { key: round_key(), chosen: 4, enrolled: 9 }),
+        ("not chosen", failed(Code::NotChosen)),
         ("evaluation unused", failed(Code::EvaluationUnused)),
         ("evaluation invalid", failed(Code::EvaluationInvalid)),
     ]
@@ -71,5 +112,9 @@ pub fn keys() -> Vec<(&'static str, StateKey)> {
         ("evaluation", state_key::evaluation(&task(), 6)),
         ("contribution", state_key::contribution(&task(), &key(1))),
         ("global version", state_key::global_version(&task(), 6)),
+        ("enrolled", state_key::enrolled(&task(), ClusterId(1), &key(1))),
+        ("enrolled count", state_key::enrolled_count(&task(), ClusterId(1))),
+        ("draw due", state_key::draw_due(Height(8), &round_key())),
+        ("drawing", state_key::drawing(&round_key())),
     ]
 }

@@ -197,6 +197,11 @@ fn what_keeps_payloads_stays_as_it_is() {
     for (name, key) in evaluation_samples::keys() {
         book.line(&format!("state key {name}"), hex::encode(key.bytes()));
     }
+    for (name, action) in evaluation_samples::choosing() {
+        book.note(name, &action);
+    }
+    book.note("enrolled trainer", &evaluation_samples::enrolled());
+    book.note("drawing", &evaluation_samples::drawing());
     book.note("progress", &evaluation_samples::progress());
     book.note("evaluated version", &evaluation_samples::evaluation());
     book.note("contributions in all", &evaluation_samples::total());

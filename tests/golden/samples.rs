@@ -33,6 +33,7 @@ use twinfold_types::{
         AggregationRule, Cluster, Compression, EvaluationRule, LocalWork, Mode, Real, Schedule,
         Screen, Task, TaskSpec, TaskStatus, Training,
         evaluation::{Evaluators, Goal, Pooling, Progress},
+        selection::{Criterion, Draw, Selection},
     },
     tx::{Action, AggregateAction, TxBody, UpdateAction},
     vote::{
@@ -116,6 +117,7 @@ pub fn tensors() -> Vec<TensorSpec> {
 }
 
 pub fn spec(mode: Mode) -> TaskSpec {
+    let selection = selection(&mode);
     TaskSpec {
         name: "digits".into(),
         description: "handwritten digits".into(),
@@ -142,6 +144,8 @@ pub fn spec(mode: Mode) -> TaskSpec {
         merge_rule: AggregationRule::Mean,
         rounds_max: 10,
         assigned: false,
+        selection,
+        late: vec![],
         evaluation: Some(evaluation_rules().remove(1).1),
         contributions: true,
         deadline_ms: 10_000,
@@ -181,6 +185,12 @@ pub fn entry() -> Entry {
         metrics: metrics(),
         height: Height(8),
     }
+}
+
+/// Of synchronous tasks alone.
+fn selection(mode: &Mode) -> Option<Selection> {
+    let selection = Selection { trainers: 4, by: Criterion::Utility, chance_ppm: 250_000 };
+    (*mode == Mode::Sync).then_some(selection)
 }
 
 /// Measuring, by each kind of evaluator.
@@ -563,7 +573,8 @@ pub fn rounds() -> Vec<(&'static str, Round)> {
     let height = Height(8);
     let FoldResult { outcomes, contributions, .. } = fold_result();
     let model = ModelId(digest(11));
-    let round = |state| Round { key: round_key(), state, entries: 2, opened: TimeMs(1_000) };
+    let draw = Draw::Closed { at: height };
+    let round = |state| Round { key: round_key(), state, entries: 2, opened: TimeMs(1_000), draw };
     vec![
         ("open", round(RoundState::Open)),
         ("collecting", round(RoundState::Collecting { deadline: TimeMs(11_000), extensions: 1 })),

@@ -25,6 +25,7 @@ mod a_round_without_enough_updates_ends_void_and_never_hangs;
 mod a_sealed_payload_is_read_by_its_readers_alone;
 mod a_server_optimiser_remembers_and_is_recomputed;
 mod a_stale_update_is_mixed_in_and_recomputed;
+mod a_task_chooses_its_trainers;
 mod a_task_starts_from_a_stored_model;
 mod a_validator_whose_state_differs_names_the_first_key;
 mod admins_state_a_checkpoint_and_a_node_joins_by_it;

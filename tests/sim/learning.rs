@@ -63,6 +63,8 @@ pub fn spec(consortium: &Consortium) -> TaskSpec {
         merge_every: 1,
         rounds_max: 0,
         assigned: false,
+        selection: None,
+        late: vec![],
         evaluation: None,
         contributions: false,
         deadline_ms: 8_000,

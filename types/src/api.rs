@@ -20,6 +20,7 @@
 //! | `GET /v1/tasks/{id or name}` | [`TaskView`] |
 //! | `GET /v1/tasks/{id or name}/rounds?cluster=C&before=R&limit=N` | `[RoundView]`, newest first |
 //! | `GET /v1/tasks/{id or name}/evaluations?after=V&limit=N` | [`Page`] of `Evaluation`, oldest first |
+//! | `GET /v1/tasks/{id or name}/drawing?cluster=C&round=R` | `Drawing`: who was chosen, and why |
 //! | `GET /v1/tasks/{id or name}/contributions` | [`Page`] of [`ContributionView`] |
 //! | `GET /v1/models?task=T&level=L&before=V&limit=N` | `[ModelView]`, newest first |
 //! | `GET /v1/models/search?text=X&tag=T&scenario=S&licence=L&kind=K&deprecated=true&after=V&limit=N` | [`Page`] of [`ModelView`]: published ones, newest first |
@@ -52,7 +53,7 @@ use crate::{
     sealed::{SealedRecord, SealedWrap},
     stake::Jail,
     store::Deprecation,
-    task::{TaskSpec, TaskStatus, evaluation::Progress},
+    task::{TaskSpec, TaskStatus, evaluation::Progress, selection::Draw},
     vote::Checkpoint,
 };
 use serde::{Deserialize, Serialize};
@@ -335,6 +336,8 @@ view! {
         collecting: bool,
         entries: u32,
         deadline: Option<TimeMs>,
+        /// Whether the round's trainers are chosen, where they are.
+        draw: Draw,
     }
     /// What a trainer has contributed to a task that keeps contributions.
     ContributionView {

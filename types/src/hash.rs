@@ -61,6 +61,7 @@ pub enum Tag {
     FoldResult,
     Recovery,
     ContentKey,
+    Selection,
 }
 
 impl Tag {
@@ -88,6 +89,7 @@ impl Tag {
             Tag::FoldResult => "twinfold 1 fold result",
             Tag::Recovery => "twinfold 1 recovery",
             Tag::ContentKey => "twinfold 1 content key",
+            Tag::Selection => "twinfold 1 selection",
         }
     }
 }

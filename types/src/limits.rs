@@ -221,6 +221,12 @@ pub const TASKS_OPEN_MAX: u32 = 64;
 pub const CLUSTERS_MAX: u16 = 256;
 /// Updates in one cluster round: the fold result lists each.
 pub const PARTICIPANTS_MAX: u32 = 1_024;
+/// Trainers enrolled in one cluster of a task that chooses: a round's drawing lists each.
+pub const ENROLLED_MAX: u32 = 1_024;
+/// Rounds in a row that may wait for an enrolled trainer in vain; then it is not chosen any more.
+pub const MISSED_MAX: u32 = 3;
+/// Drawings in one block: each reads and writes every enrolled trainer.
+pub const DRAWINGS_MAX: usize = 16;
 /// Reports by which a version is scored: one row of the state holds them.
 pub const REPORTS_MAX: u32 = 64;
 /// Length of a staleness table.

@@ -124,6 +124,11 @@ codes! {
     EvaluationLate = 153, "that global version, or a later one, is scored already";
     EvaluationExists = 154, "the sender has measured this global version already";
     EvaluationInvalid = 155, "a measurement needs examples, and the figure that the task goes by";
+    EnrolmentUnused = 160, "the task chooses nobody: whoever wants sends an update";
+    EnrolmentExists = 161, "the sender is enrolled in the task already";
+    EnrolmentUnknown = 162, "the sender is not enrolled in the task";
+    EnrolmentFull = 163, "the cluster has its maximum of enrolled trainers";
+    NotChosen = 164, "the sender is not chosen for this round";
 }
 
 /// A fact that execution established.
@@ -365,6 +370,24 @@ pub enum Event {
     TaskStopped {
         task: TaskId,
         best: u64,
+    },
+    TrainerEnrolled {
+        task: TaskId,
+        cluster: ClusterId,
+        trainer: PublicKey,
+    },
+    /// By itself, or since rounds waited for it in vain.
+    TrainerLeft {
+        task: TaskId,
+        cluster: ClusterId,
+        trainer: PublicKey,
+        missed: u32,
+    },
+    /// So many of the enrolled may send updates to the round; who and why stands in its drawing.
+    TrainersChosen {
+        key: RoundKey,
+        chosen: u32,
+        enrolled: u32,
     },
     /// What a trainer's update had in the change that its round came to.
     Contributed {

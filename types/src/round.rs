@@ -5,6 +5,7 @@ use crate::{
     blob::BlobId,
     key::{Purpose, Statement, statement},
     model::ModelId,
+    task::selection::Draw,
 };
 use serde::{Deserialize, Serialize};
 
@@ -105,6 +106,8 @@ pub struct Round {
     /// Entries so far.
     pub entries: u32,
     pub opened: TimeMs,
+    /// Whether its trainers are chosen, where they are.
+    pub draw: Draw,
 }
 
 /// What the fold did with one entry.

@@ -98,10 +98,14 @@ pub enum Prefix {
     Evaluation = 77,
     Contribution = 78,
     GlobalVersion = 79,
+    Enrolled = 80,
+    EnrolledCount = 81,
+    DrawDue = 82,
+    Drawing = 83,
 }
 
 impl Prefix {
-    const ALL: [Prefix; 58] = [
+    const ALL: [Prefix; 62] = [
         Prefix::Params,
         Prefix::Member,
         Prefix::MemberCount,
@@ -160,6 +164,10 @@ impl Prefix {
         Prefix::Evaluation,
         Prefix::Contribution,
         Prefix::GlobalVersion,
+        Prefix::Enrolled,
+        Prefix::EnrolledCount,
+        Prefix::DrawDue,
+        Prefix::Drawing,
     ];
 
     /// The prefix alone, for scans.
@@ -244,6 +252,39 @@ pub fn round_entry(key: &RoundKey, index: u32) -> StateKey {
 /// round it has an update in, and that update's base version.
 pub fn enrolment(task: &TaskId, trainer: &PublicKey) -> StateKey {
     StateKey::new(Prefix::Enrolment, &[&task.0.0, &trainer.0])
+}
+
+/// [`crate::task::selection::Enrolled`].
+pub fn enrolled(task: &TaskId, cluster: ClusterId, trainer: &PublicKey) -> StateKey {
+    StateKey::new(Prefix::Enrolled, &[&task.0.0, &cluster.0.to_be_bytes(), &trainer.0])
+}
+
+/// All of a cluster, in the order of keys.
+pub fn enrolled_in(task: &TaskId, cluster: ClusterId) -> StateKey {
+    StateKey::new(Prefix::Enrolled, &[&task.0.0, &cluster.0.to_be_bytes()])
+}
+
+/// `u32`: how many these are.
+pub fn enrolled_count(task: &TaskId, cluster: ClusterId) -> StateKey {
+    StateKey::new(Prefix::EnrolledCount, &[&task.0.0, &cluster.0.to_be_bytes()])
+}
+
+/// `()`: a round whose enrolment closed with this height.
+pub fn draw_due(closed: Height, key: &RoundKey) -> StateKey {
+    let [task, cluster, round] = round_parts(key);
+    StateKey::new(Prefix::DrawDue, &[&closed.0.to_be_bytes(), &task, &cluster, &round])
+}
+
+/// Reads a key made by [`draw_due`] back.
+pub fn parse_draw_due(key: &[u8]) -> Option<(Height, RoundKey)> {
+    let (TimeMs(height), round) =
+        parse_time_and_round(key.strip_prefix(&[Prefix::DrawDue as u8])?)?;
+    Some((Height(height), round))
+}
+
+/// [`crate::task::selection::Drawing`].
+pub fn drawing(key: &RoundKey) -> StateKey {
+    StateKey::new(Prefix::Drawing, &round_parts(key).each_ref().map(|part| part.as_slice()))
 }
 
 /// `ModelId` that a cluster's version names: deltas may be against older versions.

@@ -6,12 +6,14 @@ mod compression;
 pub mod evaluation;
 mod rule;
 mod screen;
+pub mod selection;
 mod server;
 
 pub use compression::Compression;
 pub use evaluation::EvaluationRule;
 pub use rule::AggregationRule;
 pub use screen::Screen;
+pub use selection::Selection;
 pub use server::{Adaptive, ServerOptimiser};
 
 use crate::{
@@ -156,6 +158,11 @@ pub struct TaskSpec {
     pub rounds_max: u64,
     /// Whether f+1 validators fold a round, others only when these are late; else all do.
     pub assigned: bool,
+    /// Who of the trainers takes part in a round, where not all do.
+    pub selection: Option<Selection>,
+    /// Synchronous rounds: what an update counts for that comes after its round was sealed, over 2^16 by
+    /// the versions that its base is behind; the first is 2^16. Empty: it does not.
+    pub late: Vec<u32>,
     /// How global models are measured, where they are.
     pub evaluation: Option<EvaluationRule>,
     /// Whether a fold says what each update had in the change it came to.
@@ -268,6 +275,7 @@ impl TaskSpec {
             .or_else(|| rule::fault(self))
             .or_else(|| server::fault(self))
             .or_else(|| evaluation::fault(self))
+            .or_else(|| selection::fault(self))
     }
 
     fn names_fault(&self) -> Option<String> {

@@ -13,7 +13,7 @@ use crate::{
     sealed::SealedAction,
     stake::StakeAction,
     store::{DeprecateAction, MeasureAction, PublishAction},
-    task::{TaskSpec, evaluation::EvaluateAction},
+    task::{TaskSpec, evaluation::EvaluateAction, selection::EnrolAction},
     vote::CheckpointCertificate,
 };
 use serde::{Deserialize, Serialize};
@@ -71,6 +71,10 @@ pub enum Action {
     TakeOver,
     /// A member's figures of a task's global version.
     Evaluate(EvaluateAction),
+    /// A trainer may be chosen for a task's rounds from now on.
+    Enrol(EnrolAction),
+    /// It may not any more.
+    Leave(TaskId),
 }
 
 impl Action {

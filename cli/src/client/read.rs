@@ -7,7 +7,7 @@ use super::{
 use serde::de::DeserializeOwned;
 use std::time::{Duration, Instant};
 use twinfold_types::{
-    BlobId, ClusterId, Digest, Epoch, Height, PublicKey, TxId,
+    BlobId, ClusterId, Digest, Epoch, Height, PublicKey, RoundNumber, TxId,
     api::{
         BlockSummary, BlockView, ContributionView, EpochView, Level, LineageView, ModelView, Page,
         RoundView, StakeView, StatusView, StorageView, TaskView, TxStatus, ValidatorView,
@@ -19,7 +19,7 @@ use twinfold_types::{
     model::{self, ModelId, model_digest},
     proof::Bundle,
     stake::StakeParams,
-    task::evaluation::Evaluation,
+    task::{evaluation::Evaluation, selection::Drawing},
     trust::TrustedCheckpoint,
 };
 
@@ -155,6 +155,18 @@ impl Client {
     pub fn evaluations(&self, task: &str) -> Result<Vec<Evaluation>, ClientError> {
         let path = format!("/v1/tasks/{}/evaluations", segment(task));
         self.listing(&path, "a list of measured versions")
+    }
+
+    /// Who was chosen for a round, and why.
+    pub fn drawing(
+        &self,
+        task: &str,
+        cluster: ClusterId,
+        round: RoundNumber,
+    ) -> Result<Drawing, ClientError> {
+        let task = segment(task);
+        let path = format!("/v1/tasks/{task}/drawing?cluster={cluster}&round={round}");
+        self.json(path, "a drawing")
     }
 
     /// What each trainer has contributed to a task.

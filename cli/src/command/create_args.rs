@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use twinfold_types::{
     Digest, limits,
     model::{ModelId, TensorPolicy},
-    task::{AggregationRule, Compression, LocalWork, Real, Schedule, ServerOptimiser},
+    task::{AggregationRule, Compression, LocalWork, Real, Schedule, Selection, ServerOptimiser},
     text::parse_duration,
 };
 
@@ -90,6 +90,16 @@ pub struct CreateArgs {
     /// validators, down to a third with many
     #[arg(long)]
     pub assigned: bool,
+    /// Choose so many of the enrolled trainers for each round: random:K by lot; availability:K[:SHARE]
+    /// those who delivered most of what they were chosen for; utility:K[:SHARE] those with the most loss
+    /// × examples, by their own word; the last two with SHARE of the places (0.1) by lot. With K above
+    /// --participants-max a round closes with the first of them [default: whoever comes]
+    #[arg(long, value_name = "RULE")]
+    pub select: Option<Selection>,
+    /// Carry an update that comes after its round was sealed into a later one, so many rounds at most,
+    /// counting the less the older it is [default: such an update is refused]
+    #[arg(long, value_name = "ROUNDS", default_value_t = 0)]
+    pub late: u32,
     #[command(flatten)]
     pub evaluation: EvaluationArgs,
     /// Keep what each update had in the change that its round came to: its norm, its cosine with it and
@@ -247,6 +257,8 @@ impl CreateArgs {
             merge_rule: self.merge_rule,
             rounds: self.rounds,
             assigned: self.assigned,
+            selection: self.select,
+            late: self.late,
             // Members named by name are looked up first.
             evaluation: None,
             contributions: self.contributions,

@@ -110,6 +110,21 @@ pub fn describe(event: &Event) -> String {
         Event::TaskStopped { task, best } => {
             format!("task {} stopped: no gain any more; version {best} is the best", task.0.short())
         }
+        Event::TrainerEnrolled { task, cluster, trainer } => {
+            format!("{} enrolled in cluster {cluster} of task {}", trainer.short(), task.0.short())
+        }
+        Event::TrainerLeft { task, cluster, trainer, missed: 0 } => {
+            format!("{} left cluster {cluster} of task {}", trainer.short(), task.0.short())
+        }
+        Event::TrainerLeft { task, trainer, missed, .. } => format!(
+            "{} is not chosen for task {} any more: {missed} rounds waited for it in vain",
+            trainer.short(),
+            task.0.short()
+        ),
+        Event::TrainersChosen { key, chosen, enrolled } => format!(
+            "{chosen} of {enrolled} chosen for round {} of cluster {}",
+            key.round, key.cluster
+        ),
         Event::Contributed { key, trainer, contribution } => format!(
             "{} had {:.2} % of round {} of cluster {}, cosine {:.3}",
             trainer.short(),

@@ -23,6 +23,7 @@ pub mod proof;
 pub mod proposal;
 pub mod recovery;
 pub mod sealed;
+pub mod selection;
 pub mod stake;
 pub mod task;
 pub mod train;
@@ -230,5 +231,7 @@ pub fn action_name(action: &Action) -> &'static str {
         Action::Condemn(_) => "condemn payload",
         Action::TakeOver => "take over seat",
         Action::Evaluate(_) => "evaluate",
+        Action::Enrol(_) => "enrol",
+        Action::Leave(_) => "leave",
     }
 }

@@ -6,6 +6,7 @@ use super::{
     create_args::CreateArgs,
     evaluate::{self, human_best, human_rule},
     plan::PlanArgs,
+    selection::{self, DrawingArgs, EnrolArgs},
 };
 use crate::{
     error::Result,
@@ -42,6 +43,12 @@ pub enum TaskCommand {
     /// How many trainers are worth having: a round's time against their number, from what local work
     /// and folding take on this machine
     Plan(PlanArgs),
+    /// Enrol in a task that chooses its trainers; `twinfold train` does it by itself
+    Enrol(EnrolArgs),
+    /// Not to be chosen for a task any more
+    Leave { task: String },
+    /// Who was chosen for a round, and why
+    Drawing(DrawingArgs),
     /// Its measured global models, and which is the best
     Evaluations { task: String },
     /// What each trainer had in its models
@@ -62,6 +69,9 @@ pub fn run(context: &Context, command: TaskCommand) -> Result<()> {
         }
         TaskCommand::Watch { task, until_finished } => watch(context, &task, until_finished),
         TaskCommand::Plan(args) => super::plan::run(context, &args),
+        TaskCommand::Enrol(args) => selection::enrol(context, &args),
+        TaskCommand::Leave { task } => selection::leave(context, &task),
+        TaskCommand::Drawing(args) => selection::drawing(context, &args),
         TaskCommand::Evaluations { task } => evaluate::list(context, &task),
         TaskCommand::Contributions { task } => contributions::list(context, &task),
         TaskCommand::Reward(args) => contributions::reward(context, &args),
@@ -144,7 +154,9 @@ fn human(task: &TaskView) -> String {
         ("global model", format!("version {} ({})", task.global_version, task.global)),
         ("merges", task.merges.to_string()),
         ("participants", format!("{} to {}", spec.participants_min, spec.participants_max)),
+        ("chosen by", or_dash(spec.selection)),
         ("mode", format!("{:?}", spec.mode)),
+        ("late updates", late_text(spec)),
         ("rounds fold by", folding(spec)),
         (
             "who folds",
@@ -178,6 +190,13 @@ fn human(task: &TaskView) -> String {
     });
     let tensors = table(&["tensor", "shape", "scale", "policy"], tensors);
     format!("{head}\n{}\n{tensors}", table(&header, clusters))
+}
+
+fn late_text(spec: &TaskSpec) -> String {
+    match spec.late.len() {
+        0 => "-".into(),
+        len => format!("carried over, {} versions behind at most", len - 1),
+    }
 }
 
 /// What becomes of a round's updates, step by step.

@@ -1,6 +1,10 @@
 //! `twinfold train`.
 
-use super::{Context, evaluate::human_measured};
+use super::{
+    Context,
+    evaluate::human_measured,
+    selection::{figure_text, reason_text},
+};
 use crate::{
     client::Client,
     data::{
@@ -189,6 +193,17 @@ fn human(event: &SessionEvent) -> String {
             format!("not ordered: {reason} (code {code}); going on with the next round")
         }
         SessionEvent::Measured(measured) => human_measured(measured),
+        SessionEvent::NotChosen { round, by, candidate: Some(candidate) } => {
+            let figure = figure_text(*by, candidate.figure);
+            let figure = figure.map(|figure| format!(" ({figure})")).unwrap_or_default();
+            format!("round {round}: {}{figure}", reason_text(*by, candidate.reason))
+        }
+        SessionEvent::NotChosen { round, candidate: None, .. } => {
+            format!("round {round}: not among those drawn; enrolled for the next")
+        }
+        SessionEvent::Late { round } => {
+            format!("round {round} was sealed before the update came: it is carried over")
+        }
         SessionEvent::Result { place, fate, .. } => {
             format!("round {}: {}", place.round, human_fate(fate))
         }

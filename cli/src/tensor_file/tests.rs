@@ -46,6 +46,8 @@ fn spec() -> TaskSpec {
         merge_every: 1,
         rounds_max: 1,
         assigned: false,
+        selection: None,
+        late: vec![],
         evaluation: None,
         contributions: false,
         deadline_ms: 1000,

@@ -188,6 +188,13 @@ impl TrainerState {
         self.save()
     }
 
+    /// The pending update's transaction came to nothing: another one is signed for it.
+    pub fn forget_transaction(&mut self) -> Result<(), StateError> {
+        let pending = self.pending.as_mut().ok_or(StateError::NothingPending)?;
+        pending.transaction = None;
+        self.save()
+    }
+
     /// Moves the residual as the update's outcome says.
     pub fn settle(&mut self, settlement: Settlement) -> Result<(), StateError> {
         let pending = self.pending.take().ok_or(StateError::NothingPending)?;

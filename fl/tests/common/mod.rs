@@ -50,6 +50,8 @@ pub fn task(tensors: Vec<TensorSpec>) -> TaskSpec {
         merge_rule: AggregationRule::Mean,
         rounds_max: 0,
         assigned: false,
+        selection: None,
+        late: vec![],
         evaluation: None,
         contributions: false,
         deadline_ms: 1_000,

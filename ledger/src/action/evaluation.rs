@@ -59,7 +59,8 @@ fn is_evaluator(
         Evaluators::Members(members) => members.binary_search(&member.key).is_ok(),
         Evaluators::Trainers => {
             let enrolment = state_key::enrolment(&task.id, &member.key);
-            exec.state.get::<Enrolment>(&enrolment)?.is_some()
+            let enrolment: Option<Enrolment> = exec.state.get(&enrolment)?;
+            enrolment.is_some_and(|(_, round, _)| round.is_some())
         }
     })
 }

@@ -46,7 +46,7 @@ pub fn create(exec: &mut Exec<'_>, tx: &TxId, owner: &Member, spec: &TaskSpec) -
     exec.state.put(state_key::global_version(&id, 0), &global);
     for cluster in (0..spec.clusters).map(ClusterId) {
         let cluster = first_cluster(&task, cluster);
-        round::open(exec, &task, &cluster);
+        round::open(exec, &task, &cluster)?;
         round::put_cluster(exec, &cluster);
     }
     exec.state.put(state_key::open_task_count(&owner.organisation), &(open + 1));

@@ -4,7 +4,7 @@
 use super::check_available;
 use crate::{
     execute::{Exec, Outcome, require},
-    keeping, round,
+    keeping, round, selection,
 };
 use twinfold_types::{
     ClusterId, Code, Event, RoundNumber, TxId,
@@ -39,16 +39,14 @@ pub fn update(exec: &mut Exec<'_>, tx: &TxId, trainer: &Member, update: &UpdateA
     let round = open_round(exec, &task, &cluster, update)?;
     check_base(exec, &task, &cluster, update, enrolment)?;
     check_payload(exec, &task, update)?;
+    selection::take(exec, &task, &round, &trainer.key, update)?;
     keeping::refer(exec, &update.payload, trainer)?;
 
-    if !task.active {
-        task.active = true;
-        round::start_all(exec, &task)?;
-    }
+    round::activate(exec, &mut task)?;
     let round = append(exec, tx, trainer, &task, update, &round.key)?;
     exec.state.put(enrolment_key, &(cluster.cluster, Some(round.key.round), update.base_version));
     if round.entries >= task.spec.round_capacity() {
-        round::seal(exec, &task, &mut cluster, round);
+        round::seal(exec, &task, &mut cluster, round)?;
     }
     round::put_task(exec, &task);
     Ok(())
@@ -62,6 +60,10 @@ fn open_round(
     update: &UpdateAction,
 ) -> Outcome<Round> {
     let meant = match task.spec.mode {
+        // A late one is carried into the round that collects now.
+        Mode::Sync if !task.spec.late.is_empty() => {
+            update.round.is_some_and(|round| round <= cluster.collecting)
+        }
         Mode::Sync => update.round == Some(cluster.collecting),
         Mode::Async { .. } => update.round.is_none(),
     };
@@ -89,19 +91,35 @@ fn check_base(
     let last = enrolment.and_then(|(_, round, base)| Some((round?, base)));
     match &task.spec.mode {
         Mode::Sync => {
-            let again = last.is_some_and(|(round, _)| Some(round) == update.round);
+            // One for a round, whichever base it is against.
+            let again = last.is_some_and(|(round, _)| round == cluster.collecting);
             require(!again, Code::UpdateExists)?;
-            require(base == cluster.version, Code::BaseOther)
+            if base == cluster.version {
+                return Ok(());
+            }
+            let late = !task.spec.late.is_empty() && base < cluster.version;
+            require(late, Code::BaseOther)?;
+            require(cluster.version - base < task.spec.late.len() as u64, Code::BaseStale)?;
+            require(is_new(exec, cluster, base, last)?, Code::UpdateExists)
         }
         Mode::Async { staleness, .. } => {
             require(base <= cluster.version, Code::BaseOther)?;
-            let is_new = match last {
-                Some((round, before)) if base <= before => is_void(exec, cluster, round)?,
-                _ => true,
-            };
-            require(is_new, Code::UpdateExists)?;
+            require(is_new(exec, cluster, base, last)?, Code::UpdateExists)?;
             require(cluster.version - base < staleness.len() as u64, Code::BaseStale)
         }
+    }
+}
+
+/// Whether the trainer has no update yet that is against this base or a later one.
+fn is_new(
+    exec: &Exec<'_>,
+    cluster: &Cluster,
+    base: u64,
+    last: Option<(RoundNumber, u64)>,
+) -> Outcome<bool> {
+    match last {
+        Some((round, before)) if base <= before => is_void(exec, cluster, round),
+        _ => Ok(true),
     }
 }
 

@@ -273,6 +273,8 @@ impl Chain {
             merge_rule: AggregationRule::Mean,
             rounds_max: 0,
             assigned: false,
+            selection: None,
+            late: vec![],
             evaluation: None,
             contributions: false,
             deadline_ms: DEADLINE_MS,

@@ -22,6 +22,7 @@ mod recovery;
 mod retention;
 mod rounds;
 mod sealed;
+mod selection;
 mod slashing;
 mod stake;
 mod tasks;

@@ -170,6 +170,7 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(tasks::task))
         .routes(routes!(tasks::rounds))
         .routes(routes!(tasks::evaluations))
+        .routes(routes!(tasks::drawing))
         .routes(routes!(tasks::contributions))
         .routes(routes!(models::models))
         .routes(routes!(model_store::search))

@@ -10,11 +10,11 @@ use axum::{Json, extract::State};
 use serde::Deserialize;
 use std::sync::Arc;
 use twinfold_types::{
-    ClusterId, PublicKey, TaskId,
+    ClusterId, PublicKey, RoundNumber, TaskId,
     api::{ContributionView, ErrorView, Page, RoundView, TaskView},
-    round::ContributionTotal,
+    round::{ContributionTotal, RoundKey},
     state_key::{self, Prefix, StateKey},
-    task::{Task, evaluation::Evaluation},
+    task::{Task, evaluation::Evaluation, selection::Drawing},
 };
 use utoipa::IntoParams;
 
@@ -116,6 +116,39 @@ pub async fn evaluations(
         let found = api.node.reader.scan::<Evaluation>(&of_task, after, rows + 1)?;
         let found = found.into_iter().map(|(_, evaluation)| evaluation).collect();
         Ok(Json(super::members::cut(found, rows, |row: &Evaluation| row.version.to_string())))
+    })
+    .await
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct DrawingQuery {
+    /// The cluster whose round is meant.
+    cluster: u16,
+    round: u64,
+}
+
+/// Who was chosen for a round, and why.
+#[utoipa::path(get, path = "/v1/tasks/{task}/drawing", tag = "learning",
+    params(("task" = String, Path, description = "Identity or name"), DrawingQuery),
+    responses(
+        (status = OK, description = "The drawing", body = Drawing),
+        (status = "default", description = "A refusal", body = ErrorView),
+    ))]
+pub async fn drawing(
+    State(api): State<Arc<Api>>,
+    Path(task): Path<String>,
+    Query(query): Query<DrawingQuery>,
+) -> Result<Json<Drawing>, Refusal> {
+    api.read_heavy(move |api| {
+        let (task, cluster) = (find(api, &task)?.id, ClusterId(query.cluster));
+        let key = RoundKey { task, cluster, round: RoundNumber(query.round) };
+        let found = api.node.reader.get(&state_key::drawing(&key))?;
+        Ok(Json(found.ok_or_else(|| {
+            let hint = "tasks that choose draw once a round's least number of trainers is enrolled";
+            Refusal::unknown(format!("drawing of round {}", query.round), hint)
+        })?))
     })
     .await
 }

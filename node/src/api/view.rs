@@ -17,7 +17,7 @@ use twinfold_types::{
     sealed::SealedAction,
     stake::StakeAction,
     state_key,
-    task::{Cluster, Task, TaskStatus},
+    task::{Cluster, Task, TaskStatus, selection::Draw},
 };
 
 /// Models of one lineage; from its last one the rest can be asked for.
@@ -149,6 +149,8 @@ pub fn action_name(action: &Action) -> &'static str {
         Action::Condemn(_) => "condemn",
         Action::TakeOver => "take_over",
         Action::Evaluate(_) => "evaluate",
+        Action::Enrol(_) => "enrol",
+        Action::Leave(_) => "leave",
     }
 }
 
@@ -197,6 +199,7 @@ fn cluster_view(task: &Task, cluster: &Cluster, round: &Option<Round>) -> Cluste
         collecting: takes && task.status == TaskStatus::Open,
         entries: round.as_ref().map_or(0, |round| round.entries),
         deadline,
+        draw: round.as_ref().map_or(Draw::Unused, |round| round.draw),
     }
 }
 

@@ -89,7 +89,7 @@ pub(super) fn fault(spec: &TaskSpec) -> Option<String> {
     if rule.is_sum() {
         return loss_fault(rule).or_else(|| memory_fault(spec)).or_else(|| merge_fault(spec));
     }
-    if matches!(spec.mode, Mode::Async { .. }) {
+    if !spec.late.is_empty() || matches!(spec.mode, Mode::Async { .. }) {
         return Some(format!(
             "{rule} needs synchronous rounds: a late update counts by a factor, for which the rule has no place"
         ));

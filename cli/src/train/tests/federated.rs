@@ -52,6 +52,8 @@ fn task(tensors: Vec<TensorSpec>, compression: Compression) -> TaskSpec {
         merge_every: 1,
         rounds_max: ROUNDS,
         assigned: false,
+        selection: None,
+        late: vec![],
         evaluation: None,
         contributions: false,
         deadline_ms: 1_000,
