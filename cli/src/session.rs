@@ -7,7 +7,7 @@ use crate::{
     error::{CliError, Result},
     evaluate::{Evaluator, Measured},
     task::fetch_steps,
-    train::{Pending, TrainerState, prepare},
+    train::{Held, Pending, TrainerState, prepare},
     update::{
         Fate, Pause, Place, Route, Sent, cluster_of, open_state, refused_code, residual_age_max,
         settle,
@@ -324,9 +324,9 @@ impl<'a> Session<'a> {
         let trainer = self.key.public_key();
         let binding = Binding { task: task.id, trainer, base: cluster.model_digest };
         let residual = self.state.residual(version, residual_age_max(&task.spec));
+        let held = Held { residual, control: self.state.control() };
         let sequence = self.state.sequence();
-        let prepared =
-            prepare(&task.spec, binding, &steps, self.data, residual, round.0, sequence)?;
+        let prepared = prepare(&task.spec, binding, &steps, self.data, held, round.0, sequence)?;
         self.last = Some((round, version));
         self.state.begin(Pending {
             round: (task.spec.mode == Mode::Sync).then_some(round),
@@ -337,6 +337,7 @@ impl<'a> Session<'a> {
             payload: prepared.payload,
             carried: prepared.carried,
             rest: prepared.rest,
+            control: prepared.control,
         })?;
         Ok(())
     }

@@ -6,7 +6,9 @@ use crate::{
     client::{Client, ClientError},
     error::{CliError, Result},
     tensor_file::{ImportSettings, ImportedModel},
-    train::{initial_values, mlp_tensors, model_steps, softmax_tensors},
+    train::{
+        control_fault, initial_values, mlp_tensors, model_steps, softmax_tensors, with_controls,
+    },
 };
 use std::{str::FromStr, time::Duration};
 use twinfold_fl::{canonical_bytes, fixed};
@@ -324,6 +326,22 @@ pub fn first_model(
     let values = initial_values(&tensors, seed)?;
     let steps = model_steps(&values, &tensors)?;
     Ok(ImportedModel { tensors, steps })
+}
+
+impl ImportedModel {
+    /// With control variates of zero behind its tensors, as trainers begin.
+    pub fn with_controls(self) -> Result<Self> {
+        if let Some(fault) = control_fault(&self.tensors) {
+            return Err(CliError::usage(fault, "leave out --scaffold"));
+        }
+        let tensors = with_controls(&self.tensors);
+        if let Some(fault) = tensors_fault(&tensors) {
+            return Err(CliError::usage(fault, "leave out --scaffold, which doubles the model"));
+        }
+        let mut steps = self.steps;
+        steps.resize(2 * steps.len(), 0);
+        Ok(Self { tensors, steps })
+    }
 }
 
 /// A task on the chain.

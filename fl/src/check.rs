@@ -88,9 +88,9 @@ fn check_compression(
     if update.tensors.iter().any(|tensor| tensor.bits as u8 > compression.bits) {
         return Err(FoldRefusal::Compression);
     }
-    if compression.top_ppm.is_some() {
+    if let Some(ppm) = compression.top_ppm() {
         let sent: usize = update.tensors.iter().map(TensorView::nonzero).sum();
-        if sent > layout.kept_values(compression.top_ppm) {
+        if sent > layout.kept_values(Some(ppm)) {
             return Err(FoldRefusal::Compression);
         }
     }

@@ -12,9 +12,10 @@ use crate::{
     clip::within_norm,
     fixed::power_of_two,
     layout::{LayoutError, Slot},
+    support::Support,
     update::{Binding, Bits, TensorData, TensorUpdate, Update, UpdateView},
 };
-use twinfold_types::task::TaskSpec;
+use twinfold_types::task::{Kept, TaskSpec};
 
 /// Tries at shrinking below the norm bound, each by a tenth.
 const SHRINK_TRIES: u32 = 100;
@@ -63,17 +64,22 @@ pub fn compress(
     let unit = power_of_two(-i32::from(layout.norm_scale()));
     let carried = clip_and_add(delta, residual, spec.clip as f64 * unit);
     check_values(spec, &layout, "sum of delta and residual", &carried)?;
-    let mut chosen = carried.clone();
-    keep_largest(&mut chosen, &layout, layout.kept_values(spec.compression.top_ppm));
+    let support = Support::of(spec, &layout, binding.task, &binding.base);
+    let chosen = choose(spec.compression.kept, &layout, support.as_ref(), &carried);
+    let sent_layout = support.as_ref().map_or(&layout, Support::layout);
 
     let limit = spec.norm_bound as f64 * unit;
     let norm = euclidean(&chosen);
     let mut shrink = if norm > limit { limit / norm } else { 1.0 };
     for _ in 0..SHRINK_TRIES {
         let rounder = spec.compression.stochastic.then_some(Stochastic(seed));
-        let sent = quantise(&layout, binding, &chosen, shrink, bits, rounder);
-        if is_within(&sent.update, &layout, spec.norm_bound) {
-            let rest = carried.iter().zip(&sent.values);
+        let sent = quantise(sent_layout, binding, &chosen, shrink, bits, rounder);
+        if is_within(&sent.update, sent_layout, spec.norm_bound) {
+            let values = match &support {
+                Some(support) => support.scatter(&sent.values),
+                None => sent.values,
+            };
+            let rest = carried.iter().zip(&values);
             let rest = rest.map(|(a, q)| (f64::from(*a) - q) as f32).collect();
             return Ok(Compressed { update: sent.update, carried, rest });
         }
@@ -115,6 +121,26 @@ fn clip_and_add(delta: &[f32], residual: &[f32], bound: f64) -> Vec<f32> {
     let residual = residual.iter().copied().chain(std::iter::repeat(0.0));
     let sums = delta.iter().zip(residual);
     sums.map(|(d, e)| (f64::from(*d) * factor + f64::from(e)) as f32).collect()
+}
+
+/// The values that are sent, the others zero; or, where places are drawn, those at them alone.
+fn choose(kept: Kept, layout: &Layout, support: Option<&Support>, all: &[f32]) -> Vec<f32> {
+    if let Some(support) = support {
+        return support.gather(all);
+    }
+    let mut chosen = all.to_vec();
+    match kept {
+        Kept::All | Kept::Random { .. } => {}
+        Kept::Top { ppm } => keep_largest(&mut chosen, layout, layout.kept_values(Some(ppm))),
+        Kept::Above { milli } => keep_above(&mut chosen, layout, f64::from(milli) / 1e3),
+    }
+    chosen
+}
+
+/// Zeroes what is below so many times the root mean square of the trained values.
+fn keep_above(values: &mut [f32], layout: &Layout, times: f64) {
+    let least = times * euclidean(values) / (layout.trained_values().max(1) as f64).sqrt();
+    values.iter_mut().filter(|value| f64::from(value.abs()) < least).for_each(|value| *value = 0.0);
 }
 
 /// Zeroes all but the `count` largest trained values; of equals the first stay.

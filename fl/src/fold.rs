@@ -17,6 +17,7 @@ use crate::{
     },
     screen::screen,
     server::{self, Memory, Owner},
+    support::Support,
 };
 use twinfold_types::{
     BlobDigest, ClusterId, Digest, PublicKey, TaskId,
@@ -98,20 +99,30 @@ pub fn fold_round<S: Source>(
     inputs: &[FoldInput],
     source: &mut S,
 ) -> Result<Folded, S::Error> {
-    let layout = Layout::of(&spec.tensors).expect("an admitted task has a layout");
-    assert_eq!(base.steps.len(), layout.values(), "base and layout differ");
-    let round = Round { spec, layout: &layout, task, base, inputs };
+    let whole = Layout::of(&spec.tensors).expect("an admitted task has a layout");
+    assert_eq!(base.steps.len(), whole.values(), "base and layout differ");
+    // Where places are drawn, an admitted task's updates have one base.
+    let against = inputs.first().map_or(Digest::ZERO, |input| input.base_digest);
+    let support = Support::of(spec, &whole, task, &against);
+    let layout = support.as_ref().map_or(&whole, Support::layout);
+    let round = Round { spec, layout, task, base, inputs };
     let gathered = match (spec.mix(), spec.folds_together()) {
         (Some(mix), _) => round.mixed(mix, source)?,
         (None, false) => round.one_by_one(source)?,
         (None, true) => round.together(source)?,
     };
-    Ok(round.finish(gathered))
+    let spread = |change: Change| match &support {
+        Some(support) => support.spread(&change),
+        None => change,
+    };
+    let change = gathered.change.map(spread);
+    Ok(round.finish(&whole, Gathered { change, ..gathered }))
 }
 
 /// What a fold goes by, beside the payloads.
 struct Round<'r> {
     spec: &'r TaskSpec,
+    /// Of what is sent: the whole model, unless places are drawn.
     layout: &'r Layout,
     task: TaskId,
     base: Base<'r>,
@@ -296,9 +307,9 @@ impl Round<'_> {
     }
 
     /// The change goes to the model, through the server optimiser where there is one.
-    fn finish(&self, gathered: Gathered) -> Folded {
+    fn finish(&self, whole: &Layout, gathered: Gathered) -> Folded {
         let Gathered { change, mut outcomes, contributions } = gathered;
-        let Self { spec, layout, base, .. } = self;
+        let Self { spec, base, .. } = self;
         let owner = Owner { task: self.task, cluster: base.cluster };
         let stepped = change.and_then(|change| match spec.server.is_none() {
             true => {
@@ -307,7 +318,7 @@ impl Round<'_> {
             }
             false => {
                 let stepped =
-                    server::step(owner, &spec.server, layout, base.memory, base.steps, &change);
+                    server::step(owner, &spec.server, whole, base.memory, base.steps, &change);
                 stepped.map(|(steps, saturations, memory)| (steps, saturations, Some(memory)))
             }
         });

@@ -79,6 +79,18 @@ impl Layout {
         self.trained().map(|slot| slot.scale).max().unwrap_or(0)
     }
 
+    /// The same tensors with other lengths, by their place in the task's list.
+    pub(crate) fn with_lengths(&self, lengths: &[usize]) -> Self {
+        let mut values = 0;
+        let slots = self.slots.iter().zip(lengths).map(|(slot, len)| {
+            let start = values;
+            values += len;
+            Slot { start, len: *len, ..*slot }
+        });
+        let slots = slots.collect();
+        Self { slots, values }
+    }
+
     /// Values that top-k keeps: the share rounded up, so at least one.
     pub fn kept_values(&self, top_ppm: Option<u32>) -> usize {
         let all = self.trained_values();

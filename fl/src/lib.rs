@@ -10,6 +10,7 @@
 //! * [`update`]: the payload format of an update.
 //! * [`compress`]: what a trainer does to a delta (the only floating point here).
 //! * [`clip`], [`check`]: what every validator checks of an update.
+//! * [`support`]: the places of updates that send a draw of all.
 //! * [`screen`], [`server`]: what comes before a rule, and after it.
 //! * [`rule`], [`fold`], [`merge`]: the rules, and the entry points for nodes and verifiers.
 //! * [`contribution`]: what each update had in the result.
@@ -30,6 +31,7 @@ pub mod rule;
 pub mod screen;
 pub mod server;
 pub mod source;
+pub mod support;
 pub mod update;
 
 pub use fold::{Base, FoldInput, Folded, fold_round};

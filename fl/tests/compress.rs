@@ -8,13 +8,17 @@ use twinfold_fl::{
     fixed::steps_to_f32,
     update::TensorData,
 };
-use twinfold_types::{model::TensorPolicy, task::Compression};
+use twinfold_types::{
+    model::TensorPolicy,
+    task::{Compression, Kept},
+};
 
 const N: usize = 1_000;
 
 fn scene(bits: u8, top_ppm: Option<u32>) -> Scene {
+    let kept = top_ppm.map_or(Kept::All, |ppm| Kept::Top { ppm });
     let mut spec = task(vec![tensor("w", N as u64 - 10, 20), tensor("b", 10, 20)]);
-    spec.compression = Compression { bits, top_ppm, stochastic: false };
+    spec.compression = Compression { bits, kept, stochastic: false };
     Scene::new(spec, vec![0; N])
 }
 
@@ -138,4 +142,20 @@ fn bad_values_are_named_with_their_tensor() {
     frozen.spec.tensors[1].policy = TensorPolicy::Frozen;
     let error = try_with(&frozen, &delta());
     assert!(matches!(error, CompressError::Frozen { index: 0, .. }));
+}
+
+#[test]
+fn a_threshold_sends_what_stands_out_and_keeps_the_rest() {
+    let mut scene = scene(16, None);
+    scene.spec.compression = "above:5:16".parse().unwrap();
+    let mut loud = vec![0.001; N];
+    (loud[3], loud[995]) = (0.5, -0.25);
+    let sent = run(&scene, &loud, &[]);
+    // The root mean square is near 0.018, and five times that 0.09.
+    let received = received(scene, &sent);
+    for (at, (got, rest)) in received.iter().zip(&sent.rest).enumerate() {
+        let expected = if [3, 995].contains(&at) { loud[at] } else { 0.0 };
+        assert!((got - expected).abs() < 1e-4, "value {at}: {got}");
+        assert!((got + rest - loud[at]).abs() < 1e-6, "value {at}");
+    }
 }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use twinfold_fl::update::{Bits, TensorData, TensorUpdate};
 use twinfold_types::{
     round::{FoldRefusal, Outcome},
-    task::{AggregationRule, Mode, Screen, TaskSpec},
+    task::{AggregationRule, Kept, Mode, Screen, TaskSpec},
 };
 
 const NOT_CHOSEN: Outcome = Outcome::Refused(FoldRefusal::NotChosen);
@@ -201,7 +201,7 @@ fn what_a_rule_does_not_go_with_is_refused_with_the_reason() {
     };
     let buffered = Mode::Async { buffer: 7, staleness: vec![1 << 16], mix: None };
     assert!(fault("median", &|spec| spec.mode = buffered.clone()).contains("synchronous"));
-    let sparse = |spec: &mut TaskSpec| spec.compression.top_ppm = Some(10_000);
+    let sparse = |spec: &mut TaskSpec| spec.compression.kept = Kept::Top { ppm: 10_000 };
     assert!(fault("krum:1", &sparse).contains("an update of zeros is nearest to all"));
     assert!(fault("krum:3", &|_| ()).contains("at least 9 updates"));
     assert!(fault("bulyan:2", &|_| ()).contains("at least 11 updates"));
@@ -221,7 +221,7 @@ fn what_a_rule_does_not_go_with_is_refused_with_the_reason() {
     let screen = |clip_ppm, cosine_ppm| Screen { clip_ppm, cosine_ppm };
     let cosine = |spec: &mut TaskSpec| {
         spec.screen = screen(None, Some(0));
-        spec.compression.top_ppm = Some(10_000);
+        spec.compression.kept = Kept::Top { ppm: 10_000 };
     };
     assert!(fault("mean", &cosine).contains("cosines need all values"));
     let late = |spec: &mut TaskSpec| {

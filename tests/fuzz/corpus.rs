@@ -223,6 +223,7 @@ fn trainer_states() -> Samples {
         payload: b"payload".to_vec(),
         carried: vec![0.5, -0.25, 0.0],
         rest: vec![0.5, 0.0, 0.0],
+        control: vec![0.25],
     };
     state.begin(pending).expect("nothing is pending");
     let waiting = fs::read(&path).expect("it was just written");

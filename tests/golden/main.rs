@@ -187,6 +187,10 @@ fn encodings_of_data_sets_stay_as_they_are() {
 #[test]
 fn what_keeps_payloads_stays_as_it_is() {
     let mut book = Book { lines: BTreeMap::new() };
+    for text in ["none", "q2,stochastic", "topk:0.01:4", "randk:0.1:8", "above:2.5:16"] {
+        let compression: twinfold_types::task::Compression = text.parse().expect("a compression");
+        book.note(text, &compression);
+    }
     book.note("evaluate", &evaluation_samples::action());
     for (name, rule) in samples::evaluation_rules() {
         book.note(name, &rule);

@@ -33,6 +33,7 @@ mod an_observer_joins_from_a_checkpoint;
 mod an_observer_replays_to_the_same_root;
 mod bad_files_are_refused_by_name;
 mod bad_transactions_are_refused_by_name;
+mod drawn_places_and_control_variates_are_folded_and_recomputed;
 mod each_validator_killed_in_turn_under_load_loses_nothing;
 mod f_plus_one_validators_fold_and_others_stand_in;
 mod f_validators_killed_in_mid_round_do_not_stop_it;

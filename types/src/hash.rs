@@ -62,6 +62,7 @@ pub enum Tag {
     Recovery,
     ContentKey,
     Selection,
+    Support,
 }
 
 impl Tag {
@@ -90,6 +91,7 @@ impl Tag {
             Tag::Recovery => "twinfold 1 recovery",
             Tag::ContentKey => "twinfold 1 content key",
             Tag::Selection => "twinfold 1 selection",
+            Tag::Support => "twinfold 1 support",
         }
     }
 }

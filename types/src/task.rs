@@ -9,7 +9,7 @@ mod screen;
 pub mod selection;
 mod server;
 
-pub use compression::Compression;
+pub use compression::{Compression, Kept};
 pub use evaluation::EvaluationRule;
 pub use rule::AggregationRule;
 pub use screen::Screen;
@@ -271,6 +271,7 @@ impl TaskSpec {
             .or_else(|| self.mode_fault())
             .or_else(|| self.arithmetic_fault())
             .or_else(|| self.training_fault())
+            .or_else(|| compression::fault(self))
             .or_else(|| screen::fault(self))
             .or_else(|| rule::fault(self))
             .or_else(|| server::fault(self))
@@ -374,9 +375,6 @@ impl TaskSpec {
     }
 
     fn training_fault(&self) -> Option<String> {
-        if let Some(fault) = self.compression.fault() {
-            return Some(fault);
-        }
         let (LocalWork::Epochs(amount) | LocalWork::Steps(amount)) = self.training.work;
         if amount == 0 || self.training.batch == 0 {
             return Some("local work and batch size must be positive".into());

@@ -52,7 +52,9 @@ pub struct CreateArgs {
     #[arg(long, default_value_t = 20)]
     pub staleness_max: u32,
     /// What trainers send: none (32-bit steps), q16, q8, q4, q2 (−1, 0 and 1) or q1 (signs); or
-    /// topk:F[:BITS], the share F of all values, the largest, with 8 bits each unless said otherwise.
+    /// topk:F[:BITS], the share F of all values, the largest, with 8 bits each unless said otherwise;
+    /// randk:F[:BITS], that share of each tensor, drawn alike for everyone, which goes with every rule; or
+    /// above:T[:BITS], those of at least T times their root mean square.
     /// With ",stochastic" a value is rounded by chance, right on average
     #[arg(long, default_value = "q8")]
     pub compress: Compression,
@@ -100,6 +102,11 @@ pub struct CreateArgs {
     /// counting the less the older it is [default: such an update is refused]
     #[arg(long, value_name = "ROUNDS", default_value_t = 0)]
     pub late: u32,
+    /// Have trainers keep control variates (SCAFFOLD), against drifting apart where their data differ:
+    /// every update is twice as long. For tasks in which all trainers take part in every round, by the
+    /// mean; see docs/aggregation.md
+    #[arg(long)]
+    pub scaffold: bool,
     #[command(flatten)]
     pub evaluation: EvaluationArgs,
     /// Keep what each update had in the change that its round came to: its norm, its cosine with it and
@@ -234,6 +241,24 @@ impl ModelArgs {
 }
 
 impl CreateArgs {
+    /// The first model as the task has it.
+    pub fn prepared(&self, model: ImportedModel) -> Result<ImportedModel> {
+        if !self.scaffold {
+            return Ok(model);
+        }
+        let plain = self.rule == AggregationRule::Mean
+            && self.mode == ModeChoice::Sync
+            && self.server.is_none()
+            && self.select.is_none();
+        if !plain || self.model.from.is_some() {
+            return Err(CliError::usage(
+                "--scaffold goes with synchronous rounds that all take part in, the rule mean, no server optimiser and a first model that is none of the ledger's",
+                "see `twinfold task create --help`",
+            ));
+        }
+        model.with_controls()
+    }
+
     pub fn options(&self) -> TaskOptions {
         TaskOptions {
             name: self.name.clone(),

@@ -10,7 +10,7 @@ use crate::{
     plan::{Costs, Plan, Point},
     render::{bytes, table},
     task::fetch_steps,
-    train::prepare,
+    train::{Held, prepare},
 };
 use clap::Args;
 use std::time::{Duration, Instant};
@@ -75,7 +75,7 @@ fn measure(
     let trainer = PublicKey([0; 32]);
     let binding = Binding { task, trainer, base };
     let started = Instant::now();
-    let prepared = prepare(spec, binding, steps, data, &[], 0, 0)?;
+    let prepared = prepare(spec, binding, steps, data, Held::default(), 0, 0)?;
     let compute_s = started.elapsed().as_secs_f64();
 
     // The plain mean, whatever the task's rule: that may need more updates than these.

@@ -96,6 +96,7 @@ fn create_task(context: &Context, args: &CreateArgs) -> Result<()> {
         Some(from) => super::model::stored(&context.client()?, ModelId(from), &args.model)?,
         None => args.model.load(args.seed)?,
     };
+    let model = args.prepared(model)?;
     let mut options = args.options();
     options.evaluation = args.evaluation.rule(|| context.client(), args.participants_min)?;
     // Refuse what cannot be before asking for a passphrase.

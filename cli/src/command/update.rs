@@ -165,6 +165,7 @@ fn prepare(
         payload: compressed.update.encode(),
         carried: compressed.carried,
         rest: compressed.rest,
+        control: vec![],
     })
 }
 

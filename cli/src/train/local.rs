@@ -1,7 +1,7 @@
 //! Local training: mini-batch SGD, seeded, with FedProx's proximal term (Li et al.,
 //! *Federated Optimization in Heterogeneous Networks*, MLSys 2020).
 
-use super::{Evaluation, Network, TrainError};
+use super::{Evaluation, Network, TrainError, control::Control};
 use crate::data::Dataset;
 use ndarray::Axis;
 use rand::{SeedableRng, seq::SliceRandom};
@@ -18,10 +18,13 @@ pub struct LocalUpdate {
     pub delta: Vec<f32>,
     /// The base model on the trainer's data, before training.
     pub metrics: Metrics,
+    /// The trainer's next control variate, where the task has some.
+    pub control: Vec<f32>,
 }
 
 /// Trains from `model` by the task's settings; `round` places it in the learning
-/// rate's schedule.
+/// rate's schedule. `own` is the trainer's control variate, where the task has some and it is not the
+/// trainer's first round.
 pub fn local_update(
     network: &Network,
     model: &[f32],
@@ -29,12 +32,29 @@ pub fn local_update(
     training: &Training,
     round: u64,
     seed: u64,
+    own: &[f32],
 ) -> Result<LocalUpdate, TrainError> {
     let before = network.evaluate(model, data)?;
-    let trained = train(network, model, data, training, round, seed)?;
-    let delta = trained.iter().zip(model).map(|(trained, base)| trained - base).collect();
+    let control = network.controlled_values();
+    let control = control.map(|values| Control::of(model, own, values)).transpose()?;
+    let trained = train(network, model, data, training, round, seed, control.as_ref())?;
+    let changes = trained.model.iter().zip(model).map(|(trained, base)| trained - base);
+    let mut delta: Vec<f32> = changes.collect();
+    let mut next = vec![];
+    if let Some(control) = control {
+        let share = rate_share(training, round);
+        let change;
+        (next, change) = control.next(model, &trained.model, trained.steps, share);
+        let values = change.len();
+        delta[values..].copy_from_slice(&change);
+    }
     let metrics = Metrics::from_reals(before.loss, Some(before.accuracy));
-    Ok(LocalUpdate { delta, metrics })
+    Ok(LocalUpdate { delta, metrics, control: next })
+}
+
+/// The learning rate of a round over the first.
+fn rate_share(training: &Training, round: u64) -> f32 {
+    (learning_rate(training, round) / training.learning_rate.get()) as f32
 }
 
 /// What one machine with all the data reaches in as many rounds of the same local
@@ -51,10 +71,15 @@ pub fn central(
     (0..rounds)
         .map(|round| {
             let seed = training.seed.wrapping_add(round);
-            model = train(network, &model, train_data, training, round, seed)?;
+            model = train(network, &model, train_data, training, round, seed, None)?.model;
             network.evaluate(&model, test)
         })
         .collect()
+}
+
+struct Trained {
+    model: Vec<f32>,
+    steps: u64,
 }
 
 fn train(
@@ -64,7 +89,8 @@ fn train(
     training: &Training,
     round: u64,
     seed: u64,
-) -> Result<Vec<f32>, TrainError> {
+    control: Option<&Control>,
+) -> Result<Trained, TrainError> {
     network.check(base, data)?;
     let rate = learning_rate(training, round);
     let (step, proximal) = (rate as f32, training.proximal.get() as f32);
@@ -79,11 +105,14 @@ fn train(
         for ((value, base), slope) in model.iter_mut().zip(base).zip(&gradient) {
             *value -= step * (slope + proximal * (*value - base));
         }
+        if let Some(control) = control {
+            control.correct(&mut model, rate_share(training, round));
+        }
         if !model.iter().all(|value| value.is_finite()) {
             return Err(TrainError::Diverged { steps: done, rate });
         }
     }
-    Ok(model)
+    Ok(Trained { model, steps })
 }
 
 fn learning_rate(training: &Training, round: u64) -> f64 {

@@ -6,6 +6,7 @@
 //! Local training runs in f32 on whatever kernels the processor has. Nobody
 //! recomputes it: what counts is the update's integers, and those are exact.
 
+mod control;
 mod error;
 mod local;
 mod network;
@@ -15,8 +16,9 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+pub use control::{fault as control_fault, with_controls};
 pub use error::TrainError;
 pub use local::{LocalUpdate, central, local_update};
 pub use network::{Evaluation, Network, initial_values, mlp_tensors, softmax_tensors};
-pub use prepare::{Prepared, draw_seed, model_reals, model_steps, prepare};
+pub use prepare::{Held, Prepared, draw_seed, model_reals, model_steps, prepare};
 pub use state::{Pending, Settlement, StateError, TrainerState};

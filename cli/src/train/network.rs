@@ -2,7 +2,7 @@
 //! of dense layers over the model's flat values. Which one it is follows from the
 //! tensors' names; a weight's shape is [inputs, outputs].
 
-use super::TrainError;
+use super::{TrainError, control::without_controls};
 use crate::data::{Dataset, normal};
 use ndarray::{Array2, ArrayView1, ArrayView2, ArrayViewMut1, ArrayViewMut2, Axis, Slice, linalg};
 use rand::SeedableRng;
@@ -69,6 +69,8 @@ pub struct Network {
     /// Places of tensors that training leaves alone.
     fixed: Vec<Range<usize>>,
     values: usize,
+    /// Whether control variates of as many values as the model follow it.
+    controlled: bool,
 }
 
 /// How a model does on some examples.
@@ -83,6 +85,10 @@ pub struct Evaluation {
 
 impl Network {
     pub fn infer(tensors: &[TensorSpec]) -> Result<Self, TrainError> {
+        if let Some(model) = without_controls(tensors) {
+            let network = Self::infer(model)?;
+            return Ok(Self { values: 2 * network.values, controlled: true, ..network });
+        }
         let layout = Layout::of(tensors)?;
         let mut names: Vec<_> = tensors.iter().map(|tensor| tensor.name.as_str()).collect();
         names.sort();
@@ -106,7 +112,7 @@ impl Network {
         }
         let fixed = layout.slots().iter().filter(|slot| !slot.trained);
         let fixed = fixed.map(twinfold_fl::layout::Slot::range).collect();
-        Ok(Self { layers, fixed, values: layout.values() })
+        Ok(Self { layers, fixed, values: layout.values(), controlled: false })
     }
 
     pub fn features(&self) -> usize {
@@ -115,6 +121,11 @@ impl Network {
 
     pub fn classes(&self) -> usize {
         self.layers[self.layers.len() - 1].outputs
+    }
+
+    /// Values of the model alone, where control variates follow it.
+    pub fn controlled_values(&self) -> Option<usize> {
+        self.controlled.then_some(self.values / 2)
     }
 
     /// Whether the model and the data fit the network.

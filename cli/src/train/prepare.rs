@@ -21,31 +21,42 @@ pub struct Prepared {
     pub carried: Vec<f32>,
     /// The next residual when it does.
     pub rest: Vec<f32>,
+    /// The trainer's next control variate when it does, where the task has some.
+    pub control: Vec<f32>,
+}
+
+/// What a trainer has from its rounds before; empty where that is nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Held<'h> {
+    pub residual: &'h [f32],
+    pub control: &'h [f32],
 }
 
 /// Trains from `base`, the cluster model that `binding` names, and compresses the
 /// delta. `round` places it in the schedule; `sequence` counts this trainer's
-/// updates, so that each draws from a generator of its own. An empty residual is zero.
+/// updates, so that each draws from a generator of its own.
 pub fn prepare(
     spec: &TaskSpec,
     binding: Binding,
     base: &[i32],
     data: &Dataset,
-    residual: &[f32],
+    held: Held<'_>,
     round: u64,
     sequence: u64,
 ) -> Result<Prepared, TrainError> {
     let network = Network::infer(&spec.tensors)?;
     let model = model_reals(base, &spec.tensors)?;
     let seed = draw_seed(spec.training.seed, &binding, sequence);
-    let local = local_update(&network, &model, data, &spec.training, round, seed)?;
-    let sent = compress(spec, binding, &local.delta, residual, seed)?;
+    let training = &spec.training;
+    let local = local_update(&network, &model, data, training, round, seed, held.control)?;
+    let sent = compress(spec, binding, &local.delta, held.residual, seed)?;
     Ok(Prepared {
         payload: sent.update.encode(),
         examples: u32::try_from(data.len()).unwrap_or(u32::MAX),
         metrics: local.metrics,
         carried: sent.carried,
         rest: sent.rest,
+        control: local.control,
     })
 }
 

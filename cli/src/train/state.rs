@@ -6,8 +6,9 @@
 //! counted the update, else to a. Until then both stay in the file.
 //!
 //! ```text
-//! magic "TFT1" · header length u32 · header, canonically encoded
-//! · residual · of a pending update: a, a − q (f32 each), payload · BLAKE3 of all before
+//! magic "TFT2" · header length u32 · header, canonically encoded
+//! · residual · control variate · of a pending update: a, a − q, the next control variate (f32 each), payload
+//! · BLAKE3 of all before
 //! ```
 
 use crate::files::{self, Access};
@@ -22,11 +23,11 @@ use twinfold_types::{
     round::{Metrics, Outcome},
 };
 
-const MAGIC: [u8; 4] = *b"TFT1";
+const MAGIC: [u8; 4] = *b"TFT2";
 const DIGEST_BYTES: usize = 32;
 /// A header holds one transaction and a few numbers.
 const HEADER_BYTES_MAX: usize = 2 * limits::TX_BYTES_MAX;
-const FILE_BYTES_MAX: u64 = 4 * limits::BLOB_BYTES_MAX + 2 * HEADER_BYTES_MAX as u64;
+const FILE_BYTES_MAX: u64 = 6 * limits::BLOB_BYTES_MAX + 2 * HEADER_BYTES_MAX as u64;
 
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
@@ -82,6 +83,8 @@ pub struct Pending {
     pub carried: Vec<f32>,
     /// The next residual when it does.
     pub rest: Vec<f32>,
+    /// The trainer's next control variate when it does; empty in tasks without.
+    pub control: Vec<f32>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -91,6 +94,7 @@ struct Header {
     values: u64,
     sequence: u64,
     residual_base: Option<u64>,
+    control_values: u64,
     pending: Option<PendingHeader>,
 }
 
@@ -101,6 +105,7 @@ struct PendingHeader {
     examples: u32,
     metrics: Metrics,
     transaction: Option<Vec<u8>>,
+    control_values: u64,
     payload_bytes: u64,
 }
 
@@ -121,6 +126,8 @@ pub struct TrainerState {
     values: usize,
     sequence: u64,
     residual: Option<Residual>,
+    /// What this trainer's gradient usually is; empty in tasks without control variates.
+    control: Vec<f32>,
     pending: Option<Pending>,
 }
 
@@ -134,9 +141,17 @@ impl TrainerState {
         values: usize,
     ) -> Result<Self, StateError> {
         let lock = lock(path)?;
-        let (sequence, residual, pending) = (0, None, None);
-        let path = path.to_path_buf();
-        let fresh = Self { path, _lock: lock, task, trainer, values, sequence, residual, pending };
+        let fresh = Self {
+            path: path.to_path_buf(),
+            _lock: lock,
+            task,
+            trainer,
+            values,
+            sequence: 0,
+            residual: None,
+            control: vec![],
+            pending: None,
+        };
         match files::read(&fresh.path, FILE_BYTES_MAX) {
             Ok(bytes) => fresh.load(&bytes),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(fresh),
@@ -166,6 +181,11 @@ impl TrainerState {
         }
     }
 
+    /// The trainer's control variate; empty where there is none.
+    pub fn control(&self) -> &[f32] {
+        &self.control
+    }
+
     /// Makes an update durable, before any byte of it is sent.
     pub fn begin(&mut self, pending: Pending) -> Result<(), StateError> {
         if self.pending.is_some() {
@@ -175,6 +195,10 @@ impl TrainerState {
             if got != self.values {
                 return Err(StateError::Length { expected: self.values, got });
             }
+        }
+        if pending.control.len() > self.values {
+            let (expected, got) = (self.values, pending.control.len());
+            return Err(StateError::Length { expected, got });
         }
         self.sequence += 1;
         self.pending = Some(pending);
@@ -199,7 +223,13 @@ impl TrainerState {
     pub fn settle(&mut self, settlement: Settlement) -> Result<(), StateError> {
         let pending = self.pending.take().ok_or(StateError::NothingPending)?;
         let values = match settlement {
-            Settlement::Counted => pending.rest,
+            Settlement::Counted => {
+                // One that was made elsewhere says nothing of it.
+                if !pending.control.is_empty() {
+                    self.control = pending.control;
+                }
+                pending.rest
+            }
             Settlement::NotCounted => pending.carried,
         };
         self.residual = Some(Residual { base_version: pending.base_version, values });
@@ -218,6 +248,7 @@ impl TrainerState {
             examples: pending.examples,
             metrics: pending.metrics,
             transaction: pending.transaction.clone(),
+            control_values: pending.control.len() as u64,
             payload_bytes: pending.payload.len() as u64,
         });
         let header = codec::encode(&Header {
@@ -226,6 +257,7 @@ impl TrainerState {
             values: self.values as u64,
             sequence: self.sequence,
             residual_base: self.residual.as_ref().map(|residual| residual.base_version),
+            control_values: self.control.len() as u64,
             pending,
         });
         let mut out = MAGIC.to_vec();
@@ -234,9 +266,11 @@ impl TrainerState {
         if let Some(residual) = &self.residual {
             put_reals(&mut out, &residual.values);
         }
+        put_reals(&mut out, &self.control);
         if let Some(pending) = &self.pending {
             put_reals(&mut out, &pending.carried);
             put_reals(&mut out, &pending.rest);
+            put_reals(&mut out, &pending.control);
             out.extend_from_slice(&pending.payload);
         }
         let digest = blake3::hash(&out);
@@ -264,11 +298,14 @@ impl TrainerState {
             let values = take_reals(&mut rest, self.values).map_err(damaged)?;
             self.residual = Some(Residual { base_version, values });
         }
+        self.control = take_reals(&mut rest, header.control_values as usize).map_err(damaged)?;
         if let Some(pending) = header.pending {
             let carried = take_reals(&mut rest, self.values).map_err(damaged)?;
             let kept = take_reals(&mut rest, self.values).map_err(damaged)?;
+            let count = pending.control_values as usize;
+            let control = take_reals(&mut rest, count).map_err(damaged)?;
             let payload = take(&mut rest, pending.payload_bytes as usize).map_err(damaged)?;
-            self.pending = Some(pending.with(payload.to_vec(), carried, kept));
+            self.pending = Some(pending.with(payload.to_vec(), carried, kept, control));
         }
         if !rest.is_empty() {
             return Err(damaged("bytes are left over"));
@@ -278,9 +315,25 @@ impl TrainerState {
 }
 
 impl PendingHeader {
-    fn with(self, payload: Vec<u8>, carried: Vec<f32>, rest: Vec<f32>) -> Pending {
+    fn with(
+        self,
+        payload: Vec<u8>,
+        carried: Vec<f32>,
+        rest: Vec<f32>,
+        control: Vec<f32>,
+    ) -> Pending {
         let Self { round, base_version, examples, metrics, transaction, .. } = self;
-        Pending { round, base_version, examples, metrics, transaction, payload, carried, rest }
+        Pending {
+            round,
+            base_version,
+            examples,
+            metrics,
+            transaction,
+            payload,
+            carried,
+            rest,
+            control,
+        }
     }
 }
 

@@ -255,6 +255,7 @@ impl Table<'_> {
                     liars: *liars,
                     attack: *attack,
                     feedback: true,
+                    scaffold: false,
                 }));
             }
         }

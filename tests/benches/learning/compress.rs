@@ -24,7 +24,7 @@ const ENVELOPE_BYTES: f64 = 450.0;
 const DENSE: &str = "none";
 
 /// Each with error feedback, and one of the smallest also without.
-const COMPRESSIONS: [(&str, bool); 9] = [
+const COMPRESSIONS: [(&str, bool); 12] = [
     ("q8", true),
     ("q1", true),
     ("topk:0.02:8,stochastic", true),
@@ -33,6 +33,9 @@ const COMPRESSIONS: [(&str, bool); 9] = [
     ("topk:0.007:4,stochastic", true),
     ("topk:0.01:1", true),
     ("topk:0.012:2", true),
+    ("randk:0.1:8,stochastic", true),
+    ("randk:0.03:8,stochastic", true),
+    ("above:3:4,stochastic", true),
     ("topk:0.007:4,stochastic", false),
 ];
 
@@ -92,6 +95,7 @@ impl Table<'_> {
             feedback,
             liars: 0,
             attack: None,
+            scaffold: false,
         }
     }
 

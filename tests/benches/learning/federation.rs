@@ -33,6 +33,8 @@ pub struct Setting {
     /// The first so many trainers lie.
     pub liars: usize,
     pub attack: Option<Attack>,
+    /// Whether trainers keep control variates.
+    pub scaffold: bool,
 }
 
 struct Federation {
@@ -45,6 +47,7 @@ struct Federation {
     steps: Vec<i32>,
     memory: Option<Memory>,
     residuals: Vec<Vec<f32>>,
+    controls: Vec<Vec<f32>>,
     round: u64,
     setting: Setting,
     /// What each trained in earlier rounds, for those who send it again.
@@ -64,10 +67,12 @@ impl Federation {
         let tensors = mlp_tensors(data.features(), hidden, data.classes, limits::SCALE_DEFAULT);
         let steps = model_steps(&initial_values(&tensors, seed)?, &tensors)?;
         let model = ImportedModel { tensors, steps };
+        let model = if setting.scaffold { model.with_controls()? } else { model };
         let spec = setting.options.spec(&model)?;
         let loose = TaskSpec { clip: spec.norm_bound, ..spec.clone() };
         let network = Network::infer(&spec.tensors)?;
         let residuals = vec![vec![]; trainers];
+        let controls = residuals.clone();
         Ok(Self {
             spec,
             loose,
@@ -77,6 +82,7 @@ impl Federation {
             steps: model.steps,
             memory: None,
             residuals,
+            controls,
             round: 0,
             setting: setting.clone(),
             past: vec![],
@@ -91,9 +97,20 @@ impl Federation {
         for (trainer, shard) in (0u64..).zip(&self.shards) {
             let seed = self.setting.seed * 1_000_003 + self.round * 1_009 + trainer;
             let training = &self.spec.training;
-            deltas.push(local_update(&self.network, &model, shard, training, self.round, seed)?);
+            let own = &self.controls[trainer as usize];
+            deltas.push(local_update(
+                &self.network,
+                &model,
+                shard,
+                training,
+                self.round,
+                seed,
+                own,
+            )?);
         }
         let metrics: Vec<_> = deltas.iter().map(|local| local.metrics).collect();
+        // All take part in every round and count: what each keeps is what it sent.
+        self.controls = deltas.iter().map(|local| local.control.clone()).collect();
         let mut deltas: Vec<_> = deltas.into_iter().map(|local| local.delta).collect();
         self.past.push(deltas.clone());
         if let Some(attack) = self.setting.attack {

@@ -4,6 +4,7 @@
 pub mod attack;
 pub mod compress;
 mod data;
+pub mod drift;
 mod federation;
 pub mod warm;
 

@@ -82,6 +82,7 @@ fn pair(digits: &Dataset, seed: u64, turned: bool) -> Result<(Trained, Trained)>
         feedback: true,
         liars: 0,
         attack: None,
+        scaffold: false,
     };
     let stored = train(&setting, &before, ROUNDS)?;
     let cold = train(&setting, &after, ROUNDS)?;

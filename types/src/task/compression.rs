@@ -1,5 +1,6 @@
 //! What a trainer does to a delta before it sends it. The arithmetic is in `twinfold-fl`.
 
+use super::{Mode, TaskSpec};
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
@@ -8,45 +9,104 @@ use std::{fmt, str::FromStr};
 pub struct Compression {
     /// Bits of a sent value: 1 (its sign), 2 (and zero), 4, 8, 16 or 32.
     pub bits: u8,
-    /// Values kept of a million, the largest by magnitude; `None` sends all.
-    pub top_ppm: Option<u32>,
+    pub kept: Kept,
     /// A value between two steps goes up or down by chance, so that it is right on average (QSGD,
     /// Alistarh et al. 2017), instead of to the nearest.
     pub stochastic: bool,
 }
 
+/// Which values are sent; what is not sent stays with the trainer for the next time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Kept {
+    All,
+    /// So many of a million, the largest by magnitude.
+    Top {
+        ppm: u32,
+    },
+    /// So many of a million of each tensor, at places drawn for everyone alike.
+    Random {
+        ppm: u32,
+    },
+    /// Those of at least so many thousandths of the root mean square.
+    Above {
+        milli: u32,
+    },
+}
+
 const MILLION: u32 = 1_000_000;
+/// A threshold of a thousand times the root mean square keeps nothing of most updates.
+const MILLI_MAX: u32 = 1_000_000;
 
 impl Compression {
     /// All values, of so many bits, to the nearest.
     pub const fn dense(bits: u8) -> Self {
-        Self { bits, top_ppm: None, stochastic: false }
+        Self { bits, kept: Kept::All, stochastic: false }
     }
 
     /// The largest, so many of a million.
     pub const fn top(ppm: u32, bits: u8) -> Self {
-        Self { bits, top_ppm: Some(ppm), stochastic: false }
+        Self { bits, kept: Kept::Top { ppm }, stochastic: false }
     }
 
-    pub(super) fn fault(self) -> Option<String> {
+    pub fn top_ppm(self) -> Option<u32> {
+        match self.kept {
+            Kept::Top { ppm } => Some(ppm),
+            _ => None,
+        }
+    }
+
+    pub fn random_ppm(self) -> Option<u32> {
+        match self.kept {
+            Kept::Random { ppm } => Some(ppm),
+            _ => None,
+        }
+    }
+
+    /// Whether each trainer sends other places than the others, by the values it has.
+    pub fn chooses_by_value(self) -> bool {
+        matches!(self.kept, Kept::Top { .. } | Kept::Above { .. })
+    }
+
+    fn own_fault(self) -> Option<String> {
         let bits = self.bits;
         if !matches!(bits, 1 | 2 | 4 | 8 | 16 | 32) {
             return Some(format!("{bits} bits; 1, 2, 4, 8, 16 or 32 are allowed"));
         }
-        if self.top_ppm.is_some_and(|ppm| ppm == 0 || ppm > MILLION) {
-            return Some("top-k keeps more than nothing and at most everything".into());
+        let kept = match self.kept {
+            Kept::All => true,
+            Kept::Top { ppm } | Kept::Random { ppm } => (1..=MILLION).contains(&ppm),
+            Kept::Above { milli } => (1..=MILLI_MAX).contains(&milli),
+        };
+        if !kept {
+            return Some("more than nothing is kept and at most everything".into());
         }
         (bits == 1 && self.stochastic).then(|| "a sign is not rounded: leave out stochastic".into())
     }
 }
 
-/// As it is read: `none`, `q8`, `topk:0.01:4,stochastic`.
+/// Why the compression does not go with the rest of the task.
+pub(super) fn fault(spec: &TaskSpec) -> Option<String> {
+    let one_base = spec.mode == Mode::Sync && spec.late.is_empty();
+    if spec.compression.random_ppm().is_some() && !one_base {
+        return Some(
+            "places drawn for everyone are drawn from the model that updates are against, so they must have one base: take synchronous rounds and no late updates, or topk".into(),
+        );
+    }
+    spec.compression.own_fault()
+}
+
+/// As it is read: `none`, `q8`, `topk:0.01:4,stochastic`, `randk:0.1:8`, `above:2:8`.
 impl fmt::Display for Compression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.top_ppm, self.bits) {
-            (None, 32) => f.write_str("none")?,
-            (None, bits) => write!(f, "q{bits}")?,
-            (Some(ppm), bits) => write!(f, "topk:{}:{bits}", f64::from(ppm) / f64::from(MILLION))?,
+        let share = |ppm: u32| f64::from(ppm) / f64::from(MILLION);
+        match (self.kept, self.bits) {
+            (Kept::All, 32) => f.write_str("none")?,
+            (Kept::All, bits) => write!(f, "q{bits}")?,
+            (Kept::Top { ppm }, bits) => write!(f, "topk:{}:{bits}", share(ppm))?,
+            (Kept::Random { ppm }, bits) => write!(f, "randk:{}:{bits}", share(ppm))?,
+            (Kept::Above { milli }, bits) => write!(f, "above:{}:{bits}", f64::from(milli) / 1e3)?,
         }
         f.write_str(if self.stochastic { ",stochastic" } else { "" })
     }
@@ -57,7 +117,7 @@ impl FromStr for Compression {
     fn from_str(text: &str) -> Result<Self, String> {
         let fault = || {
             format!(
-                "expected none, q1, q2, q4, q8, q16, or topk:F[:BITS] with the share F of all values, 0 < F ≤ 1, each also with \",stochastic\"; got {text:?}"
+                "expected none, q1, q2, q4, q8, q16, topk:F[:BITS] or randk:F[:BITS] with the share F of all values, 0 < F ≤ 1, or above:T[:BITS] with T times their root mean square, each also with \",stochastic\"; got {text:?}"
             )
         };
         let (form, stochastic) = match text.strip_suffix(",stochastic") {
@@ -68,17 +128,28 @@ impl FromStr for Compression {
             let ppm = (share.parse::<f64>().ok()? * f64::from(MILLION)).round();
             (1.0..=f64::from(MILLION)).contains(&ppm).then_some(ppm as u32)
         };
+        let kept = |form: &str, amount: &str| match form {
+            "topk" => share(amount).map(|ppm| Kept::Top { ppm }),
+            "randk" => share(amount).map(|ppm| Kept::Random { ppm }),
+            "above" => {
+                let milli = (amount.parse::<f64>().ok()? * 1e3).round();
+                let fits = (1.0..=f64::from(MILLI_MAX)).contains(&milli);
+                fits.then_some(Kept::Above { milli: milli as u32 })
+            }
+            _ => None,
+        };
+        let sparse = |kept: Option<Kept>, bits: Option<u8>| {
+            Some(Self { bits: bits?, kept: kept?, stochastic: false })
+        };
         let read = match form.split(':').collect::<Vec<_>>()[..] {
             ["none"] => Some(Self::dense(32)),
-            ["topk", kept] => share(kept).map(|ppm| Self::top(ppm, 8)),
-            ["topk", kept, bits] => {
-                share(kept).zip(bits.parse().ok()).map(|(ppm, bits)| Self::top(ppm, bits))
-            }
+            [form, amount] => sparse(kept(form, amount), Some(8)),
+            [form, amount, bits] => sparse(kept(form, amount), bits.parse().ok()),
             [form] => form.strip_prefix('q').and_then(|bits| bits.parse().ok()).map(Self::dense),
             _ => None,
         };
         let read = read.map(|read| Self { stochastic, ..read }).ok_or_else(fault)?;
-        match read.fault() {
+        match read.own_fault() {
             None => Ok(read),
             Some(reason) => Err(format!("{reason}; {}", fault())),
         }
@@ -100,6 +171,8 @@ mod tests {
             "q16",
             "topk:0.007:4,stochastic",
             "topk:1:1",
+            "randk:0.05:16",
+            "above:2.5:4,stochastic",
         ] {
             assert_eq!(text.parse::<Compression>().unwrap().to_string(), text);
         }
@@ -116,6 +189,10 @@ mod tests {
             "topk:2",
             "topk:0.1:5",
             "topk:x",
+            "randk:0",
+            "above:0",
+            "above:NaN",
+            "best:0.1",
             "q1,stochastic",
             "q8,",
         ] {

@@ -94,9 +94,9 @@ pub(super) fn fault(spec: &TaskSpec) -> Option<String> {
             "{rule} needs synchronous rounds: a late update counts by a factor, for which the rule has no place"
         ));
     }
-    if spec.compression.top_ppm.is_some() {
+    if spec.compression.chooses_by_value() {
         return Some(format!(
-            "{rule} needs all values: of updates that send their largest ones the median is zero nearly everywhere, and an update of zeros is nearest to all; use none, q8 or q16"
+            "{rule} needs all values: of updates that send their largest ones the median is zero nearly everywhere, and an update of zeros is nearest to all; use none, q8, q16 or randk"
         ));
     }
     bounds_fault(spec).or_else(|| memory_fault(spec)).or_else(|| merge_fault(spec))

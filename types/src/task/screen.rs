@@ -43,7 +43,7 @@ pub(super) fn fault(spec: &TaskSpec) -> Option<String> {
     if cosine_ppm.is_some_and(|ppm| !(-MILLION..=MILLION).contains(&ppm)) {
         return Some("a cosine is −1 to 1".into());
     }
-    (cosine_ppm.is_some() && spec.compression.top_ppm.is_some()).then(|| {
-        "cosines need all values: of updates that send their largest ones few have a direction in common; use none, q8 or q16".into()
+    (cosine_ppm.is_some() && spec.compression.chooses_by_value()).then(|| {
+        "cosines need all values: of updates that send their largest ones few have a direction in common; use none, q8, q16 or randk".into()
     })
 }

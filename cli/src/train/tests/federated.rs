@@ -5,7 +5,7 @@
 use crate::{
     data::{Dataset, LoadOptions, Partition, load, partition, split_train_test},
     train::{
-        Network, Settlement, central, initial_values, mlp_tensors, model_reals, model_steps,
+        Held, Network, Settlement, central, initial_values, mlp_tensors, model_reals, model_steps,
         prepare, softmax_tensors,
     },
 };
@@ -75,6 +75,7 @@ struct Federation {
     spec: TaskSpec,
     shards: Vec<Dataset>,
     residuals: BTreeMap<usize, Vec<f32>>,
+    controls: BTreeMap<usize, Vec<f32>>,
 }
 
 impl Federation {
@@ -85,9 +86,12 @@ impl Federation {
         for trainer in (cluster..TRAINERS).step_by(CLUSTERS) {
             let key = PublicKey([trainer as u8; 32]);
             let binding = Binding { task: TASK, trainer: key, base: digest };
-            let residual = self.residuals.get(&trainer).map_or(&[][..], Vec::as_slice);
+            let of =
+                |kept: &BTreeMap<usize, Vec<f32>>| kept.get(&trainer).cloned().unwrap_or_default();
+            let (residual, control) = (of(&self.residuals), of(&self.controls));
+            let held = Held { residual: &residual, control: &control };
             let data = &self.shards[trainer];
-            let update = prepare(&self.spec, binding, base, data, residual, round, round).unwrap();
+            let update = prepare(&self.spec, binding, base, data, held, round, round).unwrap();
             let weight = update.examples;
             let (trainer_key, base_version) = (key, round);
             inputs.push(FoldInput {
@@ -116,6 +120,7 @@ impl Federation {
             let counted = Settlement::of(Some(outcome)) == Settlement::Counted;
             assert!(counted, "{outcome:?}");
             self.residuals.insert(trainer, update.rest);
+            self.controls.insert(trainer, update.control);
         }
         (folded.steps.unwrap(), folded.weight)
     }
@@ -135,7 +140,8 @@ fn compare(spec: TaskSpec, how: Partition, seed: u64) -> (f64, f64) {
     let central = central(&network, &first, &train, &test, &spec.training, ROUNDS).unwrap();
 
     let mut global = model_steps(&first, &spec.tensors).unwrap();
-    let mut federation = Federation { spec, shards, residuals: BTreeMap::new() };
+    let (residuals, controls) = (BTreeMap::new(), BTreeMap::new());
+    let mut federation = Federation { spec, shards, residuals, controls };
     for round in 0..ROUNDS {
         let models: Vec<_> =
             (0..CLUSTERS).map(|cluster| federation.round(cluster, &global, round)).collect();

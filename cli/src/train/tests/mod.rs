@@ -1,3 +1,4 @@
+mod control;
 mod federated;
 mod network;
 mod state;

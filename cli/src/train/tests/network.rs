@@ -59,7 +59,7 @@ fn a_hidden_layer_learns_what_softmax_regression_cannot() {
     let accuracy = |tensors: &[TensorSpec]| {
         let network = Network::infer(tensors).unwrap();
         let mut model = initial_values(tensors, 1).unwrap();
-        let update = local_update(&network, &model, &data, &training, 0, 1).unwrap();
+        let update = local_update(&network, &model, &data, &training, 0, 1, &[]).unwrap();
         model.iter_mut().zip(&update.delta).for_each(|(value, change)| *value += change);
         network.evaluate(&model, &data).unwrap().accuracy
     };
@@ -72,7 +72,7 @@ fn training_is_seeded_and_reports_the_base_model() {
     let (data, training) = (quadrants(), training(0.1, LocalWork::Steps(10)));
     let tensors = softmax_tensors(2, 2, 20);
     let network = Network::infer(&tensors).unwrap();
-    let run = |seed| local_update(&network, &[0.0; 6], &data, &training, 0, seed).unwrap();
+    let run = |seed| local_update(&network, &[0.0; 6], &data, &training, 0, seed, &[]).unwrap();
     assert_eq!(run(1), run(1));
     assert_ne!(run(1).delta, run(2).delta);
     assert!((run(1).metrics.loss() - 2f64.ln()).abs() < 1e-4);
@@ -84,7 +84,7 @@ fn the_proximal_term_and_the_schedule_shorten_the_way() {
     let network = Network::infer(&tensors).unwrap();
     let model = initial_values(&tensors, 1).unwrap();
     let way = |training: &Training, round| -> f32 {
-        let update = local_update(&network, &model, &data, training, round, 1).unwrap();
+        let update = local_update(&network, &model, &data, training, round, 1, &[]).unwrap();
         update.delta.iter().map(|change| change * change).sum()
     };
     let plain = training(0.1, LocalWork::Epochs(20));
@@ -104,7 +104,7 @@ fn a_frozen_tensor_does_not_move() {
     let network = Network::infer(&tensors).unwrap();
     let model = initial_values(&tensors, 1).unwrap();
     let training = training(0.1, LocalWork::Epochs(1));
-    let update = local_update(&network, &model, &quadrants(), &training, 0, 1).unwrap();
+    let update = local_update(&network, &model, &quadrants(), &training, 0, 1, &[]).unwrap();
     assert!(update.delta[..8].iter().all(|change| *change == 0.0));
     assert!(update.delta[8..].iter().any(|change| *change != 0.0));
 }
@@ -133,6 +133,6 @@ fn a_learning_rate_that_diverges_is_named() {
     let network = Network::infer(&tensors).unwrap();
     let model = initial_values(&tensors, 1).unwrap();
     let training = training(1e30, LocalWork::Epochs(5));
-    let error = local_update(&network, &model, &quadrants(), &training, 0, 1).unwrap_err();
+    let error = local_update(&network, &model, &quadrants(), &training, 0, 1, &[]).unwrap_err();
     assert!(matches!(error, TrainError::Diverged { .. }), "{error}");
 }

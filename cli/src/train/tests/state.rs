@@ -22,6 +22,7 @@ fn pending() -> Pending {
         payload: vec![9; 20],
         carried: vec![1.0, 2.0, f32::MIN_POSITIVE],
         rest: vec![0.25, 0.5, -0.0],
+        control: vec![0.125],
     }
 }
 
