@@ -137,6 +137,9 @@ struct Gathered {
     contributions: Vec<Contribution>,
 }
 
+/// An update that counts, or why it does not.
+type Checked<'a> = Result<Weighted<'a>, FoldRefusal>;
+
 impl Round<'_> {
     /// Batch by batch, as updates are read.
     fn one_by_one<S: Source>(&self, source: &mut S) -> Result<Gathered, S::Error> {
@@ -166,7 +169,7 @@ impl Round<'_> {
     fn read_all<S: Source>(
         &self,
         source: &mut S,
-        take: &mut dyn FnMut(&[FoldInput], Vec<Result<Weighted<'_>, FoldRefusal>>),
+        take: &mut dyn FnMut(&[FoldInput], Vec<Checked<'_>>),
     ) -> Result<(), S::Error> {
         let at_once = BATCH_BYTES / update_bytes_max(self.spec, self.layout);
         let at_once = at_once.clamp(1, AT_ONCE as u64) as usize;
@@ -283,7 +286,7 @@ impl Round<'_> {
         Some(coordinate::fold(self.layout, &updates, centre))
     }
 
-    fn weigh<'a>(&self, input: &FoldInput, payload: &'a [u8]) -> Result<Weighted<'a>, FoldRefusal> {
+    fn weigh<'a>(&self, input: &FoldInput, payload: &'a [u8]) -> Checked<'a> {
         let factor = staleness_factor(self.spec, self.base.version, input.base_version)?;
         let update = check(self.spec, self.layout, self.task, input, payload)?;
         let (weight, part) = match self.spec.rule {
@@ -298,7 +301,7 @@ impl Round<'_> {
         Ok(Weighted { update, weight, factor, part })
     }
 
-    fn outcome(&self, input: &FoldInput, checked: &Result<Weighted<'_>, FoldRefusal>) -> Outcome {
+    fn outcome(&self, input: &FoldInput, checked: &Checked<'_>) -> Outcome {
         match checked {
             Ok(_) if self.spec.rule.is_weighted() => Outcome::Folded { weight: input.weight },
             Ok(_) => Outcome::Folded { weight: 1 },

@@ -25,7 +25,7 @@ fn training() -> Training {
 fn trainers() -> [Dataset; 2] {
     [0u32, 1].map(|mostly| {
         let rows = 40;
-        let label = |row: usize| if row % 8 == 0 { 1 - mostly } else { mostly };
+        let label = |row: usize| if row.is_multiple_of(8) { 1 - mostly } else { mostly };
         let at = |row: usize, column: usize| {
             let side = if label(row) == 0 { -0.3 } else { 0.3 };
             let spread = (row * (7 + 6 * column) % 11) as f32 / 5.0 - 1.0;
