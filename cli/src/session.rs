@@ -238,11 +238,17 @@ impl<'a> Session<'a> {
         &mut self,
         report: &mut dyn FnMut(&SessionEvent) -> Result<()>,
     ) -> Result<Option<TaskView>> {
-        let (started, mut pause) = (std::time::Instant::now(), Pause::default());
+        let (mut started, mut pause) = (std::time::Instant::now(), Pause::default());
+        let mut seen = None;
         loop {
             let task = self.client.task(&self.summary.task)?;
             if task.status != TaskStatus::Open {
                 return Ok(None);
+            }
+            // Rounds that others were chosen for are no standstill.
+            let round = Some(cluster_of(&task, self.cluster)?.round);
+            if std::mem::replace(&mut seen, round) != round {
+                (started, pause) = (std::time::Instant::now(), Pause::default());
             }
             self.measure(&task, report)?;
             if is_ready(&task.spec.mode, self.last, cluster_of(&task, self.cluster)?)

@@ -38,7 +38,11 @@ pub fn enrol(exec: &mut Exec<'_>, by: &Member, action: &EnrolAction) -> Outcome 
         let none: crate::action::update::Enrolment = (*cluster, None, 0);
         exec.state.put(enrolment, &none);
     }
-    exec.state.put(row, &Enrolled::new(by.key, exec.env.height));
+    let former: Option<Enrolled> =
+        exec.state.get(&state_key::formerly_enrolled(&task.id, &by.key))?;
+    let height = exec.env.height;
+    let one = former.map_or(Enrolled::new(by.key, height), |former| former.again(height));
+    exec.state.put(row, &one);
     exec.state.put(state_key::enrolled_count(&task.id, *cluster), &(count + 1));
     let (task_id, cluster, trainer) = (task.id, *cluster, by.key);
     exec.event(Event::TrainerEnrolled { task: task_id, cluster, trainer });
@@ -55,26 +59,28 @@ pub fn leave(exec: &mut Exec<'_>, by: &Member, task: &TaskId) -> Outcome {
     let enrolment: Option<crate::action::update::Enrolment> =
         exec.state.get(&state_key::enrolment(task, &by.key))?;
     let (cluster, ..) = enrolment.ok_or(Code::EnrolmentUnknown)?;
-    let there = exec.state.has(&state_key::enrolled(task, cluster, &by.key))?;
-    require(there, Code::EnrolmentUnknown)?;
-    Ok(remove(exec, task, cluster, &by.key, 0)?)
+    let one: Option<Enrolled> = exec.state.get(&state_key::enrolled(task, cluster, &by.key))?;
+    let one = Enrolled { missed: 0, ..one.ok_or(Code::EnrolmentUnknown)? };
+    Ok(remove(exec, task, cluster, &one)?)
 }
 
 fn count(exec: &Exec<'_>, task: &TaskId, cluster: ClusterId) -> Result<u32, LedgerError> {
     Ok(exec.state.get(&state_key::enrolled_count(task, cluster))?.unwrap_or(0))
 }
 
+/// What the trainer delivered is remembered: who comes back is not taken for a new one.
 fn remove(
     exec: &mut Exec<'_>,
     task: &TaskId,
     cluster: ClusterId,
-    trainer: &PublicKey,
-    missed: u32,
+    one: &Enrolled,
 ) -> Result<(), LedgerError> {
+    let Enrolled { trainer, missed, .. } = *one;
     let left = count(exec, task, cluster)?.saturating_sub(1);
-    exec.state.delete(state_key::enrolled(task, cluster, trainer));
+    exec.state.delete(state_key::enrolled(task, cluster, &trainer));
+    exec.state.put(state_key::formerly_enrolled(task, &trainer), one);
     exec.state.put(state_key::enrolled_count(task, cluster), &left);
-    exec.event(Event::TrainerLeft { task: *task, cluster, trainer: *trainer, missed });
+    exec.event(Event::TrainerLeft { task: *task, cluster, trainer, missed });
     Ok(())
 }
 
@@ -178,7 +184,7 @@ fn candidates(
             exec.state.put(state_key::enrolled(&id, cluster, &one.trainer), &one);
         }
         if one.missed >= limits::MISSED_MAX {
-            remove(exec, &id, cluster, &one.trainer, one.missed)?;
+            remove(exec, &id, cluster, &one)?;
         } else {
             left.push(one);
         }

@@ -2,13 +2,13 @@
 
 use crate::samples::{digest, fold_result, key, metrics, round_key};
 use twinfold_types::{
-    Action, ClusterId, Code, Event, Height, RoundNumber, TaskId, TxId,
+    ClusterId, Code, Event, Height, RoundNumber, TaskId, TxId,
     model::ModelId,
     round::ContributionTotal,
     state_key::{self, StateKey},
     task::{
-        evaluation::{Best, EvaluateAction, Evaluation, Progress, Report},
-        selection::{Candidate, Drawing, EnrolAction, Enrolled, Reason},
+        evaluation::{Best, Evaluation, Progress, Report},
+        selection::{Candidate, Drawing, Enrolled, Reason},
     },
 };
 
@@ -64,16 +64,6 @@ pub fn drawing() -> Drawing {
     Drawing { closed: Height(8), seed: digest(6), candidates }
 }
 
-pub fn choosing() -> Vec<(&'static str, Action)> {
-    let (task, cluster) = (task(), ClusterId(1));
-    vec![("enrol", Action::Enrol(EnrolAction { task, cluster })), ("leave", Action::Leave(task))]
-}
-
-pub fn action() -> Action {
-    let (task, version, examples) = (task(), 6, 90);
-    Action::Evaluate(EvaluateAction { task, version, examples, metrics: metrics() })
-}
-
 pub fn events() -> Vec<(&'static str, Event)> {
     let (task, version, model) = (task(), 6, ModelId(digest(11)));
     let failed = |code| Event::ProposalFailed { id: TxId(digest(8)), code };
@@ -116,5 +106,6 @@ pub fn keys() -> Vec<(&'static str, StateKey)> {
         ("enrolled count", state_key::enrolled_count(&task(), ClusterId(1))),
         ("draw due", state_key::draw_due(Height(8), &round_key())),
         ("drawing", state_key::drawing(&round_key())),
+        ("formerly enrolled", state_key::formerly_enrolled(&task(), &key(1))),
     ]
 }

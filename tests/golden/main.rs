@@ -191,7 +191,6 @@ fn what_keeps_payloads_stays_as_it_is() {
         let compression: twinfold_types::task::Compression = text.parse().expect("a compression");
         book.note(text, &compression);
     }
-    book.note("evaluate", &evaluation_samples::action());
     for (name, rule) in samples::evaluation_rules() {
         book.note(name, &rule);
     }
@@ -200,9 +199,6 @@ fn what_keeps_payloads_stays_as_it_is() {
     }
     for (name, key) in evaluation_samples::keys() {
         book.line(&format!("state key {name}"), hex::encode(key.bytes()));
-    }
-    for (name, action) in evaluation_samples::choosing() {
-        book.note(name, &action);
     }
     book.note("enrolled trainer", &evaluation_samples::enrolled());
     book.note("drawing", &evaluation_samples::drawing());

@@ -32,8 +32,8 @@ use twinfold_types::{
     task::{
         AggregationRule, Cluster, Compression, EvaluationRule, Kept, LocalWork, Mode, Real,
         Schedule, Screen, Task, TaskSpec, TaskStatus, Training,
-        evaluation::{Evaluators, Goal, Pooling, Progress},
-        selection::{Criterion, Draw, Selection},
+        evaluation::{EvaluateAction, Evaluators, Goal, Pooling, Progress},
+        selection::{Criterion, Draw, EnrolAction, Selection},
     },
     tx::{Action, AggregateAction, TxBody, UpdateAction},
     vote::{
@@ -230,6 +230,9 @@ pub fn fold_result() -> FoldResult {
 }
 
 pub fn actions() -> Vec<(&'static str, Action)> {
+    let enrol = EnrolAction { task: TaskId(digest(5)), cluster: ClusterId(1) };
+    let (task, version, examples) = (enrol.task, 6, 90);
+    let evaluate = EvaluateAction { task, version, examples, metrics: metrics() };
     let update = |round| UpdateAction {
         task: TaskId(digest(5)),
         cluster: ClusterId(1),
@@ -270,6 +273,9 @@ pub fn actions() -> Vec<(&'static str, Action)> {
         ("publish an ONNX file", Action::PublishModel(Box::new(publish(onnx(), None)))),
         ("deprecate model", Action::DeprecateModel(Box::new(deprecate))),
         ("measure model", Action::MeasureModel(Box::new(measure))),
+        ("evaluate", Action::Evaluate(evaluate)),
+        ("enrol", Action::Enrol(enrol)),
+        ("leave", Action::Leave(enrol.task)),
     ]
 }
 

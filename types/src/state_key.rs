@@ -102,10 +102,11 @@ pub enum Prefix {
     EnrolledCount = 81,
     DrawDue = 82,
     Drawing = 83,
+    FormerlyEnrolled = 84,
 }
 
 impl Prefix {
-    const ALL: [Prefix; 62] = [
+    const ALL: [Prefix; 63] = [
         Prefix::Params,
         Prefix::Member,
         Prefix::MemberCount,
@@ -168,6 +169,7 @@ impl Prefix {
         Prefix::EnrolledCount,
         Prefix::DrawDue,
         Prefix::Drawing,
+        Prefix::FormerlyEnrolled,
     ];
 
     /// The prefix alone, for scans.
@@ -257,6 +259,11 @@ pub fn enrolment(task: &TaskId, trainer: &PublicKey) -> StateKey {
 /// [`crate::task::selection::Enrolled`].
 pub fn enrolled(task: &TaskId, cluster: ClusterId, trainer: &PublicKey) -> StateKey {
     StateKey::new(Prefix::Enrolled, &[&task.0.0, &cluster.0.to_be_bytes(), &trainer.0])
+}
+
+/// [`crate::task::selection::Enrolled`] as it was when the trainer left: it does not begin anew.
+pub fn formerly_enrolled(task: &TaskId, trainer: &PublicKey) -> StateKey {
+    StateKey::new(Prefix::FormerlyEnrolled, &[&task.0.0, &trainer.0])
 }
 
 /// All of a cluster, in the order of keys.

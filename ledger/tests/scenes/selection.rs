@@ -123,8 +123,10 @@ fn who_is_waited_for_in_vain_is_not_chosen_any_more() {
     wait_for_draw(&mut chain, task, 3);
     assert_eq!(enrolled(&chain, task, TWO), None);
     assert_eq!(drawing(&chain, task, 3).candidates.len(), 1);
-    // It may come back.
+    // It may come back, and is not taken for one who was never tried.
     assert_eq!(chain.code(TWO, enrol(task)), Code::Ok);
+    let two = enrolled(&chain, task, TWO).unwrap();
+    assert_eq!((two.chosen, two.delivered, two.missed), (3, 0, 0));
 }
 
 #[test]

@@ -119,6 +119,11 @@ impl Enrolled {
         Self { trainer, since, chosen, delivered, missed, newest, examples, metrics }
     }
 
+    /// The same trainer, enrolled again: what it was chosen for and delivered stands.
+    pub fn again(self, since: Height) -> Self {
+        Self { since, missed: 0, newest: None, ..self }
+    }
+
     /// Its update for a round came.
     pub fn delivers(&mut self, round: RoundNumber, examples: u32, metrics: Metrics) {
         if let Some((newest, came)) = &mut self.newest
