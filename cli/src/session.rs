@@ -1,6 +1,8 @@
 //! A trainer at work: gets its cluster's model, trains, sends, learns what became of
 //! it, and again, until the task ends or its rounds are done.
 
+mod choice;
+
 use crate::{
     client::Client,
     data::Dataset,
@@ -8,23 +10,19 @@ use crate::{
     evaluate::{Evaluator, Measured},
     task::fetch_steps,
     train::{Held, Pending, TrainerState, prepare},
-    update::{
-        Fate, Pause, Place, Route, Sent, cluster_of, open_state, refused_code, residual_age_max,
-        settle,
-    },
+    update::{Fate, Pause, Place, Route, Sent, cluster_of, open_state, residual_age_max, settle},
 };
 use serde::Serialize;
 use std::{path::PathBuf, time::Duration};
 use twinfold_fl::update::Binding;
 use twinfold_types::{
     Action, ClusterId, Code, PublicKey, RoundNumber, SecretKey, SignedTx, TxId,
-    api::{ClusterView, Level, TaskView},
+    api::{ClusterView, TaskView},
     key::Signer,
     round::{Metrics, Outcome},
     task::{
         Mode, TaskStatus,
-        evaluation::Evaluators,
-        selection::{Candidate, Criterion, Draw, EnrolAction, Reason},
+        selection::{Candidate, Criterion},
     },
 };
 
@@ -215,23 +213,6 @@ impl<'a> Session<'a> {
         Ok(self.summary)
     }
 
-    /// Measures a global version that waits for it, where the task's trainers do: those with an update
-    /// in it.
-    fn measure(
-        &mut self,
-        task: &TaskView,
-        report: &mut dyn FnMut(&SessionEvent) -> Result<()>,
-    ) -> Result<()> {
-        let rule = task.spec.evaluation.as_ref();
-        let by_trainers = rule.is_some_and(|rule| rule.by == Evaluators::Trainers);
-        if !by_trainers || self.summary.rounds == 0 {
-            return Ok(());
-        }
-        let Some(measured) = self.evaluator.measure(task)? else { return Ok(()) };
-        self.summary.measured += u64::from(measured.refused.is_none());
-        report(&SessionEvent::Measured(measured))
-    }
-
     /// Waits until the cluster takes updates this trainer has not sent; `None` once
     /// the task has ended.
     fn next_round(
@@ -264,56 +245,6 @@ impl<'a> Session<'a> {
                 )));
             }
             pause.sleep();
-        }
-    }
-
-    /// Whether this trainer may send to the collecting round; enrols where that is missing.
-    fn is_chosen(
-        &mut self,
-        task: &TaskView,
-        report: &mut dyn FnMut(&SessionEvent) -> Result<()>,
-    ) -> Result<bool> {
-        let Some(rule) = task.spec.selection else { return Ok(true) };
-        let view = cluster_of(task, self.cluster)?;
-        let (round, draw) = (view.round, view.draw);
-        if self.enrolled.is_none() || (draw == Draw::Awaited && self.enrolled != Some(round)) {
-            self.enrol(task, round)?;
-        }
-        if draw != Draw::Done {
-            return Ok(false);
-        }
-        if let Some((_, chosen)) = self.drawn.filter(|(known, _)| *known == round) {
-            return Ok(chosen);
-        }
-        let drawing = self.client.drawing(&self.summary.task, self.cluster, round)?;
-        let candidate = drawing.of(&self.key.public_key());
-        let chosen = candidate.is_some_and(|candidate| candidate.reason != Reason::NotChosen);
-        self.drawn = Some((round, chosen));
-        if !chosen {
-            if candidate.is_none() {
-                self.enrol(task, round)?;
-            }
-            report(&SessionEvent::NotChosen { round, by: rule.by, candidate })?;
-        }
-        Ok(chosen)
-    }
-
-    fn enrol(&mut self, task: &TaskView, round: RoundNumber) -> Result<()> {
-        let action = EnrolAction { task: task.id, cluster: self.cluster };
-        self.enrolled = Some(round);
-        self.say(Action::Enrol(action), &[Code::EnrolmentExists, Code::TaskEnded])
-    }
-
-    /// Sends an action; some refusals only say that it has been said.
-    fn say(&self, action: Action, fine: &[Code]) -> Result<()> {
-        let tx = self.client.sign(self.key, action)?;
-        let code = match self.client.send_tx(&tx, Level::Executed, self.options.timeout) {
-            Ok(status) => status.receipt.map_or(Code::Ok, |receipt| receipt.code),
-            Err(error) => refused_code(&error).ok_or(error)?,
-        };
-        match code == Code::Ok || fine.contains(&code) {
-            true => Ok(()),
-            false => Err(CliError::Chain { tx: tx.id(), code }),
         }
     }
 
@@ -466,7 +397,7 @@ fn comes_too_late(code: Code) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use twinfold_types::{Digest, model::ModelId};
+    use twinfold_types::{Digest, model::ModelId, task::selection::Draw};
 
     #[test]
     fn a_round_is_sent_for_once_but_again_when_the_first_try_knew_an_older_model() {

@@ -2,11 +2,7 @@
 //! was. Each round holds one update of each trainer.
 
 use crate::lab::{Lab, members, members::TRAINERS, until};
-use std::{
-    collections::BTreeSet,
-    path::PathBuf,
-    process::{Child, Stdio},
-};
+use std::{collections::BTreeSet, path::PathBuf};
 use twinfold_types::{
     ClusterId,
     round::{Outcome, RoundState},
@@ -23,15 +19,16 @@ fn a_killed_trainer_resumes_and_sends_nothing_twice() {
                 --participants-min 2 --participants-max 2 --rounds 6 --deadline 90s --compress topk:0.2";
     lab.twinfold(line, &[]).ok();
     let client = lab.client();
-    let mut steady = Running(train(&lab, TRAINERS[0], &data));
+    let train = |trainer| lab.trainer(trainer, "corners", &data, &[]);
+    let steady = train(TRAINERS[0]);
     let mut restarts = 0;
     // The second trainer dies as soon as each of its updates is ordered, and once
     // right after it began.
     for round in 0..ROUNDS {
-        let mut fragile = Running(train(&lab, TRAINERS[1], &data));
+        let mut fragile = train(TRAINERS[1]);
         if round == 2 {
             fragile.kill();
-            fragile = Running(train(&lab, TRAINERS[1], &data));
+            fragile = train(TRAINERS[1]);
         }
         until("its update is ordered", || {
             let view = client.round("corners", ClusterId(0), round).ok()??;
@@ -46,7 +43,7 @@ fn a_killed_trainer_resumes_and_sends_nothing_twice() {
         let view = client.task("corners").ok()?;
         (view.status == TaskStatus::Finished).then_some(())
     });
-    assert!(steady.0.wait().expect("it ends by itself").success());
+    steady.succeeds();
     for round in 0..ROUNDS {
         let view = client.round("corners", ClusterId(0), round).unwrap().expect("the round");
         let who: BTreeSet<_> = view.entries.iter().map(|entry| entry.trainer).collect();
@@ -57,8 +54,7 @@ fn a_killed_trainer_resumes_and_sends_nothing_twice() {
         assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Folded { .. })));
     }
     // Run once more, it finds that its work is done and settles what it had sent.
-    let mut last = Running(train(&lab, TRAINERS[1], &data));
-    assert!(last.0.wait().expect("it ends by itself").success());
+    train(TRAINERS[1]).succeeds();
 }
 
 /// Two classes by the sign of the product.
@@ -70,32 +66,4 @@ fn four_corners(lab: &Lab) -> PathBuf {
     });
     std::fs::write(&file, rows.collect::<String>()).unwrap();
     file
-}
-
-/// A process that does not outlive its scene.
-struct Running(Child);
-
-impl Running {
-    fn kill(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-/// The program itself, not a wrapper: it is this process that dies.
-fn train(lab: &Lab, trainer: &str, data: &std::path::Path) -> Child {
-    let mut command = std::process::Command::new(&lab.network.programs().cli);
-    command
-        .env("TWINFOLD_DIR", lab.people())
-        .args(["--node", &lab.network.urls().join(",")])
-        .args(["train", "--task", "corners", "--key", trainer, "--data"])
-        .arg(data);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::inherit());
-    command.spawn().expect("the program starts")
 }

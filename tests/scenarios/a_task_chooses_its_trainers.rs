@@ -1,12 +1,8 @@
 //! Three trainers enrol and two are chosen for each round, by lot; each finds out why, and the draw can be
 //! made again. One that stops is not waited for for ever.
 
-use crate::lab::{Lab, members, members::TRAINERS};
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-};
+use crate::lab::{Lab, members, members::TRAINERS, trainer::Trainer};
+use std::{collections::BTreeSet, path::PathBuf};
 use twinfold_types::{ClusterId, RoundNumber, round::RoundState, task::TaskStatus};
 
 #[test]
@@ -21,10 +17,11 @@ fn a_task_chooses_its_trainers() {
         .refused(2, &["1 trainers chosen; a round needs 2"]);
     lab.twinfold(&format!("{create} --name corners --select random:2 --rounds 6"), &[]).ok();
 
-    let trainers: Vec<_> = (0..3).map(|who| Running(train(&lab, who, &data))).collect();
-    for mut trainer in trainers {
-        assert!(trainer.0.wait().expect("it ends by itself").success());
-    }
+    let parts = ["0/3", "1/3", "2/3"];
+    let trainers = TRAINERS.iter().zip(parts);
+    let trainers =
+        trainers.map(|(who, part)| lab.trainer(who, "corners", &data, &["--partition", part]));
+    trainers.collect::<Vec<_>>().into_iter().for_each(Trainer::succeeds);
     let client = lab.client();
     let task = client.task("corners").expect("the task");
     assert_eq!(task.status, TaskStatus::Finished);
@@ -79,29 +76,4 @@ fn corners(lab: &Lab) -> PathBuf {
     });
     std::fs::write(&file, rows.collect::<String>()).unwrap();
     file
-}
-
-/// A process that does not outlive its scene.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn train(lab: &Lab, who: usize, data: &Path) -> Child {
-    Command::new(&lab.network.programs().cli)
-        .env("TWINFOLD_DIR", lab.people())
-        .args(["--node", &lab.network.urls().join(",")])
-        .args(["train", "--task", "corners", "--key", TRAINERS[who], "--partition"])
-        .arg(format!("{who}/3"))
-        .arg("--data")
-        .arg(data)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::inherit())
-        .spawn()
-        .expect("the program starts")
 }

@@ -2,11 +2,8 @@
 //! more stops, its best model is fetched by name, and stake goes to the trainers by what they had in it.
 //! A central evaluator measures another task.
 
-use crate::lab::{Lab, members, members::TRAINERS, until};
-use std::{
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-};
+use crate::lab::{Lab, members, members::TRAINERS, trainer::Trainer, until};
+use std::path::PathBuf;
 use twinfold_types::task::TaskStatus;
 
 #[test]
@@ -23,10 +20,11 @@ fn trainers_measure_models_and_a_task_stops() {
     let rule = "--evaluate trainers --patience 2 --gain-min 0.02 --contributions";
     lab.twinfold(&format!("{create} --name clouds {rule}"), &[]).ok();
 
-    let trainers: Vec<_> = (0..3).map(|part| Running(train(&lab, part, &data))).collect();
-    for mut trainer in trainers {
-        assert!(trainer.0.wait().expect("it ends by itself").success());
-    }
+    let parts = ["0/3", "1/3", "2/3"];
+    let trainers = TRAINERS.iter().zip(parts).map(|(who, part)| {
+        lab.trainer(who, "clouds", &data, &["--holdout", "0.3", "--partition", part])
+    });
+    trainers.collect::<Vec<_>>().into_iter().for_each(Trainer::succeeds);
     let client = lab.client();
     let task = client.task("clouds").expect("the task");
     assert_eq!(task.status, TaskStatus::Stopped);
@@ -100,29 +98,4 @@ fn clouds(lab: &Lab) -> PathBuf {
     });
     std::fs::write(&file, rows.collect::<String>()).unwrap();
     file
-}
-
-/// A process that does not outlive its scene.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn train(lab: &Lab, part: usize, data: &Path) -> Child {
-    Command::new(&lab.network.programs().cli)
-        .env("TWINFOLD_DIR", lab.people())
-        .args(["--node", &lab.network.urls().join(",")])
-        .args(["train", "--task", "clouds", "--key", TRAINERS[part], "--partition"])
-        .arg(format!("{part}/3"))
-        .args(["--holdout", "0.3", "--data"])
-        .arg(data)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::inherit())
-        .spawn()
-        .expect("the program starts")
 }

@@ -14,6 +14,7 @@ pub mod observer;
 pub mod payload_liar;
 pub mod python;
 pub mod stage;
+pub mod trainer;
 
 use std::{
     path::{Path, PathBuf},
