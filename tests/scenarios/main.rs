@@ -14,6 +14,7 @@ mod a_holder_that_misbehaves_spoils_no_download;
 mod a_killed_trainer_resumes_and_sends_nothing_twice;
 mod a_large_payload_is_readable_with_a_validator_down;
 mod a_late_joiner_catches_up;
+mod a_late_update_is_folded_by_the_next_round;
 mod a_lying_encoder_is_condemned_by_the_ledger;
 mod a_mistake_in_the_configuration_is_named_with_its_line;
 mod a_model_is_proved_offline_from_genesis;
