@@ -6,13 +6,13 @@ use crate::{
     error::{CliError, Result},
     task::fetch_steps,
     train::{Network, model_reals},
-    update::refused_code,
+    update::say,
 };
 use serde::Serialize;
 use std::time::Duration;
 use twinfold_types::{
     Action, Code, SecretKey,
-    api::{Level, TaskView},
+    api::TaskView,
     model::{self, ModelId},
     round::Metrics,
     task::evaluation::{EvaluateAction, is_measured},
@@ -60,15 +60,11 @@ impl<'a> Evaluator<'a> {
         let metrics = self.figures(task, &model)?;
         let examples = u32::try_from(self.data.len()).unwrap_or(u32::MAX);
         let action = EvaluateAction { task: task.id, version, examples, metrics };
-        let tx = self.client.sign(self.key, Action::Evaluate(action))?;
-        let code = match self.client.send_tx(&tx, Level::Executed, self.timeout) {
-            Ok(status) => status.receipt.map_or(Code::Ok, |receipt| receipt.code),
-            Err(error) => refused_code(&error).ok_or(error)?,
-        };
+        let (tx, code) = say(self.client, self.key, Action::Evaluate(action), self.timeout)?;
         let refused = match code {
             Code::Ok => None,
             code if comes_too_late(code) => Some(code.text()),
-            code => return Err(CliError::Chain { tx: tx.id(), code }),
+            code => return Err(CliError::Chain { tx, code }),
         };
         self.last = Some(version);
         let (loss, accuracy) = (metrics.loss(), metrics.accuracy());

@@ -296,6 +296,21 @@ fn fate_in(view: &RoundView, place: &Place) -> Option<Fate> {
     }
 }
 
+/// Signs and sends an action; what the ledger, or a node that judges by its rules, says to it.
+pub fn say(
+    client: &Client,
+    key: &SecretKey,
+    action: Action,
+    timeout: Duration,
+) -> Result<(TxId, Code)> {
+    let tx = client.sign(key, action)?;
+    let code = match client.send_tx(&tx, Level::Executed, timeout) {
+        Ok(status) => status.receipt.map_or(Code::Ok, |receipt| receipt.code),
+        Err(error) => refused_code(&error).ok_or(error)?,
+    };
+    Ok((tx.id(), code))
+}
+
 /// The code that a node's refusal names: nodes judge by the ledger's own rules
 /// before they admit a transaction.
 pub fn refused_code(error: &ClientError) -> Option<Code> {

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_frozen_is_never_drawn_and_places_are_of_the_whole_model() {
+    fn the_layout_of_what_is_sent_has_nothing_of_frozen_tensors() {
         let tensor = |name: &str, len, policy| {
             let name = name.to_string();
             TensorSpec { name, shape: vec![len], scale: 20, policy }

@@ -73,7 +73,10 @@ fn a_member_with_a_test_set_measures_every_second_version() {
                 --evaluate-every 2 --goal accuracy --pooling median";
     lab.twinfold(line, &[]).ok();
     let shown = lab.twinfold("task show clouds", &[]).ok().out;
-    assert!(shown.contains("every 2th by 1 members, median of 1 reports, by accuracy"), "{shown}");
+    assert!(
+        shown.contains("every 2 versions by 1 members, median of 1 reports, by accuracy"),
+        "{shown}"
+    );
     lab.twinfold("--key tess evaluate --task clouds --data {}", &[&data.display()])
         .refused(3, &["the sender is none of those who measure the task's models"]);
     lab.twinfold("--key olaf evaluate --task clouds --data {} --versions 1", &[&data.display()])

@@ -207,7 +207,7 @@ pub fn human_rule(rule: &EvaluationRule) -> String {
         Evaluators::Trainers => "its trainers".into(),
         Evaluators::Members(members) => format!("{} members", members.len()),
     };
-    let every = if *every == 1 { "each".into() } else { format!("every {every}th") };
+    let every = if *every == 1 { "each version".into() } else { format!("every {every} versions") };
     let stop = match rule.patience {
         0 => String::new(),
         patience => format!("; stops after {patience} without a gain"),

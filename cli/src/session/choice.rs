@@ -3,11 +3,11 @@
 use super::{Session, SessionEvent};
 use crate::{
     error::{CliError, Result},
-    update::{cluster_of, refused_code},
+    update::{cluster_of, say},
 };
 use twinfold_types::{
     Action, Code, RoundNumber,
-    api::{Level, TaskView},
+    api::TaskView,
     key::Signer,
     task::{
         evaluation::Evaluators,
@@ -72,14 +72,10 @@ impl Session<'_> {
 
     /// Sends an action; some refusals only say that it has been said.
     pub(super) fn say(&self, action: Action, fine: &[Code]) -> Result<()> {
-        let tx = self.client.sign(self.key, action)?;
-        let code = match self.client.send_tx(&tx, Level::Executed, self.options.timeout) {
-            Ok(status) => status.receipt.map_or(Code::Ok, |receipt| receipt.code),
-            Err(error) => refused_code(&error).ok_or(error)?,
-        };
+        let (tx, code) = say(self.client, self.key, action, self.options.timeout)?;
         match code == Code::Ok || fine.contains(&code) {
             true => Ok(()),
-            false => Err(CliError::Chain { tx: tx.id(), code }),
+            false => Err(CliError::Chain { tx, code }),
         }
     }
 }

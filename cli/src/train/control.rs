@@ -54,8 +54,8 @@ impl<'c> Control<'c> {
         }
     }
 
-    /// After so many steps from x to y: the next c_i = c_i − c + (x − y) / (steps · rate), and what of it
-    /// is new, which is sent. Without a step there is nothing new.
+    /// After so many steps, at least one, from x to y: the next c_i = c_i − c + (x − y) / (steps · rate),
+    /// and what of it is new, which is sent.
     pub fn next(
         &self,
         before: &[f32],
@@ -63,12 +63,6 @@ impl<'c> Control<'c> {
         steps: u64,
         share: f32,
     ) -> (Vec<f32>, Vec<f32>) {
-        if steps == 0 {
-            return (
-                self.all.iter().enumerate().map(|(at, _)| self.own(at)).collect(),
-                vec![0.0; self.all.len()],
-            );
-        }
         let by = 1.0 / (steps as f32 * share);
         let values = before.iter().zip(after).zip(self.all).enumerate();
         let next = values.map(|(at, ((x, y), all))| self.own(at) - all + (x - y) * by);
