@@ -11,6 +11,7 @@ pub mod error;
 pub mod evaluate;
 pub mod files;
 pub mod keystore;
+pub mod masked;
 pub mod model_export;
 pub mod model_file;
 pub mod model_text;

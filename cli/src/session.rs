@@ -2,12 +2,14 @@
 //! it, and again, until the task ends or its rounds are done.
 
 mod choice;
+mod masked;
 
 use crate::{
     client::Client,
     data::Dataset,
     error::{CliError, Result},
     evaluate::{Evaluator, Measured},
+    masked::MaskedEvent,
     task::fetch_steps,
     train::{Held, Pending, TrainerState, prepare},
     update::{Fate, Pause, Place, Route, Sent, cluster_of, open_state, residual_age_max, settle},
@@ -84,6 +86,11 @@ pub enum SessionEvent {
     /// The update goes into a later round than the one it was made for.
     Late {
         round: RoundNumber,
+    },
+    /// Something happened in a masked round.
+    Masked {
+        round: RoundNumber,
+        what: MaskedEvent,
     },
     /// A global version was measured on this trainer's examples.
     Measured(Measured),
@@ -192,15 +199,23 @@ impl<'a> Session<'a> {
         task: &TaskView,
         report: &mut dyn FnMut(&SessionEvent) -> Result<()>,
     ) -> Result<SessionSummary> {
-        if let Some(pending) = self.state.pending() {
+        if let Some(pending) = self.state.pending().cloned() {
             report(&SessionEvent::Resumed { base_version: pending.base_version })?;
-            self.conclude(task, report)?;
+            let current = cluster_of(task, self.cluster)?.round;
+            match task.spec.masks.is_some() && pending.round == Some(current) {
+                true => self.masked_round(task, report)?,
+                false => self.conclude(task, report)?,
+            }
         }
         while self.options.rounds.is_none_or(|rounds| self.summary.rounds < rounds) {
             let Some(task) = self.next_round(report)? else {
                 self.summary.finished = true;
                 break;
             };
+            if task.spec.masks.is_some() {
+                self.masked_round(&task, report)?;
+                continue;
+            }
             self.train(&task, report)?;
             self.conclude(&task, report)?;
         }
@@ -330,11 +345,22 @@ impl<'a> Session<'a> {
         task: &TaskView,
         report: &mut dyn FnMut(&SessionEvent) -> Result<()>,
     ) -> Result<()> {
+        let sent = self.send(task, report)?;
+        self.settle(task, sent, report)
+    }
+
+    /// Settles the pending update by what the ledger said to it, and by what becomes of it.
+    fn settle(
+        &mut self,
+        task: &TaskView,
+        sent: Sent,
+        report: &mut dyn FnMut(&SessionEvent) -> Result<()>,
+    ) -> Result<()> {
         let (metrics, bytes) = match self.state.pending() {
             Some(pending) => (pending.metrics, pending.payload.len() as u64),
             None => (Metrics::default(), 0),
         };
-        let place = match self.send(task, report)? {
+        let place = match sent {
             Sent::Ordered(place) => place,
             Sent::Refused { tx, code } => {
                 settle(&mut self.state, None)?;
@@ -391,6 +417,7 @@ fn comes_too_late(code: Code) -> bool {
             | Code::NotValidNow
             | Code::TaskEnded
             | Code::NotChosen
+            | Code::MaskStageOther
     )
 }
 

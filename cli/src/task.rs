@@ -16,10 +16,10 @@ use twinfold_types::{
     Action, AvailabilityCertificate, BlobId, Code, Digest, Epoch, SecretKey, TaskId,
     api::{Level, TxStatus},
     limits,
-    model::{ModelId, model_digest, tensors_fault},
+    model::{ModelId, TensorPolicy, model_digest, tensors_fault},
     task::{
-        AggregationRule, Compression, EvaluationRule, LocalWork, Mode, Real, Schedule, Screen,
-        Selection, ServerOptimiser, TaskSpec, Training,
+        AggregationRule, Compression, EvaluationRule, LocalWork, Masks, Mode, Real, Schedule,
+        Screen, Selection, ServerOptimiser, TaskSpec, Training,
     },
 };
 
@@ -60,6 +60,8 @@ pub struct TaskOptions {
     pub selection: Option<Selection>,
     /// Rounds that an update may be late in synchronous tasks.
     pub late: u32,
+    /// Whether updates are masked, and the greatest magnitude of a value that is sent then.
+    pub mask_range: Option<f64>,
     /// How global models are measured, where they are.
     pub evaluation: Option<EvaluationRule>,
     /// Whether a fold says what each update had in the change it came to.
@@ -102,6 +104,7 @@ impl Default for TaskOptions {
             assigned: false,
             selection: None,
             late: 0,
+            mask_range: None,
             evaluation: None,
             contributions: false,
             deadline: Duration::from_secs(60),
@@ -167,6 +170,7 @@ impl TaskOptions {
         spec.clip = real_bound("--clip", self.clip, norm_scale)?;
         spec.norm_bound = real_bound("--norm-bound", norm_bound, norm_scale)?;
         spec.screen = self.screen()?;
+        spec.masks = self.masks(&spec)?;
         match spec.fault() {
             None => Ok(spec),
             Some(fault) => Err(CliError::usage(
@@ -194,6 +198,23 @@ impl TaskOptions {
                 staleness_table(rounds.saturating_add(merges))
             }
         }
+    }
+
+    /// The finest exponent at which the range still fits the bits, and no finer than any trained tensor.
+    fn masks(&self, spec: &TaskSpec) -> Result<Option<Masks>> {
+        let Some(range) = self.mask_range else { return Ok(None) };
+        let trained = spec.tensors.iter().filter(|tensor| tensor.policy == TensorPolicy::Train);
+        let finest = trained.map(|tensor| tensor.scale).min().unwrap_or(0);
+        let most = spec.masked_value_max() as f64;
+        let fits =
+            |exponent: &u8| range > 0.0 && range * fixed::power_of_two((*exponent).into()) <= most;
+        let exponent = (0..=finest).rev().find(fits).ok_or_else(|| {
+            CliError::usage(
+                format!("--mask-range {range}: expected a positive number of at most {most}"),
+                "it is the greatest change of a value that one update may send",
+            )
+        })?;
+        Ok(Some(Masks { exponent }))
     }
 
     fn screen(&self) -> Result<Screen> {
@@ -254,6 +275,7 @@ impl TaskOptions {
             assigned: self.assigned,
             selection: self.selection,
             late: self.late_table(),
+            masks: None,
             evaluation: self.evaluation.clone(),
             contributions: self.contributions,
             deadline_ms: ms(self.deadline),

@@ -41,6 +41,8 @@ pub enum CompressError {
     Frozen { tensor: String, index: usize },
     #[error("the task's compression of {0} bits is none of 1, 2, 4, 8, 16 or 32")]
     Bits(u8),
+    #[error("the task's updates are not masked")]
+    Unmasked,
     #[error("the update stays above the task's norm bound of {0} steps")]
     Norm(u64),
 }
@@ -54,38 +56,106 @@ pub fn compress(
     residual: &[f32],
     seed: u64,
 ) -> Result<Compressed, CompressError> {
-    let layout = Layout::of(&spec.tensors)?;
     let bits = spec.compression.bits;
     let bits = Bits::of(bits).ok_or(CompressError::Bits(bits))?;
-    check_values(spec, &layout, "delta", delta)?;
-    if !residual.is_empty() {
-        check_values(spec, &layout, "residual", residual)?;
-    }
-    let unit = power_of_two(-i32::from(layout.norm_scale()));
-    let carried = clip_and_add(delta, residual, spec.clip as f64 * unit);
-    check_values(spec, &layout, "sum of delta and residual", &carried)?;
-    let support = Support::of(spec, &layout, binding.task, &binding.base);
-    let chosen = choose(spec.compression.kept, &layout, support.as_ref(), &carried);
-    let sent_layout = support.as_ref().map_or(&layout, Support::layout);
-
-    let limit = spec.norm_bound as f64 * unit;
-    let norm = euclidean(&chosen);
+    let chosen = Chosen::of(spec, binding, delta, residual)?;
+    let limit = spec.norm_bound as f64 * power_of_two(-i32::from(chosen.whole.norm_scale()));
+    let norm = euclidean(&chosen.values);
     let mut shrink = if norm > limit { limit / norm } else { 1.0 };
     for _ in 0..SHRINK_TRIES {
         let rounder = spec.compression.stochastic.then_some(Stochastic(seed));
-        let sent = quantise(sent_layout, binding, &chosen, shrink, bits, rounder);
-        if is_within(&sent.update, sent_layout, spec.norm_bound) {
-            let values = match &support {
-                Some(support) => support.scatter(&sent.values),
-                None => sent.values,
-            };
-            let rest = carried.iter().zip(&values);
-            let rest = rest.map(|(a, q)| (f64::from(*a) - q) as f32).collect();
-            return Ok(Compressed { update: sent.update, carried, rest });
+        let sent = quantise(chosen.layout(), binding, &chosen.values, shrink, bits, rounder);
+        if is_within(&sent.update, chosen.layout(), spec.norm_bound) {
+            let rest = chosen.rest(sent.values);
+            return Ok(Compressed { update: sent.update, carried: chosen.carried, rest });
         }
         shrink *= 0.9;
     }
     Err(CompressError::Norm(spec.norm_bound))
+}
+
+/// A delta as the integers that a masked update is made of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Integers {
+    /// By the places that are sent, in units of the task's exponent.
+    pub values: Vec<i32>,
+    /// As in [`Compressed`].
+    pub carried: Vec<f32>,
+    pub rest: Vec<f32>,
+}
+
+/// The same for a masked round: one exponent for all, which the task states; what is out of the range stays
+/// behind. Nobody checks a norm. With them the places that they stand at.
+pub fn compress_masked(
+    spec: &TaskSpec,
+    binding: Binding,
+    delta: &[f32],
+    residual: &[f32],
+    seed: u64,
+) -> Result<(Integers, Layout), CompressError> {
+    let masks = spec.masks.ok_or(CompressError::Unmasked)?;
+    let chosen = Chosen::of(spec, binding, delta, residual)?;
+    let most = spec.masked_value_max() as f64;
+    let exponent = i32::from(masks.exponent);
+    let (to_steps, to_real) = (power_of_two(exponent), power_of_two(-exponent));
+    let mut rounder = spec.compression.stochastic.then_some(Stochastic(seed));
+    let round = |value: &f32| {
+        let scaled = f64::from(*value) * to_steps;
+        let whole = match &mut rounder {
+            Some(rounder) => rounder.round(scaled),
+            None => half_even(scaled),
+        };
+        whole.clamp(-most, most) as i32
+    };
+    let values: Vec<i32> = chosen.values.iter().map(round).collect();
+    let rest = chosen.rest(values.iter().map(|q| f64::from(*q) * to_real).collect());
+    let layout = chosen.layout().clone();
+    Ok((Integers { values, carried: chosen.carried, rest }, layout))
+}
+
+/// What of a delta and a residual is to be sent.
+struct Chosen {
+    whole: Layout,
+    support: Option<Support>,
+    carried: Vec<f32>,
+    /// The values that are sent, the others zero; or, where places are drawn, those at them alone.
+    values: Vec<f32>,
+}
+
+impl Chosen {
+    fn of(
+        spec: &TaskSpec,
+        binding: Binding,
+        delta: &[f32],
+        residual: &[f32],
+    ) -> Result<Self, CompressError> {
+        let whole = Layout::of(&spec.tensors)?;
+        check_values(spec, &whole, "delta", delta)?;
+        if !residual.is_empty() {
+            check_values(spec, &whole, "residual", residual)?;
+        }
+        let unit = power_of_two(-i32::from(whole.norm_scale()));
+        let carried = clip_and_add(delta, residual, spec.clip as f64 * unit);
+        check_values(spec, &whole, "sum of delta and residual", &carried)?;
+        let support = Support::of(spec, &whole, binding.task, &binding.base);
+        let values = choose(spec.compression.kept, &whole, support.as_ref(), &carried);
+        Ok(Self { whole, support, carried, values })
+    }
+
+    /// Of what is sent.
+    fn layout(&self) -> &Layout {
+        self.support.as_ref().map_or(&self.whole, Support::layout)
+    }
+
+    /// What is left when these values were sent.
+    fn rest(&self, sent: Vec<f64>) -> Vec<f32> {
+        let sent = match &self.support {
+            Some(support) => support.scatter(&sent),
+            None => sent,
+        };
+        let rest = self.carried.iter().zip(&sent);
+        rest.map(|(a, q)| (f64::from(*a) - q) as f32).collect()
+    }
 }
 
 fn check_values(
@@ -123,7 +193,6 @@ fn clip_and_add(delta: &[f32], residual: &[f32], bound: f64) -> Vec<f32> {
     sums.map(|(d, e)| (f64::from(*d) * factor + f64::from(e)) as f32).collect()
 }
 
-/// The values that are sent, the others zero; or, where places are drawn, those at them alone.
 fn choose(kept: Kept, layout: &Layout, support: Option<&Support>, all: &[f32]) -> Vec<f32> {
     if let Some(support) = support {
         return support.gather(all);

@@ -9,6 +9,7 @@ use crate::{
     contribution::Contributions,
     fixed::{add_saturating, scale_half_even},
     layout::Slot,
+    mask::Words,
     rule::{
         BLOCK, Change, Weighted, bulyan,
         coordinate::{self, Centre},
@@ -23,7 +24,7 @@ use twinfold_types::{
     BlobDigest, ClusterId, Digest, PublicKey, TaskId,
     limits::FACTOR_ONE,
     round::{Contribution, Entry, FoldRefusal, Outcome},
-    task::{AggregationRule, TaskSpec},
+    task::{AggregationRule, TaskSpec, masks::Masking},
 };
 
 /// Payload bytes held at once, unless a single payload is larger.
@@ -69,6 +70,8 @@ pub struct Base<'b> {
     pub memory: Option<&'b Memory>,
     /// Where models are mixed in: the one that the update is against, if it is an older one.
     pub against: Option<&'b [i32]>,
+    /// In a task with masks: whose they are, and the secrets that they come off by.
+    pub masking: Option<&'b Masking>,
 }
 
 /// What a round came to.
@@ -106,10 +109,11 @@ pub fn fold_round<S: Source>(
     let support = Support::of(spec, &whole, task, &against);
     let layout = support.as_ref().map_or(&whole, Support::layout);
     let round = Round { spec, layout, task, base, inputs };
-    let gathered = match (spec.mix(), spec.folds_together()) {
-        (Some(mix), _) => round.mixed(mix, source)?,
-        (None, false) => round.one_by_one(source)?,
-        (None, true) => round.together(source)?,
+    let gathered = match (base.masking, spec.mix(), spec.folds_together()) {
+        (Some(masking), ..) => round.masked(masking, source)?,
+        (None, Some(mix), _) => round.mixed(mix, source)?,
+        (None, None, false) => round.one_by_one(source)?,
+        (None, None, true) => round.together(source)?,
     };
     let spread = |change: Change| match &support {
         Some(support) => support.spread(&change),
@@ -192,6 +196,20 @@ impl Round<'_> {
         let mut contributions = Contributions::to(self.layout, change);
         contributions.add(updates);
         contributions.finish()
+    }
+
+    /// The sum of what nobody can read one by one. An admitted task's list is not empty.
+    fn masked<S: Source>(&self, masking: &Masking, source: &mut S) -> Result<Gathered, S::Error> {
+        let mut words = Words::new(self.spec, self.layout).expect("an admitted task has its masks");
+        for index in 0..self.inputs.len() {
+            words.add(source.read(index)?.as_ref());
+        }
+        words.unmask(masking);
+        let weight = self.inputs.iter().map(|input| u64::from(input.weight)).sum();
+        let change = Some(words.into_change(self.spec, self.layout, weight));
+        let folded = |input: &FoldInput| Outcome::Folded { weight: input.weight };
+        let outcomes = self.inputs.iter().map(folded).collect();
+        Ok(Gathered { change, outcomes, contributions: vec![] })
     }
 
     /// FedAsync: of the one update's own model, base + Δ, the part α·s goes in, rounded once.

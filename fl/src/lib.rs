@@ -11,6 +11,7 @@
 //! * [`compress`]: what a trainer does to a delta (the only floating point here).
 //! * [`clip`], [`check`]: what every validator checks of an update.
 //! * [`support`]: the places of updates that send a draw of all.
+//! * [`mask`]: updates that are readable only as a sum.
 //! * [`screen`], [`server`]: what comes before a rule, and after it.
 //! * [`rule`], [`fold`], [`merge`]: the rules, and the entry points for nodes and verifiers.
 //! * [`contribution`]: what each update had in the result.
@@ -26,6 +27,7 @@ pub mod contribution;
 pub mod fixed;
 pub mod fold;
 pub mod layout;
+pub mod mask;
 pub mod merge;
 pub mod rule;
 pub mod screen;

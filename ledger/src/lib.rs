@@ -19,6 +19,7 @@ mod joining;
 mod keeping;
 mod ledger;
 mod look;
+mod masking;
 mod merge;
 mod open;
 mod proof;

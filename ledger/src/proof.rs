@@ -79,6 +79,14 @@ impl Prover<'_> {
         self.bundle(vec![], states)
     }
 
+    pub fn masking(&self, key: &RoundKey) -> Result<Bundle, LedgerError> {
+        let proof = self.state(&state_key::masking(key))?;
+        if proof.value.is_none() {
+            return Err(LedgerError::NotCertified(format!("masked round {}", key.round)));
+        }
+        self.bundle(vec![], vec![proof])
+    }
+
     fn round(
         &self,
         key: &RoundKey,
@@ -88,6 +96,10 @@ impl Prover<'_> {
         let proof = self.state(&state_key::round(key))?;
         let entries = self.value::<Round>(&proof)?.map_or(0, |round| round.entries);
         states.push(proof);
+        let masking = self.state(&state_key::masking(key))?;
+        if masking.value.is_some() {
+            states.push(masking);
+        }
         for index in 0..entries {
             let proof = self.state(&state_key::round_entry(key, index))?;
             let entry: Option<Entry> = self.value(&proof)?;

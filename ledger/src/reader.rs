@@ -30,7 +30,10 @@ use twinfold_types::{
     sealed::{SealedRecord, SealedWrap},
     state_key::{self, Prefix, StateKey},
     subtree::{self, Subtree},
-    task::{Cluster, Task},
+    task::{
+        Cluster, Task,
+        masks::{Deal, DealtShares, Masking},
+    },
     vote::{Certificate, Checkpoint, CheckpointCertificate},
 };
 
@@ -50,6 +53,8 @@ pub struct FoldBasis {
     pub clusters: Vec<Cluster>,
     /// The round's list; empty for a merge.
     pub entries: Vec<Entry>,
+    /// What a masked round is unmasked by.
+    pub masking: Option<Masking>,
 }
 
 /// A task at one instant, with every cluster in order and the round that collects there.
@@ -220,11 +225,12 @@ impl Reader {
         if !due.contains(job) {
             return Ok(None);
         }
-        let (clusters, entries) = match job {
-            FoldJob::Round(key) => (look.clusters(&task)?, look.entries(key)?),
-            FoldJob::Merge { .. } => (look.clusters(&task)?, vec![]),
+        let clusters = look.clusters(&task)?;
+        let (entries, masking) = match job {
+            FoldJob::Round(key) => (look.entries(key)?, look.state(&state_key::masking(key))?),
+            FoldJob::Merge { .. } => (vec![], None),
         };
-        Ok(Some(FoldBasis { task, clusters, entries }))
+        Ok(Some(FoldBasis { task, clusters, entries, masking }))
     }
 
     pub fn round(&self, key: &RoundKey) -> Result<Option<Round>> {
@@ -236,6 +242,21 @@ impl Reader {
         let look = self.look();
         let round: Option<Round> = look.state(&state_key::round(key))?;
         round.map(|round| Ok((round, look.entries(key)?))).transpose()
+    }
+
+    /// What each dealer of a masked round gave to a member, in order, as long as that is kept.
+    pub fn dealt_shares(&self, key: &RoundKey, member: u32) -> Result<Option<Vec<DealtShares>>> {
+        let look = self.look();
+        let masking: Option<Masking> = look.state(&state_key::masking(key))?;
+        let Some(masking) = masking.filter(|it| (member as usize) < it.members.len()) else {
+            return Ok(None);
+        };
+        let mut shares = vec![];
+        for (dealer, _) in masking.dealers() {
+            let deal: Option<Deal> = look.state(&state_key::mask_deal(key, dealer as u32))?;
+            shares.extend(deal.and_then(|deal| deal.to(dealer as u32, member)));
+        }
+        Ok(Some(shares))
     }
 
     pub fn task(&self, id: &TaskId) -> Result<Option<Task>> {
@@ -337,6 +358,11 @@ impl Reader {
     /// A member and its encryption key, or that there is none.
     pub fn prove_encryption_key(&self, member: &PublicKey) -> Result<Bundle> {
         self.with_prover(|prover| prover.encryption_key(member))
+    }
+
+    /// Who takes part in a masked round, and how far it is.
+    pub fn prove_masking(&self, key: &RoundKey) -> Result<Bundle> {
+        self.with_prover(|prover| prover.masking(key))
     }
 
     pub fn prove_state(&self, keys: &[StateKey]) -> Result<Vec<StateProof>> {

@@ -8,7 +8,7 @@
 //!
 //! A fold job's inputs never change while it is due: see `merge`.
 
-use crate::{error::LedgerError, execute::Exec, keeping, merge, selection};
+use crate::{error::LedgerError, execute::Exec, keeping, masking, merge, selection};
 use twinfold_types::{
     ClusterId, Event, RoundNumber, limits,
     round::{FoldJob, Round, RoundKey, RoundState, VoidReason},
@@ -160,12 +160,19 @@ pub fn seal(
     Ok(())
 }
 
-pub fn void(exec: &mut Exec<'_>, task: &Task, mut round: Round, reason: VoidReason) {
+pub fn void(
+    exec: &mut Exec<'_>,
+    task: &Task,
+    mut round: Round,
+    reason: VoidReason,
+) -> Result<(), LedgerError> {
     stop_deadline(exec, &round);
+    masking::forget_shares(exec, task, &round.key)?;
     keeping::round_ended(exec, task, &round);
     round.state = RoundState::Void { reason, height: exec.env.height };
     put(exec, &round);
     exec.event(Event::RoundVoid { key: round.key, reason });
+    Ok(())
 }
 
 /// Voids everything that has not ended: the task is closed.
@@ -175,7 +182,7 @@ pub fn void_all(exec: &mut Exec<'_>, task: &Task) -> Result<(), LedgerError> {
             let key = key(&cluster, RoundNumber(number));
             match exec.state.get::<Round>(&state_key::round(&key))? {
                 Some(round) if !has_ended(&round) => {
-                    void(exec, task, round, VoidReason::TaskClosed)
+                    void(exec, task, round, VoidReason::TaskClosed)?
                 }
                 _ => {}
             }
@@ -220,11 +227,14 @@ fn run_deadline(exec: &mut Exec<'_>, key: &RoundKey) -> Result<(), LedgerError> 
             .base()
             .damaged(format!("a deadline of a round that does not collect: {key:?}")));
     };
+    if task.spec.masks.is_some() {
+        return masking::run_deadline(exec, task, cluster, round);
+    }
     if round.entries >= task.spec.participants_min {
         return seal(exec, &task, &mut cluster, round);
     }
     if extensions >= task.spec.extensions_max {
-        void(exec, &task, round, VoidReason::TooFew);
+        void(exec, &task, round, VoidReason::TooFew)?;
         return end(exec, &mut task, cluster, key.round);
     }
     stop_deadline(exec, &round);

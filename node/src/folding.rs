@@ -81,7 +81,7 @@ async fn fold_job(node: &Node, job: FoldJob) -> Result<Option<FoldResult>, FoldE
 }
 
 async fn fold_round(node: &Node, key: RoundKey, basis: FoldBasis) -> Result<FoldResult, FoldError> {
-    let FoldBasis { task, clusters, entries } = basis;
+    let FoldBasis { task, clusters, entries, masking } = basis;
     let cluster = clusters.iter().find(|cluster| cluster.cluster == key.cluster);
     let cluster = cluster.ok_or(FoldError::Missing("the cluster"))?;
     let base = load_model(node, &task, &cluster.model).await?;
@@ -98,8 +98,8 @@ async fn fold_round(node: &Node, key: RoundKey, basis: FoldBasis) -> Result<Fold
     let (id, version) = (cluster.cluster, cluster.version);
     let folded = tokio::task::spawn_blocking(move || {
         let mut source = source;
-        let (memory, against) = (memory.as_ref(), against.as_deref());
-        let base = Base { cluster: id, steps: &base, version, memory, against };
+        let (memory, against, masking) = (memory.as_ref(), against.as_deref(), masking.as_ref());
+        let base = Base { cluster: id, steps: &base, version, memory, against, masking };
         fold::fold_round(&task.spec, task.id, base, &inputs, &mut source)
     })
     .await??;

@@ -109,8 +109,14 @@ fn fold_times(
     let bits = Bits::of(compress.bits).ok_or_else(|| eyre!("{compress}"))?;
     let (inputs, payloads): (Vec<_>, Vec<_>) = (0..updates).map(|n| update(n, bits)).unzip();
     let steps = vec![0; VALUES];
-    let base =
-        Base { cluster: ClusterId(0), steps: &steps, version: 0, memory: None, against: None };
+    let base = Base {
+        cluster: ClusterId(0),
+        steps: &steps,
+        version: 0,
+        memory: None,
+        against: None,
+        masking: None,
+    };
     let (mut seconds, began) = (vec![], Instant::now());
     let spent = cpu::of_this_process()?;
     while seconds.len() < REPETITIONS_MIN || began.elapsed() < TIME {

@@ -14,9 +14,9 @@ use twinfold_fl::{
 };
 use twinfold_ledger::Ledger;
 use twinfold_node::journal::Journal;
-use twinfold_tests::{samples, sealed_samples};
+use twinfold_tests::{mask_samples, samples, sealed_samples};
 use twinfold_types::{
-    Block, Digest, Epoch, Header, Height, SeatIndex, SignedTx, TaskId, TimeMs, TxId,
+    Action, Block, Digest, Epoch, Header, Height, SeatIndex, SignedTx, TaskId, TimeMs, TxId,
     blob::GroupHashes,
     block::body_digest,
     codec,
@@ -81,6 +81,8 @@ pub fn samples() -> Vec<(&'static str, Samples)> {
         ("model_file", vec![("exported".into(), exported()), ("plain".into(), plain_file())]),
         ("delta_file", vec![("exported".into(), delta())]),
         ("trainer_state", trainer_states()),
+        ("mask_file", vec![("drawn".into(), mask_file())]),
+        ("mask_deal", mask_actions()),
         ("state_key", state_keys()),
         (
             "cursor",
@@ -229,6 +231,23 @@ fn trainer_states() -> Samples {
     let waiting = fs::read(&path).expect("it was just written");
     state.settle(twinfold_cli::train::Settlement::Counted).expect("one is pending");
     vec![("pending".into(), waiting), ("settled".into(), fs::read(&path).expect("written"))]
+}
+
+/// With a secret that is not drawn, so that the file is the same each time.
+fn mask_file() -> Vec<u8> {
+    let content = (samples::round_key(), samples::key(2), [7u8; 32], true, None::<Digest>);
+    let mut bytes = [b"TFM1".as_slice(), &codec::encode(&content)].concat();
+    let digest = blake3::hash(&bytes);
+    bytes.extend_from_slice(digest.as_bytes());
+    bytes
+}
+
+fn mask_actions() -> Samples {
+    let actions = mask_samples::actions().into_iter().filter_map(|(name, action)| match action {
+        Action::Mask(action) => Some((name, *action)),
+        _ => None,
+    });
+    named(actions.collect())
 }
 
 fn state_keys() -> Samples {

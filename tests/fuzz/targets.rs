@@ -5,10 +5,15 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::{cell::RefCell, path::PathBuf};
 use twinfold_cli::{
     tensor_file::{ImportSettings, export, import, read_delta},
-    train::TrainerState,
+    train::{MaskFile, TrainerState},
 };
 use twinfold_consensus::Record;
-use twinfold_fl::{Layout, canonical_bytes, steps_from_canonical, update::UpdateView};
+use twinfold_fl::{
+    Layout, canonical_bytes,
+    mask::{self, RoundSecret},
+    steps_from_canonical,
+    update::UpdateView,
+};
 use twinfold_node::journal::Journal;
 use twinfold_tests::{samples, sealed_samples};
 use twinfold_types::{
@@ -23,7 +28,10 @@ use twinfold_types::{
     proof::Bundle,
     sealed::{EncryptionKeyFile, Header, Opener},
     state_key,
-    task::Mode,
+    task::{
+        Mode,
+        masks::{MaskAction, MaskStep},
+    },
 };
 
 pub use crate::machine::machine_events;
@@ -59,6 +67,8 @@ pub fn all() -> Vec<Target> {
         target("model_file", model_file, 2_000),
         target("delta_file", delta_file, 2_000),
         target("trainer_state", trainer_state, 300),
+        target("mask_file", mask_file, 300),
+        target("mask_deal", mask_deal, 3_000),
         target("state_key", state_key_parsers, 20_000),
         target("cursor", cursor, 5_000),
     ]
@@ -226,6 +236,37 @@ pub fn delta_file(bytes: &[u8]) -> bool {
 pub fn trainer_state(bytes: &[u8]) -> bool {
     let path = scratch("trainer", bytes);
     TrainerState::open(&path, TaskId(samples::digest(5)), samples::key(2), 3).is_ok()
+}
+
+pub fn mask_file(bytes: &[u8]) -> bool {
+    let key = samples::round_key();
+    let (task, trainer) = (key.task.to_string(), samples::key(2).to_string());
+    let name = format!("{}-{}-{}.mask", &task[..16], key.cluster, &trainer[..16]);
+    let path = scratch(&name, bytes);
+    let folder = path.parent().expect("it lies in the scratch folder");
+    MaskFile::open(folder, &key, &samples::key(2)).is_ok()
+}
+
+/// Deals and shares are held against commitments, whatever the bytes.
+pub fn mask_deal(bytes: &[u8]) -> bool {
+    let Some(action) = canonical::<MaskAction>(bytes, limits::TX_BYTES_MAX) else { return false };
+    let key = samples::round_key();
+    let secrets = (1..=9).map(|seed| RoundSecret::new([seed; 32], key));
+    let keys: Vec<_> = secrets.map(|secret| secret.keys()).collect();
+    match action.step {
+        MaskStep::Keys(keys) => mask::check_keys(&keys),
+        MaskStep::Deal(deal) => mask::check_deal(&key, &keys, 1, &deal),
+        MaskStep::Complain(complaint) => {
+            let deal = RoundSecret::new([2; 32], key).deal(&keys, 1).expect("points");
+            let shown = mask::check_complaint(&key, &keys, 2, &deal, &complaint);
+            assert!(!shown, "a good share was shown to be false");
+            true
+        }
+        MaskStep::Release(shares) => {
+            let points: Vec<_> = keys.iter().take(shares.len()).map(|keys| keys.pair).collect();
+            !mask::check_release(&points, &shares)
+        }
+    }
 }
 
 pub fn state_key_parsers(bytes: &[u8]) -> bool {

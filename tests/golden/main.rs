@@ -5,6 +5,7 @@
 mod dataset_samples;
 mod evaluation_samples;
 mod keeping_samples;
+mod mask_samples;
 mod samples;
 mod sealed_samples;
 mod stake_samples;
@@ -205,6 +206,16 @@ fn what_keeps_payloads_stays_as_it_is() {
     book.note("progress", &evaluation_samples::progress());
     book.note("evaluated version", &evaluation_samples::evaluation());
     book.note("contributions in all", &evaluation_samples::total());
+    for (name, action) in mask_samples::actions() {
+        book.note(&format!("action {name}"), &action);
+    }
+    for (name, event) in mask_samples::events() {
+        book.note(&format!("event {name}"), &event);
+    }
+    for (name, key) in mask_samples::state_keys() {
+        book.line(&format!("state key {name}"), hex::encode(key.bytes()));
+    }
+    book.note("masked round", &mask_samples::masking());
     for (name, action) in keeping_samples::actions() {
         book.note(&format!("action {name}"), &action);
     }

@@ -146,6 +146,7 @@ pub fn spec(mode: Mode) -> TaskSpec {
         assigned: false,
         selection,
         late: vec![],
+        masks: None,
         evaluation: Some(evaluation_rules().remove(1).1),
         contributions: true,
         deadline_ms: 10_000,

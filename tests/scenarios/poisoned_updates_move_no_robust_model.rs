@@ -81,6 +81,7 @@ fn round(lab: &Lab, rule: &str) -> (Vec<i32>, Vec<Outcome>) {
         version: base.version,
         memory: None,
         against: None,
+        masking: None,
     };
     let (created, mut source) = (&course.created, payloads.as_slice());
     let here: Result<_, Infallible> =

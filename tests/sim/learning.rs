@@ -65,6 +65,7 @@ pub fn spec(consortium: &Consortium) -> TaskSpec {
         assigned: false,
         selection: None,
         late: vec![],
+        masks: None,
         evaluation: None,
         contributions: false,
         deadline_ms: 8_000,
@@ -135,6 +136,7 @@ pub fn fold(consortium: &Consortium, task: TaskId, entries: &[Entry]) -> Digest 
         version: 0,
         memory: None,
         against: None,
+        masking: None,
     };
     let Ok(folded) = fold_round(&spec, task, base, &inputs, &mut payloads.as_slice());
     assert!(folded.steps.is_some(), "honest updates count: {:?}", folded.outcomes);

@@ -63,6 +63,12 @@ pub enum Tag {
     ContentKey,
     Selection,
     Support,
+    MaskSecret,
+    MaskShares,
+    MaskDegree,
+    MaskProof,
+    MaskPair,
+    MaskOwn,
 }
 
 impl Tag {
@@ -92,6 +98,12 @@ impl Tag {
             Tag::ContentKey => "twinfold 1 content key",
             Tag::Selection => "twinfold 1 selection",
             Tag::Support => "twinfold 1 support",
+            Tag::MaskSecret => "twinfold 1 mask secret",
+            Tag::MaskShares => "twinfold 1 mask shares",
+            Tag::MaskDegree => "twinfold 1 mask degree",
+            Tag::MaskProof => "twinfold 1 mask proof",
+            Tag::MaskPair => "twinfold 1 mask pair",
+            Tag::MaskOwn => "twinfold 1 mask own",
         }
     }
 }

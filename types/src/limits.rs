@@ -159,6 +159,12 @@ pub const TAKEOVER_EPOCHS_MAX: u64 = 4;
 pub const ROUND_HELD_BYTES_MAX: u64 = 1 << 30;
 /// Updates of which all pairs are compared.
 pub const KRUM_PARTICIPANTS_MAX: u32 = 128;
+/// Fewest participants of a masked round: a sum of fewer says much of each.
+pub const MASKED_MIN: u32 = 8;
+/// Most: each shares its secrets among all, 128 bytes for each in one transaction, and execution checks it.
+pub const MASKED_MAX: u32 = 128;
+/// Masks that are drawn again to unmask a round when a third are missing, about half a minute of one core.
+pub const UNMASKING_BYTES_MAX: u64 = 32 << 30;
 /// Steps of a geometric median.
 pub const WEISZFELD_STEPS_MAX: u8 = 64;
 /// Where a loss counts, in 1/2^16: more than 16 counts as 16.
@@ -338,6 +344,8 @@ const _: () = {
             + (DATASET_PACKS_NEW_MAX + 1) * 70 * SEATS_MAX
             <= TX_BYTES_MAX
     );
+    assert!(MASKED_MAX as usize * 128 + 4_096 <= TX_BYTES_MAX);
+    assert!(MASKED_MAX <= PARTICIPANTS_MAX);
     assert!(DRIFT_MS_MAX < TX_VALIDITY_MS_MAX);
     assert!(WATERMARK_HEIGHTS < BLOCKS_KEPT_MIN);
     assert!(JOIN_ANSWER_BYTES_MAX <= DECODE_BYTES_MAX);

@@ -9,6 +9,7 @@ use crate::{
     model::{Level, ModelId},
     round::{Contribution, Metrics, RoundKey, VoidReason},
     stake::Jail,
+    task::masks::MaskStage,
 };
 use serde::{Deserialize, Serialize};
 
@@ -129,6 +130,13 @@ codes! {
     EnrolmentUnknown = 162, "the sender is not enrolled in the task";
     EnrolmentFull = 163, "the cluster has its maximum of enrolled trainers";
     NotChosen = 164, "the sender is not chosen for this round";
+    MasksUnused = 170, "the task's updates are not masked";
+    MaskStageOther = 171, "the masked round is at another stage";
+    MaskMemberUnknown = 172, "the sender is not of the masked round, or has not dealt";
+    MaskExists = 173, "the sender has said this in the masked round already";
+    MaskInvalid = 174, "keys, shares or proof are not what they should be";
+    MaskBarred = 175, "the sender has dealt a false share in this task";
+    MaskPayload = 176, "a masked update has exactly the task's length";
 }
 
 /// A fact that execution established.
@@ -388,6 +396,18 @@ pub enum Event {
         key: RoundKey,
         chosen: u32,
         enrolled: u32,
+    },
+    /// A masked round has so many members, of whom so many dealt or sent as its stage asks.
+    MaskStageBegun {
+        key: RoundKey,
+        stage: MaskStage,
+        members: u32,
+    },
+    /// A trainer was shown to have dealt a false share: the round is void, and it is barred from the task.
+    FalseShare {
+        key: RoundKey,
+        dealer: PublicKey,
+        by: PublicKey,
     },
     /// What a trainer's update had in the change that its round came to.
     Contributed {

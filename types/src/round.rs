@@ -95,6 +95,8 @@ pub enum VoidReason {
     AllRefused,
     /// The task was closed.
     TaskClosed,
+    /// In a masked round somebody was dealt a false share.
+    FalseShare,
 }
 
 /// A round as the state keeps it; its entries stand under keys of their own.

@@ -103,10 +103,14 @@ pub enum Prefix {
     DrawDue = 82,
     Drawing = 83,
     FormerlyEnrolled = 84,
+    Masking = 85,
+    MaskDeal = 86,
+    MaskRelease = 87,
+    MaskBarred = 88,
 }
 
 impl Prefix {
-    const ALL: [Prefix; 63] = [
+    const ALL: [Prefix; 67] = [
         Prefix::Params,
         Prefix::Member,
         Prefix::MemberCount,
@@ -170,6 +174,10 @@ impl Prefix {
         Prefix::DrawDue,
         Prefix::Drawing,
         Prefix::FormerlyEnrolled,
+        Prefix::Masking,
+        Prefix::MaskDeal,
+        Prefix::MaskRelease,
+        Prefix::MaskBarred,
     ];
 
     /// The prefix alone, for scans.
@@ -292,6 +300,28 @@ pub fn parse_draw_due(key: &[u8]) -> Option<(Height, RoundKey)> {
 /// [`crate::task::selection::Drawing`].
 pub fn drawing(key: &RoundKey) -> StateKey {
     StateKey::new(Prefix::Drawing, &round_parts(key).each_ref().map(|part| part.as_slice()))
+}
+
+/// [`crate::task::masks::Masking`] of a masked round.
+pub fn masking(key: &RoundKey) -> StateKey {
+    StateKey::new(Prefix::Masking, &round_parts(key).each_ref().map(|part| part.as_slice()))
+}
+
+/// [`crate::task::masks::Deal`] of a member, until the round is unmasked or void.
+pub fn mask_deal(key: &RoundKey, index: u32) -> StateKey {
+    let [task, cluster, round] = round_parts(key);
+    StateKey::new(Prefix::MaskDeal, &[&task, &cluster, &round, &index.to_be_bytes()])
+}
+
+/// `Vec<MaskScalar>`: shares that a member released, as long.
+pub fn mask_release(key: &RoundKey, index: u32) -> StateKey {
+    let [task, cluster, round] = round_parts(key);
+    StateKey::new(Prefix::MaskRelease, &[&task, &cluster, &round, &index.to_be_bytes()])
+}
+
+/// `RoundNumber` in which a trainer dealt a false share: it takes no part in the task any more.
+pub fn mask_barred(task: &TaskId, trainer: &PublicKey) -> StateKey {
+    StateKey::new(Prefix::MaskBarred, &[&task.0.0, &trainer.0])
 }
 
 /// `ModelId` that a cluster's version names: deltas may be against older versions.

@@ -4,6 +4,7 @@
 
 mod compression;
 pub mod evaluation;
+pub mod masks;
 mod rule;
 mod screen;
 pub mod selection;
@@ -11,6 +12,7 @@ mod server;
 
 pub use compression::{Compression, Kept};
 pub use evaluation::EvaluationRule;
+pub use masks::Masks;
 pub use rule::AggregationRule;
 pub use screen::Screen;
 pub use selection::Selection;
@@ -163,6 +165,8 @@ pub struct TaskSpec {
     /// Synchronous rounds: what an update counts for that comes after its round was sealed, over 2^16 by
     /// the versions that its base is behind; the first is 2^16. Empty: it does not.
     pub late: Vec<u32>,
+    /// How updates are masked, where they are: then only their sum is ever readable.
+    pub masks: Option<Masks>,
     /// How global models are measured, where they are.
     pub evaluation: Option<EvaluationRule>,
     /// Whether a fold says what each update had in the change it came to.
@@ -277,6 +281,7 @@ impl TaskSpec {
             .or_else(|| server::fault(self))
             .or_else(|| evaluation::fault(self))
             .or_else(|| selection::fault(self))
+            .or_else(|| masks::fault(self))
     }
 
     fn names_fault(&self) -> Option<String> {

@@ -13,7 +13,7 @@ use crate::{
     sealed::SealedAction,
     stake::StakeAction,
     store::{DeprecateAction, MeasureAction, PublishAction},
-    task::{TaskSpec, evaluation::EvaluateAction, selection::EnrolAction},
+    task::{TaskSpec, evaluation::EvaluateAction, masks::MaskAction, selection::EnrolAction},
     vote::CheckpointCertificate,
 };
 use serde::{Deserialize, Serialize};
@@ -75,6 +75,8 @@ pub enum Action {
     Enrol(EnrolAction),
     /// It may not any more.
     Leave(TaskId),
+    /// A trainer's part in a masked round, beside its update.
+    Mask(Box<MaskAction>),
 }
 
 impl Action {

@@ -18,8 +18,13 @@ use twinfold_types::{
     member::{Member, Proposal},
     model::{self, ModelId, model_digest},
     proof::Bundle,
+    round::RoundKey,
     stake::StakeParams,
-    task::{evaluation::Evaluation, selection::Drawing},
+    task::{
+        evaluation::Evaluation,
+        masks::{DealtShares, Masking},
+        selection::Drawing,
+    },
     trust::TrustedCheckpoint,
 };
 
@@ -167,6 +172,33 @@ impl Client {
         let task = segment(task);
         let path = format!("/v1/tasks/{task}/drawing?cluster={cluster}&round={round}");
         self.json(path, "a drawing")
+    }
+
+    /// Who takes part in a masked round, by this node's word; none before anyone has joined.
+    pub fn masking(&self, key: &RoundKey) -> Result<Option<Masking>, ClientError> {
+        let RoundKey { task, cluster, round } = key;
+        let path = format!("/v1/tasks/{task}/masking?cluster={cluster}&round={round}");
+        match self.json(path, "a masked round") {
+            Err(error) if error.is_not_found() => Ok(None),
+            found => found.map(Some),
+        }
+    }
+
+    /// What each dealer of a masked round gave to a member.
+    pub fn dealt_shares(
+        &self,
+        key: &RoundKey,
+        member: u32,
+    ) -> Result<Vec<DealtShares>, ClientError> {
+        let RoundKey { task, cluster, round } = key;
+        let query = format!("cluster={cluster}&round={round}&member={member}");
+        self.json(format!("/v1/tasks/{task}/shares?{query}"), "a member's shares")
+    }
+
+    /// Proof of who takes part in a masked round.
+    pub fn masking_proof(&self, key: &RoundKey) -> Result<Bundle, ClientError> {
+        let RoundKey { task, cluster, round } = key;
+        self.bundle(format!("/v1/proofs/masking/{task}?cluster={cluster}&round={round}"))
     }
 
     /// What each trainer has contributed to a task.

@@ -102,6 +102,14 @@ pub struct CreateArgs {
     /// counting the less the older it is [default: such an update is refused]
     #[arg(long, value_name = "ROUNDS", default_value_t = 0)]
     pub late: u32,
+    /// Mask updates (secure aggregation): validators and all others read their sum alone. Needs 8 to 128
+    /// participants, the rule mean, and trainers that stay for the whole round; give --compress q8, q16 or
+    /// randk:F:BITS. See docs/privacy.md for what it protects and what not
+    #[arg(long)]
+    pub mask: bool,
+    /// With --mask: greatest change of a value that one update sends; what is more waits for the next
+    #[arg(long, value_name = "VALUE", default_value_t = 1.0, requires = "mask")]
+    pub mask_range: f64,
     /// Have trainers keep control variates (SCAFFOLD), against drifting apart where their data differ:
     /// every update is twice as long. For tasks in which all trainers take part in every round, by the
     /// mean; see docs/aggregation.md
@@ -116,9 +124,9 @@ pub struct CreateArgs {
     /// Time from a round's start to its deadline
     #[arg(long, default_value = "60s", value_parser = parse_duration)]
     pub deadline: Duration,
-    /// Times that a round with too few updates is extended before it is void
-    #[arg(long, default_value_t = 3)]
-    pub extensions: u32,
+    /// Times that a round with too few updates is extended before it is void [default: 3; 0 with --mask]
+    #[arg(long)]
+    pub extensions: Option<u32>,
     /// How long payloads stay after their round
     #[arg(long, default_value = "30d", value_parser = parse_duration)]
     pub retention: Duration,
@@ -284,11 +292,12 @@ impl CreateArgs {
             assigned: self.assigned,
             selection: self.select,
             late: self.late,
+            mask_range: self.mask.then_some(self.mask_range),
             // Members named by name are looked up first.
             evaluation: None,
             contributions: self.contributions,
             deadline: self.deadline,
-            extensions: self.extensions,
+            extensions: self.extensions.unwrap_or(if self.mask { 0 } else { 3 }),
             retention: self.retention,
             work: match (self.steps, self.epochs) {
                 (Some(steps), _) => LocalWork::Steps(steps),

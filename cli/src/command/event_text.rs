@@ -1,6 +1,6 @@
 //! Each event in words.
 
-use super::validators::jail_text;
+use super::{masking::stage_text, validators::jail_text};
 use crate::render::{amount, bytes, time};
 use twinfold_types::{Event, PublicKey, evidence::Offence, round::RoundKey};
 
@@ -124,6 +124,19 @@ pub fn describe(event: &Event) -> String {
         Event::TrainersChosen { key, chosen, enrolled } => format!(
             "{chosen} of {enrolled} chosen for round {} of cluster {}",
             key.round, key.cluster
+        ),
+        Event::MaskStageBegun { key, stage, members } => format!(
+            "round {} of cluster {}, masked: {} ({members})",
+            key.round,
+            key.cluster,
+            stage_text(*stage)
+        ),
+        Event::FalseShare { key, dealer, by } => format!(
+            "{} dealt {} a false share in round {} of cluster {}, and is barred",
+            dealer.short(),
+            by.short(),
+            key.round,
+            key.cluster
         ),
         Event::Contributed { key, trainer, contribution } => format!(
             "{} had {:.2} % of round {} of cluster {}, cosine {:.3}",

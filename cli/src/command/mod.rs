@@ -14,6 +14,7 @@ pub mod event_text;
 pub mod events;
 pub mod keeping;
 pub mod key;
+pub mod masking;
 pub mod member;
 pub mod model;
 pub mod model_export;
@@ -233,5 +234,6 @@ pub fn action_name(action: &Action) -> &'static str {
         Action::Evaluate(_) => "evaluate",
         Action::Enrol(_) => "enrol",
         Action::Leave(_) => "leave",
+        Action::Mask(_) => "mask",
     }
 }

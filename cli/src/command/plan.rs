@@ -96,7 +96,14 @@ fn measure(
     };
     let inputs = vec![input; FOLDED];
     let payloads = vec![prepared.payload.clone(); FOLDED];
-    let before = Base { cluster: ClusterId(0), steps, version: 0, memory: None, against: None };
+    let before = Base {
+        cluster: ClusterId(0),
+        steps,
+        version: 0,
+        memory: None,
+        against: None,
+        masking: None,
+    };
     let started = Instant::now();
     let Ok(_) = fold_round(&plain, task, before, &inputs, &mut payloads.as_slice());
     let fold_s = started.elapsed().as_secs_f64() / FOLDED as f64;

@@ -5,6 +5,7 @@ use super::{
     contributions::{self, RewardArgs},
     create_args::CreateArgs,
     evaluate::{self, human_best, human_rule},
+    masking::{self, MaskingArgs},
     plan::PlanArgs,
     selection::{self, DrawingArgs, EnrolArgs},
 };
@@ -27,7 +28,7 @@ use twinfold_types::{
 #[derive(Debug, Subcommand)]
 pub enum TaskCommand {
     /// Create a task from a model file or an architecture. Updates are readable by
-    /// the validators
+    /// the validators, unless --mask is given
     Create(Box<CreateArgs>),
     /// All tasks
     List,
@@ -49,6 +50,8 @@ pub enum TaskCommand {
     Leave { task: String },
     /// Who was chosen for a round, and why
     Drawing(DrawingArgs),
+    /// Who takes part in a masked round, and how far it is
+    Masking(MaskingArgs),
     /// Its measured global models, and which is the best
     Evaluations { task: String },
     /// What each trainer had in its models
@@ -72,6 +75,7 @@ pub fn run(context: &Context, command: TaskCommand) -> Result<()> {
         TaskCommand::Enrol(args) => selection::enrol(context, &args),
         TaskCommand::Leave { task } => selection::leave(context, &task),
         TaskCommand::Drawing(args) => selection::drawing(context, &args),
+        TaskCommand::Masking(args) => masking::show(context, &args),
         TaskCommand::Evaluations { task } => evaluate::list(context, &task),
         TaskCommand::Contributions { task } => contributions::list(context, &task),
         TaskCommand::Reward(args) => contributions::reward(context, &args),
@@ -158,6 +162,7 @@ fn human(task: &TaskView) -> String {
         ("chosen by", or_dash(spec.selection)),
         ("mode", format!("{:?}", spec.mode)),
         ("late updates", late_text(spec)),
+        ("masks", masks_text(spec)),
         ("rounds fold by", folding(spec)),
         (
             "who folds",
@@ -191,6 +196,17 @@ fn human(task: &TaskView) -> String {
     });
     let tensors = table(&["tensor", "shape", "scale", "policy"], tensors);
     format!("{head}\n{}\n{tensors}", table(&header, clusters))
+}
+
+fn masks_text(spec: &TaskSpec) -> String {
+    match (spec.masks, spec.mask_word_bytes()) {
+        (Some(masks), Some(bytes)) => format!(
+            "only sums are readable: values in steps of 2^-{}, words of {} bits",
+            masks.exponent,
+            8 * bytes
+        ),
+        _ => "none: validators read updates".into(),
+    }
 }
 
 fn late_text(spec: &TaskSpec) -> String {

@@ -3,6 +3,7 @@
 use super::{
     Context,
     evaluate::human_measured,
+    masking::stage_text,
     selection::{figure_text, reason_text},
 };
 use crate::{
@@ -12,6 +13,7 @@ use crate::{
     },
     dataset::{DatasetLink, SCHEME, cached},
     error::{CliError, Result},
+    masked::MaskedEvent,
     render::{bytes, pairs},
     session::{Examples, SessionEvent, SessionOptions, SessionSummary, take_part},
     update::Fate,
@@ -191,6 +193,12 @@ fn human(event: &SessionEvent) -> String {
         }
         SessionEvent::NotOrdered { code, reason, .. } => {
             format!("not ordered: {reason} (code {code}); going on with the next round")
+        }
+        SessionEvent::Masked { round, what: MaskedEvent::Stage { stage, members } } => {
+            format!("round {round}, masked: {} ({members} members)", stage_text(*stage))
+        }
+        SessionEvent::Masked { round, what: MaskedEvent::FalseShare { dealer } } => {
+            format!("round {round}: {} dealt a false share, which is shown now", dealer.short())
         }
         SessionEvent::Measured(measured) => human_measured(measured),
         SessionEvent::NotChosen { round, by, candidate: Some(candidate) } => {

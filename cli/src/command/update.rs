@@ -1,12 +1,13 @@
 //! `twinfold update submit`: an update made by any other tool.
 
-use super::Context;
+use super::{Context, masking::stage_text};
 use crate::{
     client::Client,
     error::{CliError, Result},
-    render::pairs,
+    masked::{MaskedEvent, MaskedRound},
+    render::{Progress, pairs},
     tensor_file::read_delta,
-    train::{Pending, TrainerState, draw_seed},
+    train::{Made, Pending, TrainerState, draw_seed},
     update::{
         Fate, Place, Route, Sent, base_digest, cluster_of, open_state, residual_age_max, settle,
     },
@@ -14,12 +15,15 @@ use crate::{
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use std::path::PathBuf;
-use twinfold_fl::{compress::compress, update::Binding};
+use twinfold_fl::{
+    compress::{compress, compress_masked},
+    update::Binding,
+};
 use twinfold_types::{
     ClusterId, RoundNumber, SecretKey, TaskId,
     api::{ClusterView, TaskView},
     key::Signer,
-    round::{Metrics, Outcome},
+    round::{Metrics, Outcome, RoundKey},
     task::Mode,
 };
 
@@ -54,7 +58,8 @@ pub struct SubmitArgs {
     /// Share of the examples that the base model gets right
     #[arg(long, allow_negative_numbers = true)]
     pub accuracy: Option<f64>,
-    /// Wait until the round has ended, and say what became of the update
+    /// Wait until the round has ended, and say what became of the update; in a task with masks the
+    /// trainer goes through the whole round in any case
     #[arg(long)]
     pub wait: bool,
 }
@@ -83,6 +88,12 @@ pub fn run(context: &Context, command: UpdateCommand) -> Result<()> {
     let timeout = context.global.timeout;
     let cluster = ClusterId(args.cluster);
     let route = Route { client: &client, key: &key, task: task.id, cluster, timeout };
+    if task.spec.masks.is_some() {
+        let sent = masked(context, &task, &args, &delta, route, &mut state, &progress)?;
+        drop(progress);
+        let Masked { bytes, place, fate } = sent;
+        return show(context, &args, task.id, bytes, place, Some(fate));
+    }
     if !is_resumed(&args, cluster_of(&task, cluster)?, &state) {
         conclude_earlier(&route, &mut state)?;
         let pending = prepare(&client, &key, &task, &args, &delta, &state)?;
@@ -103,6 +114,72 @@ pub fn run(context: &Context, command: UpdateCommand) -> Result<()> {
     }
     drop(progress);
     show(context, &args, task.id, bytes, place, fate)
+}
+
+/// What became of a masked update.
+struct Masked {
+    bytes: usize,
+    place: Place,
+    fate: Fate,
+}
+
+/// Goes through the whole of a masked round with a delta that is there already.
+fn masked(
+    context: &Context,
+    task: &TaskView,
+    args: &SubmitArgs,
+    delta: &[f32],
+    route: Route<'_>,
+    state: &mut TrainerState,
+    progress: &Progress,
+) -> Result<Masked> {
+    let view = cluster_of(task, route.cluster)?;
+    let (round, timeout) = (view.round, route.timeout);
+    if state.pending().is_some_and(|pending| pending.round != Some(round)) {
+        conclude_earlier(&route, state)?;
+    }
+    if args.base != view.version || args.round.is_some_and(|given| given != round.0) {
+        return Err(CliError::usage(
+            format!("round {round} takes masked updates against version {}", view.version),
+            "masks are for one round: fetch its model and train on it",
+        ));
+    }
+    let key = RoundKey { task: task.id, cluster: route.cluster, round };
+    let binding =
+        Binding { task: task.id, trainer: route.key.public_key(), base: view.model_digest };
+    let (spec, metrics) = (&task.spec, metrics(args)?);
+    let mut make = |state: &TrainerState| {
+        let seed = draw_seed(spec.training.seed, &binding, state.sequence());
+        let residual = state.residual(args.base, residual_age_max(spec));
+        let (integers, layout) = compress_masked(spec, binding, delta, residual, seed)
+            .map_err(crate::train::TrainError::from)?;
+        Ok(Made { integers, layout, examples: args.examples, metrics, control: vec![] })
+    };
+    let mut tell = |event: MaskedEvent| {
+        if let MaskedEvent::Stage { stage, .. } = event {
+            progress.say(stage_text(stage));
+        }
+        Ok(())
+    };
+    let run = MaskedRound { route, spec, key, base_version: args.base, timeout };
+    let sent = run.run(&context.state_dir(), state, &mut make, &mut tell)?;
+    let bytes = state.pending().map_or(0, |pending| pending.payload.len());
+    let place = match sent {
+        Some(Sent::Ordered(place)) => place,
+        Some(Sent::Refused { tx, code }) => {
+            settle(state, None)?;
+            return Err(CliError::Chain { tx, code });
+        }
+        None => {
+            return Err(CliError::failed(
+                format!("masked round {round} went by without this trainer"),
+                "join the next one as it begins; `twinfold task masking` says how far it is",
+            ));
+        }
+    };
+    let fate = run.route.await_fate(&place, timeout)?;
+    settle(state, Some(&fate))?;
+    Ok(Masked { bytes, place, fate })
 }
 
 /// The same command again after a kill: the update is on its way already. Where the

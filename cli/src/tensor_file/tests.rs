@@ -48,6 +48,7 @@ fn spec() -> TaskSpec {
         assigned: false,
         selection: None,
         late: vec![],
+        masks: None,
         evaluation: None,
         contributions: false,
         deadline_ms: 1000,

@@ -9,6 +9,7 @@
 mod control;
 mod error;
 mod local;
+mod mask_file;
 mod network;
 mod prepare;
 mod state;
@@ -19,6 +20,7 @@ mod tests;
 pub use control::{fault as control_fault, with_controls};
 pub use error::TrainError;
 pub use local::{LocalUpdate, central, local_update};
+pub use mask_file::MaskFile;
 pub use network::{Evaluation, Network, initial_values, mlp_tensors, softmax_tensors};
-pub use prepare::{Held, Prepared, draw_seed, model_reals, model_steps, prepare};
+pub use prepare::{Held, Made, Prepared, draw_seed, integers, model_reals, model_steps, prepare};
 pub use state::{Pending, Settlement, StateError, TrainerState};

@@ -1,10 +1,10 @@
 //! From a cluster model in steps to the payload of an update.
 
-use super::{Network, TrainError, local_update};
+use super::{LocalUpdate, Network, TrainError, local_update};
 use crate::data::Dataset;
 use twinfold_fl::{
     Layout,
-    compress::compress,
+    compress::{Integers, compress, compress_masked},
     fixed::{real_to_steps, steps_to_f32},
     layout::LayoutError,
     update::Binding,
@@ -22,6 +22,17 @@ pub struct Prepared {
     /// The next residual when it does.
     pub rest: Vec<f32>,
     /// The trainer's next control variate when it does, where the task has some.
+    pub control: Vec<f32>,
+}
+
+/// What is to be masked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Made {
+    pub integers: Integers,
+    /// Where they stand.
+    pub layout: Layout,
+    pub examples: u32,
+    pub metrics: Metrics,
     pub control: Vec<f32>,
 }
 
@@ -44,20 +55,54 @@ pub fn prepare(
     round: u64,
     sequence: u64,
 ) -> Result<Prepared, TrainError> {
-    let network = Network::infer(&spec.tensors)?;
-    let model = model_reals(base, &spec.tensors)?;
-    let seed = draw_seed(spec.training.seed, &binding, sequence);
-    let training = &spec.training;
-    let local = local_update(&network, &model, data, training, round, seed, held.control)?;
+    let (local, seed) = trained(spec, &binding, base, data, held, round, sequence)?;
     let sent = compress(spec, binding, &local.delta, held.residual, seed)?;
     Ok(Prepared {
         payload: sent.update.encode(),
-        examples: u32::try_from(data.len()).unwrap_or(u32::MAX),
+        examples: examples(data),
         metrics: local.metrics,
         carried: sent.carried,
         rest: sent.rest,
         control: local.control,
     })
+}
+
+/// The same for a masked round: integers that the masks are still to be added to.
+pub fn integers(
+    spec: &TaskSpec,
+    binding: Binding,
+    base: &[i32],
+    data: &Dataset,
+    held: Held<'_>,
+    round: u64,
+    sequence: u64,
+) -> Result<Made, TrainError> {
+    let (local, seed) = trained(spec, &binding, base, data, held, round, sequence)?;
+    let (integers, layout) = compress_masked(spec, binding, &local.delta, held.residual, seed)?;
+    let LocalUpdate { metrics, control, .. } = local;
+    Ok(Made { integers, layout, examples: examples(data), metrics, control })
+}
+
+fn examples(data: &Dataset) -> u32 {
+    u32::try_from(data.len()).unwrap_or(u32::MAX)
+}
+
+/// What local training came to, and the seed of all that is drawn.
+fn trained(
+    spec: &TaskSpec,
+    binding: &Binding,
+    base: &[i32],
+    data: &Dataset,
+    held: Held<'_>,
+    round: u64,
+    sequence: u64,
+) -> Result<(LocalUpdate, u64), TrainError> {
+    let network = Network::infer(&spec.tensors)?;
+    let model = model_reals(base, &spec.tensors)?;
+    let seed = draw_seed(spec.training.seed, binding, sequence);
+    let training = &spec.training;
+    let local = local_update(&network, &model, data, training, round, seed, held.control)?;
+    Ok((local, seed))
 }
 
 /// Of everything that is drawn for a trainer's update.

@@ -14,7 +14,7 @@ use twinfold_types::{
     proof::Bundle,
     round::{Contribution, Entry, Round, RoundKey, RoundState},
     state_key::{self, StateKey},
-    task::TaskSpec,
+    task::{TaskSpec, masks::Masking},
     tx::UpdateAction,
     vote::CheckpointCertificate,
 };
@@ -37,6 +37,8 @@ pub struct ProvedRound {
     pub entries: Vec<Entry>,
     pub updates: Vec<VerifiedUpdate>,
     pub contributions: Vec<Contribution>,
+    /// Where updates are masked.
+    pub masking: Option<Masking>,
 }
 
 impl<'a> Evidence<'a> {
@@ -92,6 +94,13 @@ impl<'a> Evidence<'a> {
             _ => Some(proved(&bundle, &key, &what)?),
         };
         Ok((found, key))
+    }
+
+    /// A masked round under a stable checkpoint.
+    pub fn masking(&self, key: &RoundKey) -> Result<Masking, VerifyError> {
+        let what = format!("proof of masked round {}", key.round);
+        let bundle = self.bundle(&what, || self.client.masking_proof(key))?;
+        proved_masking(&bundle, key, &what)
     }
 
     /// A transaction with its receipt, which says that it was carried out.
@@ -187,7 +196,16 @@ impl<'a> Evidence<'a> {
             });
             entries.push(entry);
         }
-        Ok(ProvedRound { entries, updates, contributions })
+        let masking = spec.masks.map(|_| proved_masking(&bundle, &key, &what)).transpose()?;
+        Ok(ProvedRound { entries, updates, contributions, masking })
+    }
+}
+
+fn proved_masking(bundle: &Bundle, key: &RoundKey, what: &str) -> Result<Masking, VerifyError> {
+    let masking: Masking = proved(bundle, &state_key::masking(key), what)?;
+    match masking.round == *key {
+        true => Ok(masking),
+        false => Err(VerifyError::Lineage(format!("{what} tells of another round"))),
     }
 }
 

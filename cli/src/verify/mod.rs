@@ -25,7 +25,8 @@ use twinfold_types::{
     member::Member,
     model::{Level, ModelId, ModelSource},
     proof::ProofError,
-    round::Outcome,
+    round::{Outcome, RoundKey},
+    task::masks::Masking,
 };
 
 #[derive(Clone, Debug)]
@@ -174,4 +175,13 @@ pub fn prove_encryption_key(
     timeout: Duration,
 ) -> Result<(Member, Option<EncryptionKey>), VerifyError> {
     Evidence::new(client, &client.chain()?.genesis, timeout).encryption_key(member)
+}
+
+/// A masked round under a stable checkpoint: who its members are, and whose update is in its list.
+pub fn prove_masking(
+    client: &Client,
+    key: &RoundKey,
+    timeout: Duration,
+) -> Result<Masking, VerifyError> {
+    Evidence::new(client, &client.chain()?.genesis, timeout).masking(key)
 }

@@ -102,7 +102,7 @@ pub fn all(
                 let round = rounds.get(id).ok_or_else(|| {
                     VerifyError::Lineage(format!("the round of model {id} is not proved"))
                 })?;
-                let folded = fold(client, lineage, &models, task, spec, record, &round.entries)?;
+                let folded = fold(client, lineage, &models, task, spec, record, round)?;
                 compare_result(id, record, round, folded)?
             }
             ModelSource::Merge { weights, .. } => {
@@ -143,8 +143,9 @@ fn fold(
     task: TaskId,
     spec: &TaskSpec,
     record: &ModelRecord,
-    entries: &[Entry],
+    round: &ProvedRound,
 ) -> Result<Folded, VerifyError> {
+    let entries = round.entries.as_slice();
     let ModelSource::Round { cluster, .. } = record.source else {
         return Err(VerifyError::Lineage("a fold without a round".into()));
     };
@@ -168,8 +169,8 @@ fn fold(
         }
         _ => None,
     };
-    let memory = memory.as_ref();
-    let base = Base { cluster, steps, version: base_version, memory, against };
+    let (memory, masking) = (memory.as_ref(), round.masking.as_ref());
+    let base = Base { cluster, steps, version: base_version, memory, against, masking };
     Ok(fold_round(spec, task, base, &inputs, &mut payloads)?)
 }
 

@@ -52,6 +52,7 @@ pub fn task(tensors: Vec<TensorSpec>) -> TaskSpec {
         assigned: false,
         selection: None,
         late: vec![],
+        masks: None,
         evaluation: None,
         contributions: false,
         deadline_ms: 1_000,
@@ -133,6 +134,7 @@ impl Scene {
             version: self.version,
             memory: self.memory.as_ref(),
             against: self.against.as_deref(),
+            masking: None,
         };
         let folded: Result<_, Infallible> =
             fold_round(&self.spec, TASK, base, &self.inputs, &mut source);

@@ -89,7 +89,7 @@ fn fold_round(exec: &mut Exec<'_>, mut task: Task, round: Round, result: &FoldRe
     let mut cluster: Cluster = exec.state.expect(&state_key::cluster(&key.task, key.cluster))?;
     match result.model {
         Some(digest) => new_cluster_model(exec, &task, &mut cluster, round, digest, result)?,
-        None => round::void(exec, &task, round, VoidReason::AllRefused),
+        None => round::void(exec, &task, round, VoidReason::AllRefused)?,
     }
     Ok(round::end(exec, &mut task, cluster, key.round)?)
 }

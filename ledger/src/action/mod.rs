@@ -6,7 +6,7 @@
 //! | `AddTrainer`, `RemoveTrainer` | operators, for their own organisation |
 //! | `CreateTask` | admins, operators |
 //! | `CloseTask` | admins; operators their own |
-//! | `Update`, `Enrol`, `Leave` | trainers; updates those chosen, where a task chooses |
+//! | `Update`, `Enrol`, `Leave`, `Mask` | trainers; updates those chosen, where a task chooses |
 //! | `Aggregate` | members who hold a seat |
 //! | `PublishModel` | admins, operators, trainers |
 //! | `Stake`, `Accuse` | every member |
@@ -33,7 +33,7 @@ pub mod update;
 use crate::{
     condemn,
     execute::{Exec, Outcome, require},
-    selection, stake,
+    masking, selection, stake,
 };
 use twinfold_types::{
     Action, AvailabilityCertificate, Code, TxId,
@@ -69,6 +69,7 @@ pub fn apply(exec: &mut Exec<'_>, body: &TxBody, id: &TxId) -> Outcome {
         Action::Evaluate(action) => evaluation::evaluate(exec, id, &sender, action),
         Action::Enrol(action) => selection::enrol(exec, &sender, action),
         Action::Leave(task) => selection::leave(exec, &sender, task),
+        Action::Mask(action) => masking::act(exec, &sender, action),
     }
 }
 
@@ -78,7 +79,9 @@ fn may(exec: &Exec<'_>, sender: &Member, action: &Action) -> bool {
         Action::Propose(_) | Action::SignProposal(_) => one_of(&[Role::Admin]),
         Action::AddTrainer(_) | Action::RemoveTrainer(_) => one_of(&[Role::Operator]),
         Action::CreateTask(_) | Action::CloseTask(_) => one_of(&[Role::Admin, Role::Operator]),
-        Action::Update(_) | Action::Enrol(_) | Action::Leave(_) => one_of(&[Role::Trainer]),
+        Action::Update(_) | Action::Enrol(_) | Action::Leave(_) | Action::Mask(_) => {
+            one_of(&[Role::Trainer])
+        }
         Action::Aggregate(_) | Action::Attest(_) | Action::Condemn(_) | Action::TakeOver => {
             exec.env.committee.seat_of(&sender.key).is_some()
         }

@@ -4,7 +4,7 @@
 use super::check_available;
 use crate::{
     execute::{Exec, Outcome, require},
-    keeping, round, selection,
+    keeping, masking, round, selection,
 };
 use twinfold_types::{
     ClusterId, Code, Event, RoundNumber, TxId,
@@ -40,12 +40,15 @@ pub fn update(exec: &mut Exec<'_>, tx: &TxId, trainer: &Member, update: &UpdateA
     check_base(exec, &task, &cluster, update, enrolment)?;
     check_payload(exec, &task, update)?;
     selection::take(exec, &task, &round, &trainer.key, update)?;
+    let masking = masking::take(exec, &task, &round, &trainer.key)?;
     keeping::refer(exec, &update.payload, trainer)?;
 
     round::activate(exec, &mut task)?;
     let round = append(exec, tx, trainer, &task, update, &round.key)?;
     exec.state.put(enrolment_key, &(cluster.cluster, Some(round.key.round), update.base_version));
-    if round.entries >= task.spec.round_capacity() {
+    if let Some(masking) = masking {
+        masking::close_if_all_sent(exec, &task, masking, round)?;
+    } else if round.entries >= task.spec.round_capacity() {
         round::seal(exec, &task, &mut cluster, round)?;
     }
     round::put_task(exec, &task);
@@ -133,6 +136,10 @@ fn check_payload(exec: &Exec<'_>, task: &Task, update: &UpdateAction) -> Outcome
     let values = model::model_values(&task.spec.tensors).unwrap_or(0);
     let most = values.saturating_mul(VALUE_BYTES_MAX).saturating_add(HEADER_BYTES_MAX);
     require(update.payload.blob.length <= most, Code::PayloadTooLarge)?;
+    if task.spec.masks.is_some() {
+        let exact = task.spec.masked_bytes() == Some(update.payload.blob.length);
+        require(exact, Code::MaskPayload)?;
+    }
     // Every validator folds every update, so that a fragment would only have to be completed.
     require(update.payload.blob.k == 1, Code::AvailabilityInvalid)?;
     check_available(exec, &update.payload)

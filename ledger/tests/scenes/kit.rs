@@ -275,6 +275,7 @@ impl Chain {
             assigned: false,
             selection: None,
             late: vec![],
+            masks: None,
             evaluation: None,
             contributions: false,
             deadline_ms: DEADLINE_MS,

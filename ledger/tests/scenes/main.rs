@@ -15,6 +15,7 @@ mod joining;
 mod keeping;
 mod kit;
 mod kit_stake;
+mod masks;
 mod members;
 mod models;
 mod proofs;

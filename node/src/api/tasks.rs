@@ -2,11 +2,11 @@
 
 use super::{
     Api, Refusal,
-    extract::{PageQuery, Path, Query, cut, page_rows, parse},
+    extract::{Octets, PageQuery, Path, Query, cut, page_rows, parse},
     members::page,
-    view,
+    txs, view,
 };
-use axum::{Json, extract::State};
+use axum::{Json, extract::State, response::Response};
 use serde::Deserialize;
 use std::sync::Arc;
 use twinfold_types::{
@@ -14,7 +14,12 @@ use twinfold_types::{
     api::{ContributionView, ErrorView, Page, RoundView, TaskView},
     round::{ContributionTotal, RoundKey},
     state_key::{self, Prefix, StateKey},
-    task::{Task, evaluation::Evaluation, selection::Drawing},
+    task::{
+        Task,
+        evaluation::Evaluation,
+        masks::{DealtShares, Masking},
+        selection::Drawing,
+    },
 };
 use utoipa::IntoParams;
 
@@ -123,15 +128,21 @@ pub async fn evaluations(
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-pub struct DrawingQuery {
+pub struct RoundQuery {
     /// The cluster whose round is meant.
     cluster: u16,
     round: u64,
 }
 
+impl RoundQuery {
+    fn round_of(&self, task: TaskId) -> RoundKey {
+        RoundKey { task, cluster: ClusterId(self.cluster), round: RoundNumber(self.round) }
+    }
+}
+
 /// Who was chosen for a round, and why.
 #[utoipa::path(get, path = "/v1/tasks/{task}/drawing", tag = "learning",
-    params(("task" = String, Path, description = "Identity or name"), DrawingQuery),
+    params(("task" = String, Path, description = "Identity or name"), RoundQuery),
     responses(
         (status = OK, description = "The drawing", body = Drawing),
         (status = "default", description = "A refusal", body = ErrorView),
@@ -139,11 +150,10 @@ pub struct DrawingQuery {
 pub async fn drawing(
     State(api): State<Arc<Api>>,
     Path(task): Path<String>,
-    Query(query): Query<DrawingQuery>,
+    Query(query): Query<RoundQuery>,
 ) -> Result<Json<Drawing>, Refusal> {
     api.read_heavy(move |api| {
-        let (task, cluster) = (find(api, &task)?.id, ClusterId(query.cluster));
-        let key = RoundKey { task, cluster, round: RoundNumber(query.round) };
+        let key = query.round_of(find(api, &task)?.id);
         let found = api.node.reader.get(&state_key::drawing(&key))?;
         Ok(Json(found.ok_or_else(|| {
             let hint = "tasks that choose draw once a round's least number of trainers is enrolled";
@@ -151,6 +161,83 @@ pub async fn drawing(
         })?))
     })
     .await
+}
+
+/// Who takes part in a masked round, and how far it is.
+#[utoipa::path(get, path = "/v1/tasks/{task}/masking", tag = "learning",
+    params(("task" = String, Path, description = "Identity or name"), RoundQuery),
+    responses(
+        (status = OK, description = "The masked round", body = Masking),
+        (status = "default", description = "A refusal", body = ErrorView),
+    ))]
+pub async fn masking(
+    State(api): State<Arc<Api>>,
+    Path(task): Path<String>,
+    Query(query): Query<RoundQuery>,
+) -> Result<Json<Masking>, Refusal> {
+    api.read(move |api| {
+        let key = query.round_of(find(api, &task)?.id);
+        let found = api.node.reader.get(&state_key::masking(&key))?;
+        Ok(Json(found.ok_or_else(|| unknown_masking(query.round))?))
+    })
+    .await
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct SharesQuery {
+    /// The cluster whose round is meant.
+    cluster: u16,
+    round: u64,
+    /// Place in the list of members.
+    member: u32,
+}
+
+/// What each dealer of a masked round gave to one member, readable by that member alone.
+#[utoipa::path(get, path = "/v1/tasks/{task}/shares", tag = "learning",
+    params(("task" = String, Path, description = "Identity or name"), SharesQuery),
+    responses(
+        (status = OK, description = "Shares in the dealers' order", body = Vec<DealtShares>),
+        (status = "default", description = "A refusal", body = ErrorView),
+    ))]
+pub async fn shares(
+    State(api): State<Arc<Api>>,
+    Path(task): Path<String>,
+    Query(query): Query<SharesQuery>,
+) -> Result<Json<Vec<DealtShares>>, Refusal> {
+    let SharesQuery { cluster, round, member } = query;
+    api.read_heavy(move |api| {
+        let key = RoundQuery { cluster, round }.round_of(find(api, &task)?.id);
+        let shares = api.node.reader.dealt_shares(&key, member)?;
+        Ok(Json(shares.ok_or_else(|| unknown_masking(round))?))
+    })
+    .await
+}
+
+/// Proof of who takes part in a masked round and how far it is, under the newest stable checkpoint.
+#[utoipa::path(get, path = "/v1/proofs/masking/{task}", tag = "proofs",
+    params(("task" = String, Path, description = "Identity or name"), RoundQuery),
+    responses(
+        (status = OK, description = "A bundle in the canonical encoding",
+            content_type = "application/octet-stream", body = Octets),
+        (status = "default", description = "A refusal", body = ErrorView),
+    ))]
+pub async fn masking_proof(
+    State(api): State<Arc<Api>>,
+    Path(task): Path<String>,
+    Query(query): Query<RoundQuery>,
+) -> Result<Response, Refusal> {
+    api.read_heavy(move |api| {
+        let key = query.round_of(find(api, &task)?.id);
+        Ok(txs::bundle(&api.node.reader.prove_masking(&key)?))
+    })
+    .await
+}
+
+fn unknown_masking(round: u64) -> Refusal {
+    let hint = "a masked round begins when the first trainer joins it with its keys";
+    Refusal::unknown(format!("masked round {round}, or this member of it"), hint)
 }
 
 /// What each trainer has contributed to a task, in the order of their keys.

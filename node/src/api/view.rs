@@ -17,7 +17,7 @@ use twinfold_types::{
     sealed::SealedAction,
     stake::StakeAction,
     state_key,
-    task::{Cluster, Task, TaskStatus, selection::Draw},
+    task::{Cluster, Task, TaskStatus, masks::MaskStep, selection::Draw},
 };
 
 /// Models of one lineage; from its last one the rest can be asked for.
@@ -151,6 +151,12 @@ pub fn action_name(action: &Action) -> &'static str {
         Action::Evaluate(_) => "evaluate",
         Action::Enrol(_) => "enrol",
         Action::Leave(_) => "leave",
+        Action::Mask(action) => match action.step {
+            MaskStep::Keys(_) => "mask_keys",
+            MaskStep::Deal(_) => "mask_deal",
+            MaskStep::Complain(_) => "mask_complain",
+            MaskStep::Release(_) => "mask_release",
+        },
     }
 }
 

@@ -153,6 +153,7 @@ impl Federation {
             version: self.round,
             memory: self.memory.as_ref(),
             against: None,
+            masking: None,
         };
         let Ok(folded) = fold_round(&self.spec, TASK, before, &inputs, &mut payloads.as_slice());
         for (trainer, (compressed, outcome)) in sent.into_iter().zip(&folded.outcomes).enumerate() {

@@ -54,6 +54,7 @@ fn task(tensors: Vec<TensorSpec>, compression: Compression) -> TaskSpec {
         assigned: false,
         selection: None,
         late: vec![],
+        masks: None,
         evaluation: None,
         contributions: false,
         deadline_ms: 1_000,
@@ -112,6 +113,7 @@ impl Federation {
             version: round,
             memory: None,
             against: None,
+            masking: None,
         };
         let folded: Result<_, Infallible> =
             fold_round(&self.spec, TASK, before, &inputs, &mut source);

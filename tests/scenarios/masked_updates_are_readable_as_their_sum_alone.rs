@@ -1,0 +1,165 @@
+//! Eight trainers send masked updates. A ninth falls silent, then deals a false share; each time the others
+//! go on, and anyone gets the same models from the ledger alone.
+
+use crate::lab::{
+    Lab,
+    members::{CLINIC, public, secret},
+    trainer::Trainer,
+    until,
+};
+use std::path::PathBuf;
+use twinfold_cli::keystore::{Keystore, PassphraseSource};
+use twinfold_fl::mask::RoundSecret;
+use twinfold_types::{
+    Action, ClusterId, RoundNumber,
+    round::{RoundKey, RoundState, VoidReason},
+    task::{
+        TaskStatus,
+        masks::{MaskAction, MaskKeys, MaskStage, MaskStep, Masking},
+    },
+};
+
+const STEADY: usize = 8;
+const NINTH: &str = "tess";
+
+#[test]
+fn masked_updates_are_readable_as_their_sum_alone() {
+    let mut lab = Lab::start();
+    let (data, names) = (corners(&lab), trainers(&lab));
+    let create = "--key olaf task create --name masked --architecture mlp:8 --features 2 --classes 2 --rounds 3 \
+                  --deadline 4s --mask --participants-max 9";
+    lab.twinfold(&format!("{create} --participants-min 2"), &[])
+        .refused(2, &["8 to 128 participants"]);
+    let create = format!("{create} --participants-min 8");
+    lab.twinfold(&format!("{create} --rule median"), &[])
+        .refused(2, &["masked updates are not seen"]);
+    lab.twinfold(&format!("{create} --compress topk:0.1"), &[]).refused(2, &["same places"]);
+    lab.twinfold(&format!("{create} --compress q16"), &[]).ok();
+    lab.twinfold("task masking masked", &[]).refused(1, &["nobody has joined"]);
+
+    let parts: Vec<_> = (0..STEADY).map(|part| format!("{part}/{STEADY}")).collect();
+    let steady = names.iter().zip(&parts);
+    let steady =
+        steady.map(|(who, part)| lab.trainer(who, "masked", &data, &["--partition", part]));
+    let steady: Vec<_> = steady.collect();
+    falls_silent(&lab);
+    deals_a_false_share(&lab);
+    is_barred(&lab);
+    steady.into_iter().for_each(Trainer::succeeds);
+
+    let client = lab.client();
+    let task = client.task("masked").expect("the task");
+    assert_eq!(task.status, TaskStatus::Finished);
+    let masked = |number| client.masking(&key(&lab, number)).unwrap().expect("the round");
+    let first = masked(0);
+    assert_eq!((first.members.len(), first.secrets.len()), (9, 9));
+    assert!(!first.members[of(&first, NINTH)].sent);
+    assert_eq!(masked(2).members.len(), STEADY);
+    let shown = lab.twinfold("task masking masked --round 0", &[]).ok().out;
+    assert!(shown.contains("9 members, shares of 7 unmask the sum"), "{shown}");
+    let said = lab.twinfold("model verify {} --recompute", &[&task.global]).ok().out;
+    assert!(said.contains("recomputed"), "{said}");
+    lab.same_root();
+}
+
+/// It joins and shares its secrets; its update never comes, and the others unmask without it.
+fn falls_silent(lab: &Lab) {
+    let (key, secret) = (key(lab, 0), RoundSecret::new([1; 32], key(lab, 0)));
+    say(lab, key, MaskStep::Keys(secret.keys()));
+    let masking = reached(lab, &key, MaskStage::Dealing);
+    let deal = secret.deal(&keys(&masking), of(&masking, NINTH)).expect("points");
+    say(lab, key, MaskStep::Deal(Box::new(deal)));
+    reached(lab, &key, MaskStage::Unmasked);
+    until("the others' updates are folded", || {
+        let view = lab.client().round("masked", ClusterId(0), 0).ok()??;
+        assert_eq!(view.entries.len(), STEADY);
+        matches!(view.round.state, RoundState::Aggregated { .. }).then_some(())
+    });
+}
+
+/// Whoever is dealt it shows it: the round is void.
+fn deals_a_false_share(lab: &Lab) {
+    let (key, secret) = (key(lab, 1), RoundSecret::new([2; 32], key(lab, 1)));
+    until("the next round is open", || {
+        let task = lab.client().task("masked").ok()?;
+        (task.clusters[0].round == RoundNumber(1) && task.clusters[0].collecting).then_some(())
+    });
+    say(lab, key, MaskStep::Keys(secret.keys()));
+    let masking = reached(lab, &key, MaskStage::Dealing);
+    let me = of(&masking, NINTH);
+    let mut deal = secret.deal(&keys(&masking), me).expect("points");
+    deal.sealed[(me + 1) % 9].0[5] ^= 1;
+    say(lab, key, MaskStep::Deal(Box::new(deal)));
+    until("it is shown", || {
+        let view = lab.client().round("masked", ClusterId(0), 1).ok()??;
+        let RoundState::Void { reason, .. } = view.round.state else { return None };
+        assert_eq!(reason, VoidReason::FalseShare);
+        Some(())
+    });
+    let said = lab.twinfold("events", &[]).ok().out;
+    assert!(said.contains("a false share in round 1"), "{said}");
+}
+
+fn is_barred(lab: &Lab) {
+    let key = key(lab, 2);
+    until("the last round is open", || {
+        let task = lab.client().task("masked").ok()?;
+        (task.clusters[0].round == RoundNumber(2) && task.clusters[0].collecting).then_some(())
+    });
+    let step = MaskStep::Keys(RoundSecret::new([3; 32], key).keys());
+    let action = MaskAction { round: key, step };
+    let refused = lab.client().sign(&secret(NINTH), Action::Mask(Box::new(action)));
+    let refused = lab.client().send_tx(
+        &refused.expect("signed"),
+        twinfold_types::api::Level::Executed,
+        std::time::Duration::from_secs(20),
+    );
+    let said = refused.expect_err("it is barred").to_string();
+    assert!(said.contains("code 175"), "{said}");
+}
+
+fn key(lab: &Lab, number: u64) -> RoundKey {
+    let task = lab.client().task("masked").expect("the task").id;
+    RoundKey { task, cluster: ClusterId(0), round: RoundNumber(number) }
+}
+
+fn say(lab: &Lab, round: RoundKey, step: MaskStep) {
+    lab.done(NINTH, Action::Mask(Box::new(MaskAction { round, step })));
+}
+
+fn reached(lab: &Lab, key: &RoundKey, stage: MaskStage) -> Masking {
+    until("the masked round goes on", || {
+        let masking = lab.client().masking(key).ok()??;
+        (masking.stage >= stage).then_some(masking)
+    })
+}
+
+fn keys(masking: &Masking) -> Vec<MaskKeys> {
+    masking.members.iter().map(|member| member.keys).collect()
+}
+
+fn of(masking: &Masking, name: &str) -> usize {
+    masking.index_of(&public(name)).expect("a member")
+}
+
+/// Eight more trainers of the clinic, with their keys.
+fn trainers(lab: &Lab) -> Vec<String> {
+    let keystore = Keystore::in_dir(&lab.people(), PassphraseSource::default());
+    let names: Vec<_> = (0..STEADY).map(|number| format!("trainer-{number}")).collect();
+    for name in &names {
+        keystore.store(name, &secret(name), true).expect("a key is stored");
+        let line = "--key olaf member add --name {} --organisation {} --member-key {}";
+        lab.twinfold(line, &[name, &CLINIC, &public(name)]).ok();
+    }
+    names
+}
+
+fn corners(lab: &Lab) -> PathBuf {
+    let file = lab.folder().join("corners.csv");
+    let rows = (0..160).map(|number: i64| {
+        let (x, y) = (number * 37 % 19 - 9, number * 7 % 11 - 5);
+        format!("{x},{y},{}\n", i64::from(x + y > 0))
+    });
+    std::fs::write(&file, rows.collect::<String>()).unwrap();
+    file
+}
