@@ -19,7 +19,7 @@ use std::{
 };
 use twinfold_fl::{
     compress::Integers,
-    mask::{RoundSecret, mask, secret::Shares},
+    mask::{RoundSecret, mask, noise::add_noise, secret::Shares},
 };
 use twinfold_types::{
     Action, Code, Digest, PublicKey,
@@ -252,7 +252,10 @@ impl MaskedRound<'_> {
                 return Ok(None);
             }
             let Made { integers, layout, examples, metrics, control } = make(state)?;
-            let Integers { values, carried, rest } = integers;
+            let Integers { mut values, carried, rest } = integers;
+            if let Some(noise) = self.spec.noise() {
+                add_noise(&mut values, noise.variance, &mut rand::random);
+            }
             let weight = examples.min(self.spec.weight_max);
             let payload = mask(self.spec, &layout, &file.secret(), masking, me, &values, weight);
             let payload = payload.ok_or_else(|| self.nonsense())?;

@@ -92,6 +92,8 @@ pub enum SessionEvent {
         round: RoundNumber,
         what: MaskedEvent,
     },
+    /// What this trainer may reveal in the task is spent: it takes no further part.
+    BudgetSpent,
     /// A global version was measured on this trainer's examples.
     Measured(Measured),
     Result {
@@ -213,7 +215,13 @@ impl<'a> Session<'a> {
                 break;
             };
             if task.spec.masks.is_some() {
-                self.masked_round(&task, report)?;
+                match self.masked_round(&task, report) {
+                    Err(CliError::Chain { code: Code::PrivacySpent, .. }) => {
+                        report(&SessionEvent::BudgetSpent)?;
+                        break;
+                    }
+                    done => done?,
+                }
                 continue;
             }
             self.train(&task, report)?;

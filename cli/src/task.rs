@@ -18,8 +18,8 @@ use twinfold_types::{
     limits,
     model::{ModelId, TensorPolicy, model_digest, tensors_fault},
     task::{
-        AggregationRule, Compression, EvaluationRule, LocalWork, Masks, Mode, Real, Schedule,
-        Screen, Selection, ServerOptimiser, TaskSpec, Training,
+        AggregationRule, Compression, EvaluationRule, LocalWork, Masks, Mode, Noise, Real,
+        Schedule, Screen, Selection, ServerOptimiser, TaskSpec, Training,
     },
 };
 
@@ -62,6 +62,8 @@ pub struct TaskOptions {
     pub late: u32,
     /// Whether updates are masked, and the greatest magnitude of a value that is sent then.
     pub mask_range: Option<f64>,
+    /// Noise that trainers add to masked updates.
+    pub noise: Option<NoiseOptions>,
     /// How global models are measured, where they are.
     pub evaluation: Option<EvaluationRule>,
     /// Whether a fold says what each update had in the change it came to.
@@ -76,6 +78,15 @@ pub struct TaskOptions {
     pub proximal: f64,
     pub seed: u64,
     pub code: Option<Digest>,
+}
+
+/// Noise of `multiplier` times the greatest norm, --clip, in the sum of the fewest participants; what a trainer
+/// may spend is ε at δ.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NoiseOptions {
+    pub multiplier: f64,
+    pub epsilon: f64,
+    pub delta: f64,
 }
 
 impl Default for TaskOptions {
@@ -105,6 +116,7 @@ impl Default for TaskOptions {
             selection: None,
             late: 0,
             mask_range: None,
+            noise: None,
             evaluation: None,
             contributions: false,
             deadline: Duration::from_secs(60),
@@ -203,9 +215,10 @@ impl TaskOptions {
     /// The finest exponent at which the range still fits the bits, and no finer than any trained tensor.
     fn masks(&self, spec: &TaskSpec) -> Result<Option<Masks>> {
         let Some(range) = self.mask_range else { return Ok(None) };
+        let members = spec.participants_min;
         let trained = spec.tensors.iter().filter(|tensor| tensor.policy == TensorPolicy::Train);
         let finest = trained.map(|tensor| tensor.scale).min().unwrap_or(0);
-        let most = spec.masked_value_max() as f64;
+        let most = spec.sent_value_max() as f64;
         let fits =
             |exponent: &u8| range > 0.0 && range * fixed::power_of_two((*exponent).into()) <= most;
         let exponent = (0..=finest).rev().find(fits).ok_or_else(|| {
@@ -214,7 +227,11 @@ impl TaskOptions {
                 "it is the greatest change of a value that one update may send",
             )
         })?;
-        Ok(Some(Masks { exponent }))
+        let norm = (self.clip * fixed::power_of_two(exponent.into())).floor() as u64;
+        let noise = self.noise.map(|NoiseOptions { multiplier, epsilon, delta }| {
+            Noise::of(norm, multiplier, members, epsilon, delta)
+        });
+        Ok(Some(Masks { exponent, noise }))
     }
 
     fn screen(&self) -> Result<Screen> {
@@ -260,7 +277,8 @@ impl TaskOptions {
             clusters: self.clusters,
             participants_min: self.participants_min,
             participants_max: self.participants_max,
-            weight_max: self.weight_max,
+            // Under noise all count alike.
+            weight_max: if self.noise.is_some() { 1 } else { self.weight_max },
             merge_weight_max,
             norm_bound: 0,
             clip: 0,

@@ -95,22 +95,44 @@ pub fn compress_masked(
 ) -> Result<(Integers, Layout), CompressError> {
     let masks = spec.masks.ok_or(CompressError::Unmasked)?;
     let chosen = Chosen::of(spec, binding, delta, residual)?;
-    let most = spec.masked_value_max() as f64;
+    let most = spec.sent_value_max() as f64;
     let exponent = i32::from(masks.exponent);
     let (to_steps, to_real) = (power_of_two(exponent), power_of_two(-exponent));
-    let mut rounder = spec.compression.stochastic.then_some(Stochastic(seed));
-    let round = |value: &f32| {
-        let scaled = f64::from(*value) * to_steps;
-        let whole = match &mut rounder {
-            Some(rounder) => rounder.round(scaled),
-            None => half_even(scaled),
+    let whole = |shrink: f64| {
+        let mut rounder = spec.compression.stochastic.then_some(Stochastic(seed));
+        let round = |value: &f32| {
+            let scaled = f64::from(*value) * to_steps * shrink;
+            let whole = match &mut rounder {
+                Some(rounder) => rounder.round(scaled),
+                None => half_even(scaled),
+            };
+            whole.clamp(-most, most) as i32
         };
-        whole.clamp(-most, most) as i32
+        chosen.values.iter().map(round).collect::<Vec<i32>>()
     };
-    let values: Vec<i32> = chosen.values.iter().map(round).collect();
+    let mut values = whole(1.0);
+    // Under noise the integers' own norm is bounded, residual and all: what is over stays behind.
+    if let Some(noise) = masks.noise {
+        let norm = noise.norm as f64;
+        let mut shrink = (norm / (euclidean(&chosen.values) * to_steps)).min(1.0);
+        for _ in 0..SHRINK_TRIES {
+            if square(&values) <= u128::from(noise.norm) * u128::from(noise.norm) {
+                break;
+            }
+            values = whole(shrink);
+            shrink *= 0.9;
+        }
+        if square(&values) > u128::from(noise.norm) * u128::from(noise.norm) {
+            return Err(CompressError::Norm(noise.norm));
+        }
+    }
     let rest = chosen.rest(values.iter().map(|q| f64::from(*q) * to_real).collect());
     let layout = chosen.layout().clone();
     Ok((Integers { values, carried: chosen.carried, rest }, layout))
+}
+
+fn square(values: &[i32]) -> u128 {
+    values.iter().map(|value| u128::from(value.unsigned_abs()).pow(2)).sum()
 }
 
 /// What of a delta and a residual is to be sent.

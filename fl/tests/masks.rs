@@ -31,7 +31,7 @@ fn spec(weight_max: u32) -> TaskSpec {
         weight_max,
         extensions_max: 0,
         compression: Compression::dense(16),
-        masks: Some(Masks { exponent: 16 }),
+        masks: Some(Masks { exponent: 16, noise: None }),
         ..task(vec![tensor("a", 30, 20), tensor("b", 10, 16)])
     };
     assert_eq!(spec.fault(), None);

@@ -68,6 +68,10 @@ fn join(exec: &mut Exec<'_>, running: Running, by: &Member, keys: &MaskKeys) -> 
     let row: Option<Enrolment> = exec.state.get(&enrolment)?;
     require(row.is_none_or(|(cluster, ..)| cluster == key.cluster), Code::ClusterOther)?;
     require(mask::check_keys(keys), Code::MaskInvalid)?;
+    if let Some(noise) = task.spec.noise() {
+        let after = spent(exec, &task, &by.key)?.saturating_add(task.spec.round_cost());
+        require(after <= noise.budget, Code::PrivacySpent)?;
+    }
     if row.is_none() {
         let none: Enrolment = (key.cluster, None, 0);
         exec.state.put(enrolment, &none);
@@ -146,11 +150,27 @@ fn unmask(exec: &mut Exec<'_>, task: &Task, mut masking: Masking) -> Outcome {
     let rows = places.iter().map(|index| state_key::mask_release(&masking.round, *index as u32));
     let shares = rows.map(|row| exec.state.expect(&row)).collect::<Result<Vec<_>, _>>()?;
     masking.secrets = mask::reconstruct(&places, &shares).ok_or(Code::MaskInvalid)?;
+    charge(exec, task, &masking)?;
     masking.stage = MaskStage::Unmasked;
     exec.state.put(state_key::masking(&masking.round), &masking);
     forget_shares(exec, task, &masking.round)?;
     let members = places.len() as u32;
     exec.event(Event::MaskStageBegun { key: masking.round, stage: masking.stage, members });
+    Ok(())
+}
+
+/// ρ that a trainer has spent in a task.
+fn spent(exec: &Exec<'_>, task: &Task, trainer: &PublicKey) -> Result<u64, LedgerError> {
+    Ok(exec.state.get(&state_key::privacy_spent(&task.id, trainer))?.unwrap_or(0))
+}
+
+/// With the secrets the sum is known: whoever is in it has spent what a round costs.
+fn charge(exec: &mut Exec<'_>, task: &Task, masking: &Masking) -> Result<(), LedgerError> {
+    let cost = task.spec.round_cost();
+    for member in masking.members.iter().filter(|member| member.sent && cost > 0) {
+        let after = spent(exec, task, &member.trainer)?.saturating_add(cost);
+        exec.state.put(state_key::privacy_spent(&task.id, &member.trainer), &after);
+    }
     Ok(())
 }
 

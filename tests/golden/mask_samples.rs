@@ -73,5 +73,6 @@ pub fn state_keys() -> Vec<(&'static str, StateKey)> {
         ("mask deal", state_key::mask_deal(&round, 3)),
         ("mask release", state_key::mask_release(&round, 3)),
         ("mask barred", state_key::mask_barred(&round.task, &key(1))),
+        ("privacy spent", state_key::privacy_spent(&round.task, &key(1))),
     ]
 }

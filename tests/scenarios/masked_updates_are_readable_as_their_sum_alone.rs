@@ -8,7 +8,10 @@ use crate::lab::{
     until,
 };
 use std::path::PathBuf;
-use twinfold_cli::keystore::{Keystore, PassphraseSource};
+use twinfold_cli::{
+    keystore::{Keystore, PassphraseSource},
+    task::fetch_steps,
+};
 use twinfold_fl::mask::RoundSecret;
 use twinfold_types::{
     Action, ClusterId, RoundNumber,
@@ -57,6 +60,38 @@ fn masked_updates_are_readable_as_their_sum_alone() {
     assert_eq!(masked(2).members.len(), STEADY);
     let shown = lab.twinfold("task masking masked --round 0", &[]).ok().out;
     assert!(shown.contains("9 members, shares of 7 unmask the sum"), "{shown}");
+    let said = lab.twinfold("model verify {} --recompute", &[&task.global]).ok().out;
+    assert!(said.contains("recomputed"), "{said}");
+    lab.same_root();
+}
+
+/// With declared noise each trainer has a budget, and goes when it is spent.
+#[test]
+fn trainers_go_when_their_budget_is_spent() {
+    let mut lab = Lab::start();
+    let (data, names) = (corners(&lab), trainers(&lab));
+    let create = "--key olaf task create --name private --architecture softmax --features 2 --classes 2 --deadline 10s \
+                  --mask --participants-min 8 --participants-max 8 --compress q16 --clip 1";
+    lab.twinfold(&format!("{create} --noise 1"), &[]).refused(2, &["--epsilon"]);
+    lab.twinfold(&format!("{create} --noise 1 --epsilon 2"), &[])
+        .refused(2, &["one round costs ε = 5.299 and the budget is 2.000"]);
+    // ρ of 2 rounds is 1/64 · 2: ε = 1.23; of three 1.51.
+    lab.twinfold(&format!("{create} --noise 5.6568 --epsilon 1.4"), &[]).ok();
+    let parts: Vec<_> = (0..STEADY).map(|part| format!("{part}/{STEADY}")).collect();
+    let all = names.iter().zip(&parts);
+    let all = all.map(|(who, part)| lab.trainer(who, "private", &data, &["--partition", part]));
+    all.collect::<Vec<_>>().into_iter().for_each(Trainer::succeeds);
+    let client = lab.client();
+    let task = client.task("private").expect("the task");
+    assert_eq!((task.status, task.global_version), (TaskStatus::Open, 2));
+    let spent = client.privacy("private").expect("what is spent");
+    assert_eq!(spent.len(), STEADY);
+    assert!(spent.iter().all(|row| row.spent == 2 * task.spec.round_cost()));
+    let shown = lab.twinfold("task privacy private", &[]).ok().out;
+    assert!(shown.contains("a trainer may spend 1.400 (2 rounds)"), "{shown}");
+    let digest = client.model(&task.global).expect("its record").record.digest;
+    let steps = fetch_steps(&client, &task.spec, &task.global, &digest).expect("steps");
+    assert!(steps.iter().all(|step| *step != 0), "noise is everywhere: {steps:?}");
     let said = lab.twinfold("model verify {} --recompute", &[&task.global]).ok().out;
     assert!(said.contains("recomputed"), "{said}");
     lab.same_root();

@@ -22,6 +22,10 @@
 //! | `GET /v1/tasks/{id or name}/evaluations?after=V&limit=N` | [`Page`] of `Evaluation`, oldest first |
 //! | `GET /v1/tasks/{id or name}/drawing?cluster=C&round=R` | `Drawing`: who was chosen, and why |
 //! | `GET /v1/tasks/{id or name}/contributions` | [`Page`] of [`ContributionView`] |
+//! | `GET /v1/tasks/{id or name}/privacy` | [`Page`] of [`PrivacyView`] |
+//! | `GET /v1/tasks/{id or name}/masking?cluster=C&round=R` | `Masking`: who takes part in a masked round |
+//! | `GET /v1/tasks/{id or name}/shares?cluster=C&round=R&member=I` | `[DealtShares]` of one member of it |
+//! | `GET /v1/proofs/masking/{id or name}?cluster=C&round=R` | [`crate::proof::Bundle`], canonical |
 //! | `GET /v1/models?task=T&level=L&before=V&limit=N` | `[ModelView]`, newest first |
 //! | `GET /v1/models/search?text=X&tag=T&scenario=S&licence=L&kind=K&deprecated=true&after=V&limit=N` | [`Page`] of [`ModelView`]: published ones, newest first |
 //! | `GET /v1/models/{id}` | [`ModelView`] |
@@ -343,6 +347,12 @@ view! {
     ContributionView {
         trainer: PublicKey,
         total: ContributionTotal,
+    }
+    /// What a trainer's updates have revealed in a task with declared noise.
+    PrivacyView {
+        trainer: PublicKey,
+        /// ρ of zero-concentrated differential privacy, in 1/2^32.
+        spent: u64,
     }
     RoundView {
         round: Round,

@@ -165,6 +165,10 @@ pub const MASKED_MIN: u32 = 8;
 pub const MASKED_MAX: u32 = 128;
 /// Masks that are drawn again to unmask a round when a third are missing, about half a minute of one core.
 pub const UNMASKING_BYTES_MAX: u64 = 32 << 30;
+/// Least variance of a member's noise: below it a sum of discrete Gaussians is too unlike one.
+pub const NOISE_VARIANCE_MIN: u64 = 9;
+/// Greatest: it is drawn in integers of 128 bits.
+pub const NOISE_VARIANCE_MAX: u64 = 1 << 40;
 /// Steps of a geometric median.
 pub const WEISZFELD_STEPS_MAX: u8 = 64;
 /// Where a loss counts, in 1/2^16: more than 16 counts as 16.

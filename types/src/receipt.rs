@@ -137,6 +137,7 @@ codes! {
     MaskInvalid = 174, "keys, shares or proof are not what they should be";
     MaskBarred = 175, "the sender has dealt a false share in this task";
     MaskPayload = 176, "a masked update has exactly the task's length";
+    PrivacySpent = 177, "the sender has spent its privacy budget in this task";
 }
 
 /// A fact that execution established.

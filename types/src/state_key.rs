@@ -107,10 +107,11 @@ pub enum Prefix {
     MaskDeal = 86,
     MaskRelease = 87,
     MaskBarred = 88,
+    PrivacySpent = 89,
 }
 
 impl Prefix {
-    const ALL: [Prefix; 67] = [
+    const ALL: [Prefix; 68] = [
         Prefix::Params,
         Prefix::Member,
         Prefix::MemberCount,
@@ -178,6 +179,7 @@ impl Prefix {
         Prefix::MaskDeal,
         Prefix::MaskRelease,
         Prefix::MaskBarred,
+        Prefix::PrivacySpent,
     ];
 
     /// The prefix alone, for scans.
@@ -322,6 +324,22 @@ pub fn mask_release(key: &RoundKey, index: u32) -> StateKey {
 /// `RoundNumber` in which a trainer dealt a false share: it takes no part in the task any more.
 pub fn mask_barred(task: &TaskId, trainer: &PublicKey) -> StateKey {
     StateKey::new(Prefix::MaskBarred, &[&task.0.0, &trainer.0])
+}
+
+/// `u64`: ρ that a trainer has spent in a task, in 1/2^32.
+pub fn privacy_spent(task: &TaskId, trainer: &PublicKey) -> StateKey {
+    StateKey::new(Prefix::PrivacySpent, &[&task.0.0, &trainer.0])
+}
+
+/// All of a task, in the order of keys.
+pub fn privacy_spent_in(task: &TaskId) -> StateKey {
+    StateKey::new(Prefix::PrivacySpent, &[&task.0.0])
+}
+
+/// Reads a key made by [`privacy_spent`] back.
+pub fn parse_privacy_spent(key: &[u8]) -> Option<PublicKey> {
+    let fields = key.strip_prefix(&[Prefix::PrivacySpent as u8])?;
+    Some(PublicKey(fields.get(32..)?.try_into().ok()?))
 }
 
 /// `ModelId` that a cluster's version names: deltas may be against older versions.

@@ -5,6 +5,7 @@
 mod compression;
 pub mod evaluation;
 pub mod masks;
+pub mod noise;
 mod rule;
 mod screen;
 pub mod selection;
@@ -13,6 +14,7 @@ mod server;
 pub use compression::{Compression, Kept};
 pub use evaluation::EvaluationRule;
 pub use masks::Masks;
+pub use noise::Noise;
 pub use rule::AggregationRule;
 pub use screen::Screen;
 pub use selection::Selection;

@@ -10,7 +10,8 @@ use twinfold_types::{
     BlobId, ClusterId, Digest, Epoch, Height, PublicKey, RoundNumber, TxId,
     api::{
         BlockSummary, BlockView, ContributionView, EpochView, Level, LineageView, ModelView, Page,
-        RoundView, StakeView, StatusView, StorageView, TaskView, TxStatus, ValidatorView,
+        PrivacyView, RoundView, StakeView, StatusView, StorageView, TaskView, TxStatus,
+        ValidatorView,
     },
     codec,
     keeping::Hold,
@@ -199,6 +200,11 @@ impl Client {
     pub fn masking_proof(&self, key: &RoundKey) -> Result<Bundle, ClientError> {
         let RoundKey { task, cluster, round } = key;
         self.bundle(format!("/v1/proofs/masking/{task}?cluster={cluster}&round={round}"))
+    }
+
+    /// What each trainer has spent of its privacy budget in a task.
+    pub fn privacy(&self, task: &str) -> Result<Vec<PrivacyView>, ClientError> {
+        self.listing(&format!("/v1/tasks/{}/privacy", segment(task)), "a list of trainers")
     }
 
     /// What each trainer has contributed to a task.

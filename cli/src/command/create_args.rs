@@ -3,7 +3,7 @@
 use super::evaluate::EvaluationArgs;
 use crate::{
     error::{CliError, Result},
-    task::{Architecture, ModeChoice, TaskOptions, first_model},
+    task::{Architecture, ModeChoice, NoiseOptions, TaskOptions, first_model},
     tensor_file::{ImportSettings, ImportedModel, import},
 };
 use clap::Args;
@@ -110,6 +110,16 @@ pub struct CreateArgs {
     /// With --mask: greatest change of a value that one update sends; what is more waits for the next
     #[arg(long, value_name = "VALUE", default_value_t = 1.0, requires = "mask")]
     pub mask_range: f64,
+    /// With --mask: have each trainer add noise, so that the sum of the fewest participants has Z times
+    /// --clip of it (differential privacy); every update then counts 1
+    #[arg(long, value_name = "Z", requires = "mask", requires = "epsilon", value_parser = parse_positive)]
+    pub noise: Option<f64>,
+    /// With --noise: ε that a trainer may spend in the task; then it takes no further part
+    #[arg(long, requires = "noise", value_parser = parse_positive)]
+    pub epsilon: Option<f64>,
+    /// With --noise: δ at which ε is told
+    #[arg(long, default_value_t = 1e-5, requires = "noise", value_parser = parse_delta)]
+    pub delta: f64,
     /// Have trainers keep control variates (SCAFFOLD), against drifting apart where their data differ:
     /// every update is twice as long. For tasks in which all trainers take part in every round, by the
     /// mean; see docs/aggregation.md
@@ -175,6 +185,16 @@ pub struct ModelArgs {
     /// A tensor's policy, NAME=train or NAME=frozen; may be repeated
     #[arg(long, value_name = "NAME=POLICY", value_parser = parse_policy)]
     pub policy: Vec<(String, TensorPolicy)>,
+}
+
+fn parse_positive(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number > 0.0);
+    number.ok_or_else(|| format!("expected a positive number, got {text:?}"))
+}
+
+fn parse_delta(text: &str) -> Result<f64, String> {
+    let delta = text.parse().ok().filter(|delta| (1e-30..1.0).contains(delta));
+    delta.ok_or_else(|| format!("expected a probability such as 1e-5, below 1, got {text:?}"))
 }
 
 fn parse_schedule(text: &str) -> Result<Schedule, String> {
@@ -293,6 +313,11 @@ impl CreateArgs {
             selection: self.select,
             late: self.late,
             mask_range: self.mask.then_some(self.mask_range),
+            noise: self.noise.zip(self.epsilon).map(|(multiplier, epsilon)| NoiseOptions {
+                multiplier,
+                epsilon,
+                delta: self.delta,
+            }),
             // Members named by name are looked up first.
             evaluation: None,
             contributions: self.contributions,

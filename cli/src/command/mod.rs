@@ -20,6 +20,7 @@ pub mod model;
 pub mod model_export;
 pub mod model_store;
 pub mod plan;
+pub mod privacy;
 pub mod proof;
 pub mod proposal;
 pub mod recovery;

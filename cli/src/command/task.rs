@@ -7,6 +7,7 @@ use super::{
     evaluate::{self, human_best, human_rule},
     masking::{self, MaskingArgs},
     plan::PlanArgs,
+    privacy,
     selection::{self, DrawingArgs, EnrolArgs},
 };
 use crate::{
@@ -52,6 +53,8 @@ pub enum TaskCommand {
     Drawing(DrawingArgs),
     /// Who takes part in a masked round, and how far it is
     Masking(MaskingArgs),
+    /// What trainers' updates have revealed in a task with noise
+    Privacy { task: String },
     /// Its measured global models, and which is the best
     Evaluations { task: String },
     /// What each trainer had in its models
@@ -76,6 +79,7 @@ pub fn run(context: &Context, command: TaskCommand) -> Result<()> {
         TaskCommand::Leave { task } => selection::leave(context, &task),
         TaskCommand::Drawing(args) => selection::drawing(context, &args),
         TaskCommand::Masking(args) => masking::show(context, &args),
+        TaskCommand::Privacy { task } => privacy::list(context, &task),
         TaskCommand::Evaluations { task } => evaluate::list(context, &task),
         TaskCommand::Contributions { task } => contributions::list(context, &task),
         TaskCommand::Reward(args) => contributions::reward(context, &args),
@@ -163,6 +167,7 @@ fn human(task: &TaskView) -> String {
         ("mode", format!("{:?}", spec.mode)),
         ("late updates", late_text(spec)),
         ("masks", masks_text(spec)),
+        ("noise", or_dash(spec.noise().map(|noise| privacy::noise_text(spec, &noise)))),
         ("rounds fold by", folding(spec)),
         (
             "who folds",

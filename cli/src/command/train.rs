@@ -200,6 +200,9 @@ fn human(event: &SessionEvent) -> String {
         SessionEvent::Masked { round, what: MaskedEvent::FalseShare { dealer } } => {
             format!("round {round}: {} dealt a false share, which is shown now", dealer.short())
         }
+        SessionEvent::BudgetSpent => {
+            "the privacy budget of this task is spent: no further part in it".into()
+        }
         SessionEvent::Measured(measured) => human_measured(measured),
         SessionEvent::NotChosen { round, by, candidate: Some(candidate) } => {
             let figure = figure_text(*by, candidate.figure);

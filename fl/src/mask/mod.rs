@@ -7,6 +7,7 @@
 //!   times G stand on the ledger (Feldman 1987), and that they lie on one polynomial is tested by a random
 //!   word of the dual code (SCRAPE: Cascudo and David, ACNS 2017). Whoever was dealt another share shows it.
 //! * [`release`]: shares held against the ledger, and the secret that so many of them come to.
+//! * [`noise`]: what a trainer adds before the masks, where the task asks for it.
 //! * [`words`]: masks on an update's integers, and off their sum.
 //!
 //! Group: ristretto255 (RFC 9496). Masks are drawn by ChaCha20 (RFC 8439).
@@ -14,6 +15,7 @@
 
 pub mod deal;
 mod group;
+pub mod noise;
 pub mod release;
 pub mod secret;
 pub mod words;

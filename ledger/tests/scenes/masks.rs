@@ -8,7 +8,7 @@ use twinfold_types::{
     round::{FoldJob, RoundKey, RoundState, VoidReason},
     state_key,
     task::{
-        Compression, Masks, TaskSpec,
+        Compression, Masks, Noise, TaskSpec,
         masks::{
             DealtShares, MaskAction, MaskKeys, MaskPoint, MaskScalar, MaskStage, MaskStep, Masking,
         },
@@ -42,7 +42,7 @@ fn scene(change: impl FnOnce(&mut TaskSpec)) -> Scene {
         (spec.participants_min, spec.participants_max) = (8, MEMBERS.into());
         (spec.extensions_max, spec.deadline_ms) = (0, STAGE_MS);
         spec.compression = Compression::dense(16);
-        spec.masks = Some(Masks { exponent: 16 });
+        spec.masks = Some(Masks { exponent: 16, noise: None });
         change(spec);
     });
     let secret = |index: u8| RoundSecret::new([index + 1; 32], round_key(task, 0, 0));
@@ -87,8 +87,9 @@ impl Scene {
 
     fn update(&self) -> UpdateAction {
         let update = self.chain.update(self.task, 0);
-        // 9 · 1,000 · 32,767 takes words of four bytes.
-        UpdateAction { payload: self.chain.availability(650 * 4, 3), ..update }
+        let spec = self.chain.reader.task(&self.task).unwrap().unwrap().spec;
+        let bytes = spec.masked_bytes().unwrap();
+        UpdateAction { payload: self.chain.availability(bytes, 3), ..update }
     }
 
     fn send(&mut self, index: usize) -> Code {
@@ -139,6 +140,7 @@ fn a_masked_round_goes_from_stage_to_stage_as_all_have_spoken() {
     scene.all(0..9, Scene::deal);
     assert_eq!(scene.stage(), MaskStage::Updating);
     assert_eq!(scene.deal(0), Code::MaskStageOther);
+    // 9 · 1,000 · 32,767 takes words of four bytes.
     let short =
         UpdateAction { payload: scene.chain.availability(650 * 4 - 1, 3), ..scene.update() };
     assert_eq!(scene.chain.code(trainer(0), Action::Update(Box::new(short))), Code::MaskPayload);
@@ -283,6 +285,36 @@ fn wrong_keys_deals_and_shares_are_not_taken() {
     let shares = RoundSecret::released(&both, &scene.shares(0));
     assert_eq!(scene.say(0, MaskStep::Release(shares)), Code::MaskInvalid);
     assert_eq!(scene.release(0), Code::Ok);
+}
+
+#[test]
+fn a_budget_is_spent_by_rounds_that_are_unmasked_and_by_no_others() {
+    let mut scene = scene(|spec| {
+        spec.weight_max = 1;
+        // Noise of twice the norm in a sum of eight: ρ is 1/8 a round, and 3/16 may be spent.
+        let noise = Noise { norm: 2_000, variance: 2_000_000, budget: 3 << 28, log_delta: 1 << 19 };
+        spec.masks = Some(Masks { exponent: 16, noise: Some(noise) });
+    });
+    let cost = (1 << 29) + 1;
+    let spent = |scene: &Scene, index: usize| {
+        let row = state_key::privacy_spent(&scene.task, &public(trainer(index)));
+        scene.chain.reader.get::<u64>(&row).unwrap().unwrap_or(0)
+    };
+    scene.all(0..9, Scene::join);
+    scene.all(0..9, Scene::deal);
+    scene.all(0..8, Scene::send);
+    scene.wait();
+    scene.all(0..6, Scene::release);
+    assert_eq!(spent(&scene, 0), 0, "nothing is known yet");
+    scene.all([6], Scene::release);
+    assert_eq!((spent(&scene, 0), spent(&scene, 7), spent(&scene, 8)), (cost, cost, 0));
+    scene.chain.fold(FoldJob::Round(scene.key()), 9);
+    scene.chain.fold(FoldJob::Merge { task: scene.task, number: 0 }, 9);
+    let next = round_key(scene.task, 0, 1);
+    let keys = RoundSecret::new([9; 32], next).keys();
+    let action = MaskAction { round: next, step: MaskStep::Keys(keys) };
+    let mut join = |index| scene.chain.code(trainer(index), Action::Mask(Box::new(action.clone())));
+    assert_eq!((join(0), join(8)), (Code::PrivacySpent, Code::Ok));
 }
 
 #[test]

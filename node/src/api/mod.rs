@@ -175,6 +175,7 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(tasks::shares))
         .routes(routes!(tasks::masking_proof))
         .routes(routes!(tasks::contributions))
+        .routes(routes!(tasks::privacy))
         .routes(routes!(models::models))
         .routes(routes!(model_store::search))
         .routes(routes!(models::model))

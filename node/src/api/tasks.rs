@@ -11,7 +11,7 @@ use serde::Deserialize;
 use std::sync::Arc;
 use twinfold_types::{
     ClusterId, PublicKey, RoundNumber, TaskId,
-    api::{ContributionView, ErrorView, Page, RoundView, TaskView},
+    api::{ContributionView, ErrorView, Page, PrivacyView, RoundView, TaskView},
     round::{ContributionTotal, RoundKey},
     state_key::{self, Prefix, StateKey},
     task::{
@@ -267,6 +267,35 @@ pub async fn contributions(
         let found = found.into_iter().filter_map(view).collect();
         let name = |row: &ContributionView| row.trainer.to_string();
         Ok(Json(super::members::cut(found, rows, name)))
+    })
+    .await
+}
+
+/// What trainers' updates have revealed in a task with declared noise, in the order of their keys.
+#[utoipa::path(get, path = "/v1/tasks/{task}/privacy", tag = "learning",
+    params(("task" = String, Path, description = "Identity or name"), PageQuery),
+    responses(
+        (status = OK, description = "A page of trainers", body = Page<PrivacyView>),
+        (status = "default", description = "A refusal", body = ErrorView),
+    ))]
+pub async fn privacy(
+    State(api): State<Arc<Api>>,
+    Path(task): Path<String>,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<Page<PrivacyView>>, Refusal> {
+    let rows = page_rows(query.limit)?;
+    let after: Option<PublicKey> = query.after.map(|key| parse("after", &key)).transpose()?;
+    api.read(move |api| {
+        let task = find(api, &task)?.id;
+        let after = after.map(|trainer| state_key::privacy_spent(&task, &trainer));
+        let of_task = state_key::privacy_spent_in(&task);
+        let after = after.as_ref().map(StateKey::bytes);
+        let found = api.node.reader.scan::<u64>(&of_task, after, rows + 1)?;
+        let view = |(key, spent): (Vec<u8>, _)| {
+            Some(PrivacyView { trainer: state_key::parse_privacy_spent(&key)?, spent })
+        };
+        let found = found.into_iter().filter_map(view).collect();
+        Ok(Json(super::members::cut(found, rows, |row: &PrivacyView| row.trainer.to_string())))
     })
     .await
 }

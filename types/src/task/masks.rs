@@ -6,7 +6,7 @@
 //! A round goes through [`MaskStage`]s, each until all have spoken or its deadline. The arithmetic is in
 //! `twinfold-fl`.
 
-use super::{AggregationRule, Kept, Mode, TaskSpec};
+use super::{AggregationRule, Kept, Mode, Noise, TaskSpec, noise};
 use crate::{
     PublicKey,
     hash::hex_array,
@@ -23,6 +23,8 @@ pub struct Masks {
     /// All updates are integers of this exponent: a value is q·2^−exponent, |q| < 2^(bits − 1) with the bits
     /// of the task's compression.
     pub exponent: u8,
+    /// What members add to their integers before the masks, where they do.
+    pub noise: Option<Noise>,
 }
 
 /// An element of the group ristretto255 (RFC 9496), encoded.
@@ -207,9 +209,14 @@ impl Masking {
 }
 
 impl TaskSpec {
-    /// Greatest |q| of a masked update.
-    pub fn masked_value_max(&self) -> u64 {
+    /// Greatest |q| of an update that is to be masked, before noise.
+    pub fn sent_value_max(&self) -> u64 {
         (1 << (self.compression.bits - 1)) - 1
+    }
+
+    /// The same with noise.
+    pub fn masked_value_max(&self) -> u64 {
+        self.sent_value_max() + self.noise().map_or(0, |noise| noise.margin())
     }
 
     /// Bytes of a word of a masked update: the fewest of 2, 3, 4, 6 and 8 whose modulus 2^b holds every sum,
@@ -297,7 +304,7 @@ fn arithmetic_fault(spec: &TaskSpec, masks: Masks) -> Option<String> {
                 masks.exponent, tensor.name, tensor.scale
             ));
         };
-        if u32::from(spec.compression.bits) - 1 + u32::from(shift) > 31 {
+        if spec.masked_value_max() >> (31 - shift) > 0 {
             return Some(format!(
                 "masked values of {} bits in steps of 2^-{} leave the range of tensor {:?}",
                 spec.compression.bits, masks.exponent, tensor.name
@@ -316,6 +323,9 @@ fn arithmetic_fault(spec: &TaskSpec, masks: Masks) -> Option<String> {
         return Some(
             "a sum of masked updates does not fit 64 bits: lower the cap of weights".into(),
         );
+    }
+    if let Some(fault) = noise::fault(spec, masks) {
+        return Some(fault);
     }
     let bytes = spec.unmasking_bytes();
     bytes.is_none_or(|bytes| bytes > limits::UNMASKING_BYTES_MAX).then(|| {
