@@ -14,6 +14,7 @@ mod flower;
 mod join;
 mod lab;
 mod learning;
+mod masks;
 mod order;
 mod report;
 mod round;
@@ -37,6 +38,7 @@ Usage: tests/bench NAME [--json] [--only TEXT] [--dir DIR] [--blocks N]
   attack        liars among trainers against each rule: accuracy in tables (--only digits, --only MNIST)
   compress      what few bytes cost: accuracy against dense updates over paired seeds, in tables
   drift         what helps trainers whose data differ: FedProx, SCAFFOLD
+  masks         what masked updates cost trainers, execution and whoever folds
   warm          rounds until a task that starts from a stored model is as good as one from nothing
   scale         agreement in virtual time: time to commit over the number of nodes, and what
                 a commit costs a committee against everyone; with --dir the curves are drawn
@@ -80,6 +82,7 @@ fn main() -> Result<()> {
         "join" => Box::new(move |report, lab| join::run(report, lab, blocks)),
         "compress" => Box::new(learning::compress::run),
         "drift" => Box::new(learning::drift::run),
+        "masks" => Box::new(masks::run),
         "warm" => Box::new(learning::warm::run),
         "attack" => Box::new(learning::attack::run),
         "order" => Box::new(order::run_all),

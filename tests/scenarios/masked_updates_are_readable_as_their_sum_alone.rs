@@ -3,6 +3,8 @@
 
 use crate::lab::{
     Lab,
+    files::{f32s, safetensors},
+    learn::options,
     members::{CLINIC, public, secret},
     trainer::Trainer,
     until,
@@ -10,7 +12,7 @@ use crate::lab::{
 use std::path::PathBuf;
 use twinfold_cli::{
     keystore::{Keystore, PassphraseSource},
-    task::fetch_steps,
+    task::{TaskOptions, fetch_steps},
 };
 use twinfold_fl::mask::RoundSecret;
 use twinfold_types::{
@@ -42,10 +44,16 @@ fn masked_updates_are_readable_as_their_sum_alone() {
 
     let parts: Vec<_> = (0..STEADY).map(|part| format!("{part}/{STEADY}")).collect();
     let steady = names.iter().zip(&parts);
-    let steady =
-        steady.map(|(who, part)| lab.trainer(who, "masked", &data, &["--partition", part]));
-    let steady: Vec<_> = steady.collect();
+    let train =
+        |(who, part): (&String, &String)| lab.trainer(who, "masked", &data, &["--partition", part]);
+    let mut steady: Vec<_> = steady.map(train).collect();
     falls_silent(&lab);
+    // One is killed as it has joined the next round, and goes on where it was.
+    until("all have joined", || {
+        (lab.client().masking(&key(&lab, 1)).ok()??.members.len() == STEADY).then_some(())
+    });
+    steady[0].kill();
+    steady[0] = train((&names[0], &parts[0]));
     deals_a_false_share(&lab);
     is_barred(&lab);
     steady.into_iter().for_each(Trainer::succeeds);
@@ -95,6 +103,47 @@ fn trainers_go_when_their_budget_is_spent() {
     let said = lab.twinfold("model verify {} --recompute", &[&task.global]).ok().out;
     assert!(said.contains("recomputed"), "{said}");
     lab.same_root();
+}
+
+/// Deltas of any other tool go the same way: eight at once, and the model moves by their mean.
+#[test]
+fn deltas_from_files_are_masked_too() {
+    let lab = Lab::start();
+    let names = trainers(&lab);
+    let course = lab.course(&TaskOptions {
+        mask_range: Some(4.0),
+        compress: "q16".parse().expect("a compression"),
+        extensions: 0,
+        rounds: 1,
+        ..options("files", STEADY as u32)
+    });
+    let delta = |number: usize| {
+        let change = number as f32 / 8.0;
+        let tensors = [
+            ("weight", "F32", [4, 3].as_slice(), f32s(&[change; 12])),
+            ("bias", "F32", [3].as_slice(), f32s(&[-change; 3])),
+        ];
+        let file = lab.folder().join(format!("delta-{number}.safetensors"));
+        std::fs::write(&file, safetensors(&tensors)).unwrap();
+        file
+    };
+    let line = "update submit --task files --cluster 0 --base 0 --examples 10 --delta {} --key {}";
+    let other = line.replace("--base 0", "--base 7");
+    lab.twinfold(&other, &[&delta(0).display(), &names[0]]).refused(2, &["against version 0"]);
+    std::thread::scope(|scope| {
+        for (number, name) in names.iter().enumerate() {
+            let (file, lab) = (delta(number), &lab);
+            scope.spawn(move || lab.twinfold(line, &[&file.display(), name]).ok());
+        }
+    });
+    let view = course.ended(0, 0);
+    let RoundState::Aggregated { model, .. } = view.round.state else { panic!("{view:?}") };
+    let client = lab.client();
+    let digest = client.model(&model).expect("its record").record.digest;
+    let steps = fetch_steps(&client, &course.created.spec, &model, &digest).expect("steps");
+    // (0 + 1 + … + 7) / 8 eighths.
+    let mean = (3.5 / 8.0 * f64::from(1 << 20)) as i32;
+    assert_eq!(steps, [[mean; 12].as_slice(), &[-mean; 3]].concat());
 }
 
 /// It joins and shares its secrets; its update never comes, and the others unmask without it.
