@@ -10,6 +10,7 @@ pub mod dataset;
 pub mod error;
 pub mod evaluate;
 pub mod files;
+pub mod held;
 pub mod keystore;
 pub mod masked;
 pub mod model_export;

@@ -9,8 +9,8 @@ use crate::{
     data::Dataset,
     error::{CliError, Result},
     evaluate::{Evaluator, Measured},
+    held::HeldModel,
     masked::MaskedEvent,
-    task::fetch_steps,
     train::{Held, Pending, TrainerState, prepare},
     update::{Fate, Pause, Place, Route, Sent, cluster_of, open_state, residual_age_max, settle},
 };
@@ -114,6 +114,8 @@ pub struct SessionSummary {
     /// Payload bytes ordered, and all bytes sent in requests with a body.
     pub payload_bytes: u64,
     pub bytes_sent: u64,
+    /// Bytes of all answers: models, and what was asked for beside them.
+    pub bytes_received: u64,
     /// Global versions measured.
     pub measured: u64,
     /// Training data, in memory, that stayed on this machine.
@@ -133,6 +135,7 @@ struct Session<'a> {
     last: Option<(RoundNumber, u64)>,
     summary: SessionSummary,
     evaluator: Evaluator<'a>,
+    held: HeldModel,
     /// In a task that chooses: the round for which it is known whether this trainer is, and that.
     drawn: Option<(RoundNumber, bool)>,
     /// The round for which it enrolled last.
@@ -163,6 +166,7 @@ pub fn take_part(
         counted: 0,
         payload_bytes: 0,
         bytes_sent: 0,
+        bytes_received: 0,
         measured: 0,
         kept_bytes: 4 * (data.x.len() + data.y.len()) as u64,
         finished: false,
@@ -180,6 +184,7 @@ pub fn take_part(
         last,
         summary,
         evaluator,
+        held: HeldModel::default(),
         drawn: None,
         enrolled: None,
     };
@@ -233,6 +238,7 @@ impl<'a> Session<'a> {
             self.say(Action::Leave(task.id), &[Code::EnrolmentUnknown, Code::TaskEnded])?;
         }
         self.summary.bytes_sent = self.client.bytes_sent();
+        self.summary.bytes_received = self.client.bytes_received();
         Ok(self.summary)
     }
 
@@ -280,7 +286,7 @@ impl<'a> Session<'a> {
         let cluster = cluster_of(task, self.cluster)?;
         let (round, version) = (cluster.round, cluster.version);
         report(&SessionEvent::Training { cluster: self.cluster, round, version })?;
-        let steps = fetch_steps(self.client, &task.spec, &cluster.model, &cluster.model_digest)?;
+        let steps = self.held.fetch(self.client, task, &cluster.model, &cluster.model_digest)?;
         let trainer = self.key.public_key();
         let binding = Binding { task: task.id, trainer, base: cluster.model_digest };
         let residual = self.state.residual(version, residual_age_max(&task.spec));
@@ -432,7 +438,11 @@ fn comes_too_late(code: Code) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use twinfold_types::{Digest, model::ModelId, task::selection::Draw};
+    use twinfold_types::{
+        Digest,
+        model::ModelId,
+        task::{Pace, selection::Draw},
+    };
 
     #[test]
     fn a_round_is_sent_for_once_but_again_when_the_first_try_knew_an_older_model() {
@@ -446,6 +456,7 @@ mod tests {
             entries: 0,
             deadline: None,
             draw: Draw::Unused,
+            pace: Pace::All,
         };
         let last = Some((RoundNumber(4), 7));
         assert!(!is_ready(&Mode::Sync, last, &at(4, 7)));

@@ -19,7 +19,7 @@ use twinfold_types::{
     model::{ModelId, TensorPolicy, model_digest, tensors_fault},
     task::{
         AggregationRule, Compression, EvaluationRule, LocalWork, Masks, Mode, Noise, Real,
-        Schedule, Screen, Selection, ServerOptimiser, TaskSpec, Training,
+        Schedule, Screen, Selection, ServerOptimiser, Switch, TaskSpec, Training,
     },
 };
 
@@ -44,6 +44,8 @@ pub struct TaskOptions {
     /// Versions an asynchronous update may be behind.
     pub staleness_max: u32,
     pub compress: Compression,
+    /// What of a round's change comes down, where that is not all.
+    pub down: Option<Compression>,
     /// An update's norm is cut to so many times the median of its round.
     pub clip_to_median: Option<f64>,
     /// An update whose cosine with the sum of the others is below it does not count.
@@ -60,6 +62,8 @@ pub struct TaskOptions {
     pub selection: Option<Selection>,
     /// Rounds that an update may be late in synchronous tasks.
     pub late: u32,
+    /// When rounds go on without the last.
+    pub switch: Option<Switch>,
     /// Whether updates are masked, and the greatest magnitude of a value that is sent then.
     pub mask_range: Option<f64>,
     /// Noise that trainers add to masked updates.
@@ -105,6 +109,7 @@ impl Default for TaskOptions {
             mode: ModeChoice::Sync,
             staleness_max: 20,
             compress: Compression::dense(8),
+            down: None,
             clip_to_median: None,
             cosine_min: None,
             rule: AggregationRule::Mean,
@@ -115,6 +120,7 @@ impl Default for TaskOptions {
             assigned: false,
             selection: None,
             late: 0,
+            switch: None,
             mask_range: None,
             noise: None,
             evaluation: None,
@@ -287,12 +293,14 @@ impl TaskOptions {
             server: self.server,
             mode: self.mode(),
             compression: self.compress,
+            down: self.down,
             merge_every: self.merge_every,
             merge_rule: self.merge_rule,
             rounds_max: self.rounds,
             assigned: self.assigned,
             selection: self.selection,
             late: self.late_table(),
+            switch: self.switch,
             masks: None,
             evaluation: self.evaluation.clone(),
             contributions: self.contributions,

@@ -7,17 +7,17 @@ use crate::{
     check::{check, staleness_factor, update_bytes_max},
     clip::square_norm,
     contribution::Contributions,
-    fixed::{add_saturating, scale_half_even},
+    fixed::scale_half_even,
     layout::Slot,
     mask::Words,
     rule::{
-        BLOCK, Change, Weighted, bulyan,
+        Change, Weighted, bulyan,
         coordinate::{self, Centre},
         geometric, krum, losses,
         mean::{AT_ONCE, Mean},
     },
     screen::screen,
-    server::{self, Memory, Owner},
+    server::{self, Memory, Owner, Stepped},
     support::Support,
 };
 use twinfold_types::{
@@ -332,18 +332,10 @@ impl Round<'_> {
         let Gathered { change, mut outcomes, contributions } = gathered;
         let Self { spec, base, .. } = self;
         let owner = Owner { task: self.task, cluster: base.cluster };
-        let stepped = change.and_then(|change| match spec.server.is_none() {
-            true => {
-                let (steps, saturations) = add(base.steps, &change);
-                Some((steps, saturations, None))
-            }
-            false => {
-                let stepped =
-                    server::step(owner, &spec.server, whole, base.memory, base.steps, &change);
-                stepped.map(|(steps, saturations, memory)| (steps, saturations, Some(memory)))
-            }
+        let stepped = change.and_then(|change| {
+            server::step(owner, spec.stepping(), whole, base.memory, base.steps, &change)
         });
-        let Some((steps, saturations, memory)) = stepped else {
+        let Some(Stepped { steps, saturations, memory }) = stepped else {
             // Where some still count, it was the optimiser that failed.
             let counted =
                 outcomes.iter_mut().filter(|outcome| matches!(outcome, Outcome::Folded { .. }));
@@ -366,21 +358,6 @@ impl Round<'_> {
         let weight = outcomes.iter().map(weight).sum();
         Folded { steps: Some(steps), memory, outcomes, contributions, weight, saturations }
     }
-}
-
-/// base + change, and how many values were clamped.
-fn add(base: &[i32], change: &Change) -> (Vec<i32>, u64) {
-    let (mut steps, mut saturations) = (base.to_vec(), 0);
-    let mut block = [0; BLOCK];
-    for range in change.blocks() {
-        change.read(range.clone(), &mut block[..range.len()]);
-        for (step, change) in steps[range].iter_mut().zip(&block) {
-            let (next, clamped) = add_saturating(*step, i64::from(*change));
-            saturations += u64::from(clamped);
-            *step = next;
-        }
-    }
-    (steps, saturations)
 }
 
 /// Keeps those that count; the others are refused.

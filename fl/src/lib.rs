@@ -13,6 +13,7 @@
 //! * [`support`]: the places of updates that send a draw of all.
 //! * [`mask`]: updates that are readable only as a sum.
 //! * [`screen`], [`server`]: what comes before a rule, and after it.
+//! * [`down`]: what comes down to trainers.
 //! * [`rule`], [`fold`], [`merge`]: the rules, and the entry points for nodes and verifiers.
 //! * [`contribution`]: what each update had in the result.
 //!
@@ -24,6 +25,7 @@ pub mod check;
 pub mod clip;
 pub mod compress;
 pub mod contribution;
+pub mod down;
 pub mod fixed;
 pub mod fold;
 pub mod layout;

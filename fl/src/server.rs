@@ -9,16 +9,17 @@
 //!
 //! ```text
 //! magic "TFO1" · task · cluster u16 · rounds u64 · β₁ᵗ f64 · β₂ᵗ f64 · m, f64 for each trained value · v the same, adaptive ones
+//! · where the way down is compressed ([`crate::down`]) what was left out, i32 for each trained value
 //! ```
 
 use crate::{
-    Layout,
-    fixed::power_of_two,
+    Layout, down,
+    fixed::{add_saturating, power_of_two},
     rule::{BLOCK, Change},
 };
 use twinfold_types::{
     ClusterId, TaskId,
-    task::{Adaptive, ServerOptimiser},
+    task::{Adaptive, ServerOptimiser, Stepping},
 };
 
 const MAGIC: [u8; 4] = *b"TFO1";
@@ -54,26 +55,29 @@ pub struct Memory {
     m: Vec<f64>,
     /// Empty where the optimiser has no second moment.
     v: Vec<f64>,
+    /// What was left out of what came down; empty where that is whole.
+    rest: Vec<i32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no memory of the task's server optimiser: {0}")]
 pub struct MemoryError(&'static str);
 
-/// Bytes that a task's memory takes; 0 without an optimiser.
-pub fn memory_bytes(server: &ServerOptimiser, layout: &Layout) -> usize {
-    match (server.is_none(), server.adaptive().is_some()) {
-        (true, _) => 0,
-        (false, second) => HEADER_BYTES + (8 << usize::from(second)) * layout.trained_values(),
+/// Bytes that a task's memory takes; 0 where it remembers nothing.
+pub fn memory_bytes(by: Stepping, layout: &Layout) -> usize {
+    if !by.remembers() {
+        return 0;
     }
+    HEADER_BYTES + by.remembered_bytes() as usize * layout.trained_values()
 }
 
 impl Memory {
-    fn new(owner: Owner, server: &ServerOptimiser, layout: &Layout) -> Self {
-        let values = layout.trained_values();
-        let second = if server.adaptive().is_some() { values } else { 0 };
-        let (m, v) = (vec![0.0; values], vec![0.0; second]);
-        Self { owner, rounds: 0, decay1: 1.0, decay2: 1.0, m, v }
+    fn new(owner: Owner, by: Stepping, layout: &Layout) -> Self {
+        let values = |there: bool| if there { layout.trained_values() } else { 0 };
+        let m = vec![0.0; values(!by.server.is_none())];
+        let v = vec![0.0; values(by.server.adaptive().is_some())];
+        let rest = vec![0; values(by.down.is_some())];
+        Self { owner, rounds: 0, decay1: 1.0, decay2: 1.0, m, v, rest }
     }
 
     pub fn rounds(&self) -> u64 {
@@ -88,6 +92,7 @@ impl Memory {
         for value in [&self.decay1, &self.decay2].into_iter().chain(&self.m).chain(&self.v) {
             bytes.extend(value.to_bits().to_le_bytes());
         }
+        bytes.extend(self.rest.iter().flat_map(|step| step.to_le_bytes()));
         bytes
     }
 
@@ -95,10 +100,10 @@ impl Memory {
     pub fn decode(
         bytes: &[u8],
         owner: Owner,
-        server: &ServerOptimiser,
+        by: Stepping,
         layout: &Layout,
     ) -> Result<Self, MemoryError> {
-        if server.is_none() || bytes.len() != memory_bytes(server, layout) {
+        if !by.remembers() || bytes.len() != memory_bytes(by, layout) {
             return Err(MemoryError("its length"));
         }
         let (magic, rest) = bytes.split_at(MAGIC.len());
@@ -109,10 +114,12 @@ impl Memory {
         if named != owner.bytes() {
             return Err(MemoryError("another cluster's"));
         }
-        let mut numbers = rest.as_chunks::<8>().0.iter().map(|number| u64::from_le_bytes(*number));
+        let mut memory = Self::new(owner, by, layout);
+        let (numbers, left_out) = rest.split_at(rest.len() - 4 * memory.rest.len());
+        let mut numbers =
+            numbers.as_chunks::<8>().0.iter().map(|number| u64::from_le_bytes(*number));
         let rounds = numbers.next().unwrap_or(0);
         let mut reals = numbers.map(f64::from_bits);
-        let mut memory = Self::new(owner, server, layout);
         memory.rounds = rounds;
         let Memory { decay1, decay2, m, v, .. } = &mut memory;
         for place in [decay1, decay2].into_iter().chain(m).chain(v) {
@@ -122,6 +129,8 @@ impl Memory {
             }
             *place = value;
         }
+        let steps = left_out.as_chunks::<4>().0.iter().map(|step| i32::from_le_bytes(*step));
+        memory.rest.iter_mut().zip(steps).for_each(|(place, step)| *place = step);
         Ok(memory)
     }
 }
@@ -134,18 +143,64 @@ fn settled(value: f64) -> Option<f64> {
     value.is_finite().then_some(value)
 }
 
-/// The next model, the values that were clamped, and what is remembered; `None` where a number left
-/// the finite ones.
+/// What a change comes to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stepped {
+    pub steps: Vec<i32>,
+    /// Values that were clamped.
+    pub saturations: u64,
+    /// What is remembered, where the task remembers anything.
+    pub memory: Option<Memory>,
+}
+
+/// The next model: the change through the server optimiser, where there is one, and of that what comes down.
+/// `None` where a number left the finite ones.
 pub fn step(
     owner: Owner,
-    server: &ServerOptimiser,
+    by: Stepping,
     layout: &Layout,
     before: Option<&Memory>,
     base: &[i32],
     change: &Change,
-) -> Option<(Vec<i32>, u64, Memory)> {
-    let mut memory = before.cloned().unwrap_or_else(|| Memory::new(owner, server, layout));
-    let rule = Rule::next(server, &mut memory)?;
+) -> Option<Stepped> {
+    if !by.remembers() {
+        let (steps, saturations) = add(base, change);
+        return Some(Stepped { steps, saturations, memory: None });
+    }
+    let mut memory = before.cloned().unwrap_or_else(|| Memory::new(owner, by, layout));
+    let (mut steps, mut saturations) = match by.server.is_none() {
+        true => add(base, change),
+        false => optimise(&by.server, layout, &mut memory, base, change)?,
+    };
+    if let Some(down) = by.down {
+        saturations += down::send(down, layout, base, &mut steps, &mut memory.rest);
+    }
+    Some(Stepped { steps, saturations, memory: Some(memory) })
+}
+
+/// base + change, and how many values were clamped.
+fn add(base: &[i32], change: &Change) -> (Vec<i32>, u64) {
+    let (mut steps, mut saturations) = (base.to_vec(), 0);
+    let mut block = [0; BLOCK];
+    for range in change.blocks() {
+        change.read(range.clone(), &mut block[..range.len()]);
+        for (step, change) in steps[range].iter_mut().zip(&block) {
+            let (next, clamped) = add_saturating(*step, i64::from(*change));
+            saturations += u64::from(clamped);
+            *step = next;
+        }
+    }
+    (steps, saturations)
+}
+
+fn optimise(
+    server: &ServerOptimiser,
+    layout: &Layout,
+    memory: &mut Memory,
+    base: &[i32],
+    change: &Change,
+) -> Option<(Vec<i32>, u64)> {
+    let rule = Rule::next(server, memory)?;
     let (mut steps, mut saturations) = (base.to_vec(), 0);
     let (mut block, mut at) = ([0; BLOCK], 0);
     for slot in layout.trained() {
@@ -164,7 +219,7 @@ pub fn step(
             }
         }
     }
-    Some((steps, saturations, memory))
+    Some((steps, saturations))
 }
 
 /// An optimiser's numbers in one round.
@@ -277,6 +332,10 @@ mod tests {
         .unwrap()
     }
 
+    fn spec(text: &str) -> Stepping {
+        Stepping { server: text.parse().unwrap(), down: None }
+    }
+
     const OWNER: Owner =
         Owner { task: TaskId(twinfold_types::Digest([7; 32])), cluster: ClusterId(1) };
     const BASE: [i32; 4] = [0, 1 << 20, 77, -1024];
@@ -284,16 +343,16 @@ mod tests {
 
     /// So many rounds that all change by the same.
     fn rounds(text: &str, change: [i32; 4], count: usize) -> (Vec<i32>, Option<Memory>) {
-        let server = text.parse().unwrap();
+        let spec = spec(text);
         let (layout, change) = (layout(), Change::Steps(change.to_vec()));
         let (mut steps, mut memory) = (BASE.to_vec(), None);
         for _ in 0..count {
-            let (next, clamped, remembered) =
-                step(OWNER, &server, &layout, memory.as_ref(), &steps, &change).unwrap();
-            assert_eq!(clamped, 0);
+            let stepped = step(OWNER, spec, &layout, memory.as_ref(), &steps, &change).unwrap();
+            assert_eq!(stepped.saturations, 0);
+            let (next, remembered) = (stepped.steps, stepped.memory.unwrap());
             let bytes = remembered.encode();
-            assert_eq!(bytes.len(), memory_bytes(&server, &layout));
-            let read = Memory::decode(&bytes, OWNER, &server, &layout).unwrap();
+            assert_eq!(bytes.len(), memory_bytes(spec, &layout));
+            let read = Memory::decode(&bytes, OWNER, spec, &layout).unwrap();
             assert_eq!(read, remembered);
             (steps, memory) = (next, Some(read));
         }
@@ -325,23 +384,22 @@ mod tests {
 
     #[test]
     fn numbers_that_leave_the_finite_ones_void_the_step() {
-        let server = "fedavgm:lr=1000000,momentum=0.9".parse().unwrap();
-        let mut memory = Memory::new(OWNER, &server, &layout());
+        let spec = spec("fedavgm:lr=1000000,momentum=0.9");
+        let mut memory = Memory::new(OWNER, spec, &layout());
         memory.m[0] = 1e305;
         let change = Change::Steps(vec![1, 0, 0, 0]);
-        assert_eq!(step(OWNER, &server, &layout(), Some(&memory), &BASE, &change), None);
+        assert_eq!(step(OWNER, spec, &layout(), Some(&memory), &BASE, &change), None);
         // A large finite one is clamped, and counted.
         memory.m[0] = 1e30;
-        let (steps, clamped, _) =
-            step(OWNER, &server, &layout(), Some(&memory), &BASE, &change).unwrap();
-        assert_eq!((steps[0], clamped), (i32::MAX, 1));
+        let stepped = step(OWNER, spec, &layout(), Some(&memory), &BASE, &change).unwrap();
+        assert_eq!((stepped.steps[0], stepped.saturations), (i32::MAX, 1));
     }
 
     #[test]
     fn what_is_no_memory_is_refused() {
-        let server: ServerOptimiser = "fedadam".parse().unwrap();
-        let good = Memory::new(OWNER, &server, &layout()).encode();
-        let read = |bytes: &[u8]| Memory::decode(bytes, OWNER, &server, &layout());
+        let adam = spec("fedadam");
+        let good = Memory::new(OWNER, adam, &layout()).encode();
+        let read = |bytes: &[u8]| Memory::decode(bytes, OWNER, adam, &layout());
         assert!(read(&good).is_ok());
         assert!(read(&good[1..]).is_err() && read(&[]).is_err());
         for (at, number) in [(46, f64::NAN), (62, f64::INFINITY), (62, -0.0), (70, 1e-300)] {
@@ -349,9 +407,9 @@ mod tests {
             bytes[at..at + 8].copy_from_slice(&number.to_bits().to_le_bytes());
             assert!(read(&bytes).is_err(), "{number}");
         }
-        assert!(Memory::decode(&good, OWNER, &"fedavgm".parse().unwrap(), &layout()).is_err());
+        assert!(Memory::decode(&good, OWNER, spec("fedavgm"), &layout()).is_err());
         let other = Owner { cluster: ClusterId(2), ..OWNER };
-        assert!(Memory::decode(&good, other, &server, &layout()).is_err());
+        assert!(Memory::decode(&good, other, adam, &layout()).is_err());
         assert!(keeps_subnormals());
     }
 }

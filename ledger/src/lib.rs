@@ -22,6 +22,7 @@ mod look;
 mod masking;
 mod merge;
 mod open;
+mod pace;
 mod proof;
 mod reader;
 mod recovery;

@@ -5,7 +5,7 @@
 //! whoever brings a wrong one has a receipt that says so.
 
 use crate::{
-    action::update::Enrolment,
+    action::{self, update::Enrolment},
     error::LedgerError,
     execute::{Exec, Outcome, require},
     round,
@@ -75,6 +75,8 @@ fn join(exec: &mut Exec<'_>, running: Running, by: &Member, keys: &MaskKeys) -> 
     if row.is_none() {
         let none: Enrolment = (key.cluster, None, 0);
         exec.state.put(enrolment, &none);
+        action::task::take_in(&mut task)?;
+        round::put_task(exec, &task);
     }
     let (trainer, keys) = (by.key, *keys);
     masking.members.push(Masker { trainer, keys, dealt: false, sent: false, released: false });

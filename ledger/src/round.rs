@@ -8,7 +8,7 @@
 //!
 //! A fold job's inputs never change while it is due: see `merge`.
 
-use crate::{error::LedgerError, execute::Exec, keeping, masking, merge, selection};
+use crate::{error::LedgerError, execute::Exec, keeping, masking, merge, pace, selection};
 use twinfold_types::{
     ClusterId, Event, RoundNumber, limits,
     round::{FoldJob, Round, RoundKey, RoundState, VoidReason},
@@ -149,6 +149,7 @@ pub fn seal(
     mut round: Round,
 ) -> Result<(), LedgerError> {
     stop_deadline(exec, &round);
+    pace::close(exec, task, cluster, &round);
     round.state = RoundState::Sealed { height: exec.env.height };
     put(exec, &round);
     exec.event(Event::RoundSealed { key: round.key, entries: round.entries });

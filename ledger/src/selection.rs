@@ -3,6 +3,7 @@
 //! nobody knew by then.
 
 use crate::{
+    action,
     error::LedgerError,
     execute::{Exec, Outcome, require},
     round,
@@ -22,7 +23,7 @@ use twinfold_types::{
 pub fn enrol(exec: &mut Exec<'_>, by: &Member, action: &EnrolAction) -> Outcome {
     let EnrolAction { task, cluster } = action;
     let task: Option<Task> = exec.state.get(&state_key::task(task))?;
-    let task = task.ok_or(Code::TaskUnknown)?;
+    let mut task = task.ok_or(Code::TaskUnknown)?;
     require(task.status == TaskStatus::Open, Code::TaskEnded)?;
     require(task.spec.selection.is_some(), Code::EnrolmentUnused)?;
     require(cluster.0 < task.spec.clusters, Code::ClusterUnknown)?;
@@ -37,6 +38,8 @@ pub fn enrol(exec: &mut Exec<'_>, by: &Member, action: &EnrolAction) -> Outcome 
     if member.is_none() {
         let none: crate::action::update::Enrolment = (*cluster, None, 0);
         exec.state.put(enrolment, &none);
+        action::task::take_in(&mut task)?;
+        round::put_task(exec, &task);
     }
     let former: Option<Enrolled> =
         exec.state.get(&state_key::formerly_enrolled(&task.id, &by.key))?;

@@ -59,7 +59,8 @@ fn memory_mib(task: &Task, job: &FoldJob) -> u32 {
         FoldJob::Round(_) => {
             let updates = task.spec.held_bytes().max(fold::BATCH_BYTES);
             let layout = Layout::of(&task.spec.tensors).ok();
-            let memory = layout.map_or(0, |layout| memory_bytes(&task.spec.server, &layout) as u64);
+            let memory =
+                layout.map_or(0, |layout| memory_bytes(task.spec.stepping(), &layout) as u64);
             // In its bytes, before, after, and in the bytes of after.
             let memory = memory.saturating_mul(4);
             values.saturating_mul(24).saturating_add(updates).saturating_add(memory)
@@ -204,7 +205,7 @@ async fn load_memory(
     let content = node.model(&digest, None).await?;
     let layout = Layout::of(&task.spec.tensors).map_err(|error| fault(error.to_string()))?;
     let owner = Owner { task: task.id, cluster: cluster.cluster };
-    let memory = Memory::decode(&content, owner, &task.spec.server, &layout);
+    let memory = Memory::decode(&content, owner, task.spec.stepping(), &layout);
     memory.map(Some).map_err(|error| fault(error.to_string()))
 }
 

@@ -1,6 +1,6 @@
 //! What the ledger keeps of measured models, of contributions, and of those chosen.
 
-use crate::samples::{digest, fold_result, key, metrics, round_key};
+use crate::samples::{digest, fold_result, key, metrics, pacing, round_key};
 use twinfold_types::{
     ClusterId, Code, Event, Height, RoundNumber, TaskId, TxId,
     model::ModelId,
@@ -91,6 +91,16 @@ pub fn events() -> Vec<(&'static str, Event)> {
             Event::TrainerLeft { task, cluster: ClusterId(1), trainer: key(1), missed: 3 },
         ),
         ("trainers chosen", Event::TrainersChosen { key: round_key(), chosen: 4, enrolled: 9 }),
+        (
+            "pace chosen",
+            Event::PaceChosen {
+                key: round_key(),
+                pace: pacing().pace,
+                arrivals: pacing().before.expect("a round before"),
+            },
+        ),
+        ("recruiting set", Event::RecruitingSet { task, trainers: Some(9) }),
+        ("recruiting closed", failed(Code::RecruitingClosed)),
         ("not chosen", failed(Code::NotChosen)),
         ("evaluation unused", failed(Code::EvaluationUnused)),
         ("evaluation invalid", failed(Code::EvaluationInvalid)),

@@ -33,9 +33,10 @@ use twinfold_types::{
         AggregationRule, Cluster, Compression, EvaluationRule, Kept, LocalWork, Mode, Real,
         Schedule, Screen, Task, TaskSpec, TaskStatus, Training,
         evaluation::{EvaluateAction, Evaluators, Goal, Pooling, Progress},
+        pace::{Arrivals, Pace, Pacing},
         selection::{Criterion, Draw, EnrolAction, Selection},
     },
-    tx::{Action, AggregateAction, TxBody, UpdateAction},
+    tx::{Action, AggregateAction, RecruitAction, TxBody, UpdateAction},
     vote::{
         Certificate, Checkpoint, CheckpointCertificate, CheckpointVote, NewView, NewViewBody,
         ViewChange, ViewChangeBody, ViewChangeHeader, Vote, VoteBody, VoteKind,
@@ -146,6 +147,8 @@ pub fn spec(mode: Mode) -> TaskSpec {
         assigned: false,
         selection,
         late: vec![],
+        switch: None,
+        down: None,
         masks: None,
         evaluation: Some(evaluation_rules().remove(1).1),
         contributions: true,
@@ -277,6 +280,7 @@ pub fn actions() -> Vec<(&'static str, Action)> {
         ("evaluate", Action::Evaluate(evaluate)),
         ("enrol", Action::Enrol(enrol)),
         ("leave", Action::Leave(enrol.task)),
+        ("recruit", Action::Recruit(RecruitAction { task, trainers: Some(9) })),
     ]
 }
 
@@ -558,7 +562,20 @@ pub fn task() -> Task {
         merge_due: false,
         active: true,
         progress: Progress::default(),
+        trainers: 4,
+        trainers_max: Some(9),
     }
+}
+
+pub fn pacing() -> Pacing {
+    let round = |number, updates| Arrivals {
+        round: RoundNumber(number),
+        opened: TimeMs(9_000),
+        updates,
+        enough_ms: Some(400),
+        last_ms: 900,
+    };
+    Pacing { pace: Pace::Enough, votes: 1, current: Some(round(6, 2)), before: Some(round(5, 4)) }
 }
 
 pub fn cluster() -> Cluster {
@@ -573,6 +590,7 @@ pub fn cluster() -> Cluster {
         rounds_since_merge: 1,
         folding: RoundNumber(6),
         collecting: RoundNumber(6),
+        pacing: pacing(),
     }
 }
 

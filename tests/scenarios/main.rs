@@ -53,4 +53,5 @@ mod the_launcher_trains_checks_and_leaves_nothing;
 mod the_operations_page_holds_to_the_letter;
 mod the_python_script_trains;
 mod trainers_measure_models_and_a_task_stops;
+mod what_comes_down_is_a_change;
 mod what_was_certified_is_readable_whoever_died_when;

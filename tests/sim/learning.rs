@@ -65,6 +65,8 @@ pub fn spec(consortium: &Consortium) -> TaskSpec {
         assigned: false,
         selection: None,
         late: vec![],
+        switch: None,
+        down: None,
         masks: None,
         evaluation: None,
         contributions: false,

@@ -31,6 +31,7 @@
 //! | `GET /v1/models/{id}` | [`ModelView`] |
 //! | `GET /v1/models/{id}/metrics` | `[MetricRecord]`, oldest first |
 //! | `GET /v1/models/{id}/content` | canonical form, bytes |
+//! | `GET /v1/models/{id}/change?from={id}` | what it is more than another of its task, bytes |
 //! | `GET /v1/models/{id}/lineage` | [`LineageView`] |
 //! | `GET /v1/sealed/{digest}` | [`SealedView`] |
 //! | `GET /v1/datasets` | [`Page`] of `Dataset`, by name |
@@ -57,7 +58,7 @@ use crate::{
     sealed::{SealedRecord, SealedWrap},
     stake::Jail,
     store::Deprecation,
-    task::{TaskSpec, TaskStatus, evaluation::Progress, selection::Draw},
+    task::{Pace, TaskSpec, TaskStatus, evaluation::Progress, selection::Draw},
     vote::Checkpoint,
 };
 use serde::{Deserialize, Serialize};
@@ -325,6 +326,9 @@ view! {
         merges: u64,
         /// What its measured global models came to.
         progress: Progress,
+        /// Trainers that take part, and most that may; null: whoever comes.
+        trainers: u32,
+        trainers_max: Option<u32>,
         clusters: Vec<ClusterView>,
         spec: TaskSpec,
     }
@@ -342,6 +346,8 @@ view! {
         deadline: Option<TimeMs>,
         /// Whether the round's trainers are chosen, where they are.
         draw: Draw,
+        /// When its rounds close.
+        pace: Pace,
     }
     /// What a trainer has contributed to a task that keeps contributions.
     ContributionView {

@@ -9,7 +9,10 @@ use crate::{
     model::{Level, ModelId},
     round::{Contribution, Metrics, RoundKey, VoidReason},
     stake::Jail,
-    task::masks::MaskStage,
+    task::{
+        masks::MaskStage,
+        pace::{Arrivals, Pace},
+    },
 };
 use serde::{Deserialize, Serialize};
 
@@ -130,6 +133,7 @@ codes! {
     EnrolmentUnknown = 162, "the sender is not enrolled in the task";
     EnrolmentFull = 163, "the cluster has its maximum of enrolled trainers";
     NotChosen = 164, "the sender is not chosen for this round";
+    RecruitingClosed = 165, "the task takes no more trainers";
     MasksUnused = 170, "the task's updates are not masked";
     MaskStageOther = 171, "the masked round is at another stage";
     MaskMemberUnknown = 172, "the sender is not of the masked round, or has not dealt";
@@ -397,6 +401,17 @@ pub enum Event {
         key: RoundKey,
         chosen: u32,
         enrolled: u32,
+    },
+    /// A cluster's rounds close otherwise from the next on, by when the updates of this one came.
+    PaceChosen {
+        key: RoundKey,
+        pace: Pace,
+        arrivals: Arrivals,
+    },
+    /// So many trainers may take part in a task from now on.
+    RecruitingSet {
+        task: TaskId,
+        trainers: Option<u32>,
     },
     /// A masked round has so many members, of whom so many dealt or sent as its stage asks.
     MaskStageBegun {

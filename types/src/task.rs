@@ -6,6 +6,7 @@ mod compression;
 pub mod evaluation;
 pub mod masks;
 pub mod noise;
+pub mod pace;
 mod rule;
 mod screen;
 pub mod selection;
@@ -15,10 +16,11 @@ pub use compression::{Compression, Kept};
 pub use evaluation::EvaluationRule;
 pub use masks::Masks;
 pub use noise::Noise;
+pub use pace::{Pace, Switch};
 pub use rule::AggregationRule;
 pub use screen::Screen;
 pub use selection::Selection;
-pub use server::{Adaptive, ServerOptimiser};
+pub use server::{Adaptive, ServerOptimiser, Stepping};
 
 use crate::{
     AvailabilityCertificate, ClusterId, Digest, Height, PublicKey, RoundNumber, TaskId, TimeMs,
@@ -154,6 +156,8 @@ pub struct TaskSpec {
     pub server: ServerOptimiser,
     pub mode: Mode,
     pub compression: Compression,
+    /// What of a round's change comes down to trainers; the rest comes later. `None`: all of it.
+    pub down: Option<Compression>,
     /// Cluster rounds between two merges.
     pub merge_every: u32,
     /// How clusters' models become the global one: mean by weight, median or trimmed mean.
@@ -167,6 +171,8 @@ pub struct TaskSpec {
     /// Synchronous rounds: what an update counts for that comes after its round was sealed, over 2^16 by
     /// the versions that its base is behind; the first is 2^16. Empty: it does not.
     pub late: Vec<u32>,
+    /// Whether rounds go on without the last when these keep the others waiting, and when that changes.
+    pub switch: Option<Switch>,
     /// How updates are masked, where they are: then only their sum is ever readable.
     pub masks: Option<Masks>,
     /// How global models are measured, where they are.
@@ -221,6 +227,9 @@ pub struct Task {
     pub active: bool,
     /// What its measured models came to.
     pub progress: evaluation::Progress,
+    /// Trainers that take part, and most that may; `None`: whoever comes.
+    pub trainers: u32,
+    pub trainers_max: Option<u32>,
 }
 
 /// A cluster of a task as the state keeps it.
@@ -243,6 +252,8 @@ pub struct Cluster {
     pub folding: RoundNumber,
     /// The round that takes updates now.
     pub collecting: RoundNumber,
+    /// In a task that switches: when its rounds close.
+    pub pacing: pace::Pacing,
 }
 
 impl TaskSpec {
@@ -278,12 +289,14 @@ impl TaskSpec {
             .or_else(|| self.arithmetic_fault())
             .or_else(|| self.training_fault())
             .or_else(|| compression::fault(self))
+            .or_else(|| compression::down_fault(self))
             .or_else(|| screen::fault(self))
             .or_else(|| rule::fault(self))
             .or_else(|| server::fault(self))
             .or_else(|| evaluation::fault(self))
             .or_else(|| selection::fault(self))
             .or_else(|| masks::fault(self))
+            .or_else(|| pace::fault(self))
     }
 
     fn names_fault(&self) -> Option<String> {

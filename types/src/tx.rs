@@ -75,6 +75,8 @@ pub enum Action {
     Enrol(EnrolAction),
     /// It may not any more.
     Leave(TaskId),
+    /// Who owns a task, or an admin, says how many trainers may take part in it; those who do stay.
+    Recruit(RecruitAction),
     /// A trainer's part in a masked round, beside its update.
     Mask(Box<MaskAction>),
 }
@@ -109,6 +111,13 @@ pub struct UpdateAction {
     /// The trainer's own figures.
     pub metrics: Metrics,
     pub payload: AvailabilityCertificate,
+}
+
+/// How many trainers may take part in a task; `None`: whoever comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecruitAction {
+    pub task: TaskId,
+    pub trainers: Option<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -57,6 +57,7 @@ pub struct Http {
     patience: Duration,
     /// Bytes of requests with a body, headers included.
     sent_bytes: AtomicU64,
+    received_bytes: AtomicU64,
 }
 
 /// How one node's answer failed.
@@ -120,11 +121,17 @@ impl Http {
             preferred: AtomicUsize::new(0),
             patience,
             sent_bytes: AtomicU64::new(0),
+            received_bytes: AtomicU64::new(0),
         })
     }
 
     pub fn nodes(&self) -> &[String] {
         &self.nodes
+    }
+
+    /// Of all answers' bodies that were read whole.
+    pub fn received_bytes(&self) -> u64 {
+        self.received_bytes.load(Ordering::Relaxed)
     }
 
     pub fn sent_bytes(&self) -> u64 {
@@ -231,6 +238,7 @@ impl Http {
             }
             Err(error) => return Err(next(describe(&error))),
         };
+        self.received_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         check(node, bytes).map_err(unexpected)
     }
 

@@ -149,6 +149,11 @@ impl Client {
         self.http.sent_bytes()
     }
 
+    /// Bytes of the bodies of all answers so far.
+    pub fn bytes_received(&self) -> u64 {
+        self.http.received_bytes()
+    }
+
     /// The chain: the pinned genesis, or else the nodes' own. Every node asked
     /// later must be of this chain where its answer is signed or digested.
     pub fn chain(&self) -> Result<&Chain, ClientError> {

@@ -295,6 +295,21 @@ impl Client {
         })
     }
 
+    /// What a model is more than another one of its task, at most so many bytes; whoever has the other holds the
+    /// result against the model's digest.
+    pub fn model_change(
+        &self,
+        id: &ModelId,
+        from: &ModelId,
+        limit: u64,
+    ) -> Result<Vec<u8>, ClientError> {
+        let path = format!("/v1/models/{id}/change?from={from}");
+        let mut request = self.get_content(path, "a model's change")?;
+        request.limit = limit;
+        request.timeout = transfer_time(limit);
+        self.http.fetch(&request, |_, bytes| Ok(bytes))
+    }
+
     /// A payload, held against its identity.
     pub fn blob(&self, id: &BlobId) -> Result<Vec<u8>, ClientError> {
         let layout = id.layout().map_err(|error| ClientError::settings("payload", error))?;

@@ -11,7 +11,9 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use twinfold_types::{
     Digest, limits,
     model::{ModelId, TensorPolicy},
-    task::{AggregationRule, Compression, LocalWork, Real, Schedule, Selection, ServerOptimiser},
+    task::{
+        AggregationRule, Compression, LocalWork, Real, Schedule, Selection, ServerOptimiser, Switch,
+    },
     text::parse_duration,
 };
 
@@ -58,6 +60,10 @@ pub struct CreateArgs {
     /// With ",stochastic" a value is rounded by chance, right on average
     #[arg(long, default_value = "q8")]
     pub compress: Compression,
+    /// Compress what comes down too: q2 to q16, or topk:F[:BITS]. The model moves by that, and what is left
+    /// out comes with later rounds; a trainer fetches only the change. For one cluster
+    #[arg(long, value_name = "FORM")]
+    pub down: Option<Compression>,
     /// Cut an update whose norm is over so many times the median of its round to that [default: off]
     #[arg(long, value_name = "TIMES")]
     pub clip_to_median: Option<f64>,
@@ -102,6 +108,11 @@ pub struct CreateArgs {
     /// counting the less the older it is [default: such an update is refused]
     #[arg(long, value_name = "ROUNDS", default_value_t = 0)]
     pub late: u32,
+    /// With --late: close rounds with the least number of participants while waiting for all takes over
+    /// RATIO times as long, and with all again when that no longer does; each after ROUNDS (3) in a row
+    /// [default: always wait]
+    #[arg(long, value_name = "RATIO[:ROUNDS]", requires = "late")]
+    pub switch: Option<Switch>,
     /// Mask updates (secure aggregation): validators and all others read their sum alone. Needs 8 to 128
     /// participants, the rule mean, and trainers that stay for the whole round; give --compress q8, q16 or
     /// randk:F:BITS. See docs/privacy.md for what it protects and what not
@@ -302,6 +313,7 @@ impl CreateArgs {
             mode: self.mode,
             staleness_max: self.staleness_max,
             compress: self.compress,
+            down: self.down,
             clip_to_median: self.clip_to_median,
             cosine_min: self.cosine_min,
             rule: self.rule,
@@ -312,6 +324,7 @@ impl CreateArgs {
             assigned: self.assigned,
             selection: self.select,
             late: self.late,
+            switch: self.switch,
             mask_range: self.mask.then_some(self.mask_range),
             noise: self.noise.zip(self.epsilon).map(|(multiplier, epsilon)| NoiseOptions {
                 multiplier,

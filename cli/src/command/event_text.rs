@@ -2,7 +2,25 @@
 
 use super::{masking::stage_text, validators::jail_text};
 use crate::render::{amount, bytes, time};
-use twinfold_types::{Event, PublicKey, evidence::Offence, round::RoundKey};
+use twinfold_types::{
+    Event, PublicKey,
+    evidence::Offence,
+    round::RoundKey,
+    task::pace::{Arrivals, Pace},
+};
+
+pub fn pace_text(pace: Pace) -> &'static str {
+    match pace {
+        Pace::All => "later rounds wait for all",
+        Pace::Enough => "later rounds go on without the last",
+    }
+}
+
+fn arrivals_text(arrivals: &Arrivals) -> String {
+    let Arrivals { round, updates, enough_ms, last_ms, .. } = arrivals;
+    let enough = enough_ms.map_or("never".into(), |ms| format!("after {ms} ms"));
+    format!("of round {round} {updates} updates came, enough {enough}, the last after {last_ms} ms")
+}
 
 fn round(key: &RoundKey) -> String {
     format!("round {} of cluster {} of task {}", key.round, key.cluster, key.task.0.short())
@@ -125,6 +143,15 @@ pub fn describe(event: &Event) -> String {
             "{chosen} of {enrolled} chosen for round {} of cluster {}",
             key.round, key.cluster
         ),
+        Event::PaceChosen { key, pace, arrivals } => {
+            format!("{}: {}, as {}", round(key), pace_text(*pace), arrivals_text(arrivals))
+        }
+        Event::RecruitingSet { task, trainers: Some(trainers) } => {
+            format!("task {} takes {trainers} trainers at most", task.0.short())
+        }
+        Event::RecruitingSet { task, trainers: None } => {
+            format!("task {} takes whoever comes", task.0.short())
+        }
         Event::MaskStageBegun { key, stage, members } => format!(
             "round {} of cluster {}, masked: {} ({members})",
             key.round,

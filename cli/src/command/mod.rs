@@ -24,6 +24,7 @@ pub mod privacy;
 pub mod proof;
 pub mod proposal;
 pub mod recovery;
+pub mod recruit;
 pub mod sealed;
 pub mod selection;
 pub mod stake;
@@ -235,6 +236,7 @@ pub fn action_name(action: &Action) -> &'static str {
         Action::Evaluate(_) => "evaluate",
         Action::Enrol(_) => "enrol",
         Action::Leave(_) => "leave",
+        Action::Recruit(_) => "recruit",
         Action::Mask(_) => "mask",
     }
 }

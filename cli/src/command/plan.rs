@@ -40,6 +40,9 @@ pub struct PlanArgs {
     /// From a round's last update until its result is agreed: see `./tests/bench round`
     #[arg(long, default_value = "100ms", value_parser = parse_duration)]
     pub agreement: Duration,
+    /// Have the task take no more trainers than the knee (its owner, or an admin)
+    #[arg(long)]
+    pub stop_there: bool,
 }
 
 fn positive(text: &str) -> Result<f64, String> {
@@ -60,7 +63,11 @@ pub fn run(context: &Context, args: &PlanArgs) -> Result<()> {
     let measured = measure(&task.spec, task.id, &steps, &data, args)?;
     drop(progress);
     let plan = measured.plan(args.trainers);
-    context.output.show(&plan, || human(&plan, data.len()))
+    context.output.show(&plan, || human(&plan, data.len()))?;
+    match args.stop_there {
+        true => super::recruit::recruit(context, task.id, &args.task, Some(plan.knee)),
+        false => Ok(()),
+    }
 }
 
 /// One round of local work and one fold, on this machine.

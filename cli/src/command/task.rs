@@ -8,6 +8,7 @@ use super::{
     masking::{self, MaskingArgs},
     plan::PlanArgs,
     privacy,
+    recruit::{self, RecruitArgs},
     selection::{self, DrawingArgs, EnrolArgs},
 };
 use crate::{
@@ -23,7 +24,7 @@ use twinfold_types::{
     api::{RoundView, TaskView},
     model::ModelId,
     round::RoundState,
-    task::{Screen, TaskSpec, TaskStatus},
+    task::{Pace, Screen, TaskSpec, TaskStatus},
 };
 
 #[derive(Debug, Subcommand)]
@@ -45,6 +46,8 @@ pub enum TaskCommand {
     /// How many trainers are worth having: a round's time against their number, from what local work
     /// and folding take on this machine
     Plan(PlanArgs),
+    /// Say how many trainers may take part (its owner, or an admin): no more than the plan's knee, for one
+    Recruit(RecruitArgs),
     /// Enrol in a task that chooses its trainers; `twinfold train` does it by itself
     Enrol(EnrolArgs),
     /// Not to be chosen for a task any more
@@ -75,6 +78,7 @@ pub fn run(context: &Context, command: TaskCommand) -> Result<()> {
         }
         TaskCommand::Watch { task, until_finished } => watch(context, &task, until_finished),
         TaskCommand::Plan(args) => super::plan::run(context, &args),
+        TaskCommand::Recruit(args) => recruit::run(context, &args),
         TaskCommand::Enrol(args) => selection::enrol(context, &args),
         TaskCommand::Leave { task } => selection::leave(context, &task),
         TaskCommand::Drawing(args) => selection::drawing(context, &args),
@@ -163,9 +167,11 @@ fn human(task: &TaskView) -> String {
         ("global model", format!("version {} ({})", task.global_version, task.global)),
         ("merges", task.merges.to_string()),
         ("participants", format!("{} to {}", spec.participants_min, spec.participants_max)),
+        ("trainers", trainers_text(task)),
         ("chosen by", or_dash(spec.selection)),
         ("mode", format!("{:?}", spec.mode)),
         ("late updates", late_text(spec)),
+        ("switches", or_dash(spec.switch)),
         ("masks", masks_text(spec)),
         ("noise", or_dash(spec.noise().map(|noise| privacy::noise_text(spec, &noise)))),
         ("rounds fold by", folding(spec)),
@@ -175,6 +181,7 @@ fn human(task: &TaskView) -> String {
         ),
         ("clusters merge by", format!("{}, every {} rounds", spec.merge_rule, spec.merge_every)),
         ("trainers send", spec.compression.to_string()),
+        ("comes down", spec.down.map_or("all".into(), |down| down.to_string())),
         ("measured", or_dash(spec.evaluation.as_ref().map(human_rule))),
         ("best", or_dash(human_best(task))),
         ("contributions", if spec.contributions { "kept" } else { "-" }.into()),
@@ -186,11 +193,13 @@ fn human(task: &TaskView) -> String {
             cluster.model.0.short(),
             cluster.round.to_string(),
             if cluster.collecting { "collecting" } else { "folding" }.to_string(),
+            if cluster.pace == Pace::All { "all" } else { "enough" }.to_string(),
             cluster.entries.to_string(),
             or_dash(cluster.deadline.map(time)),
         ]
     });
-    let header = ["cluster", "version", "model", "round", "state", "updates", "deadline"];
+    let header =
+        ["cluster", "version", "model", "round", "state", "waits for", "updates", "deadline"];
     let tensors = spec.tensors.iter().map(|tensor| {
         [
             tensor.name.clone(),
@@ -201,6 +210,13 @@ fn human(task: &TaskView) -> String {
     });
     let tensors = table(&["tensor", "shape", "scale", "policy"], tensors);
     format!("{head}\n{}\n{tensors}", table(&header, clusters))
+}
+
+fn trainers_text(task: &TaskView) -> String {
+    match task.trainers_max {
+        Some(max) => format!("{} of at most {max}", task.trainers),
+        None => format!("{}, whoever comes", task.trainers),
+    }
 }
 
 fn masks_text(spec: &TaskSpec) -> String {

@@ -246,6 +246,7 @@ fn human_summary(summary: &SessionSummary) -> String {
                 bytes(summary.payload_bytes)
             ),
         ),
+        ("received", bytes(summary.bytes_received)),
         ("stayed here", format!("{} of training data", bytes(summary.kept_bytes))),
         ("task ended", if summary.finished { "yes" } else { "no" }.into()),
     ])

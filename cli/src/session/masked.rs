@@ -4,7 +4,6 @@ use super::{Session, SessionEvent};
 use crate::{
     error::Result,
     masked::{MaskedEvent, MaskedRound},
-    task::fetch_steps,
     train::{Held, TrainerState, integers},
     update::{cluster_of, residual_age_max},
 };
@@ -29,8 +28,9 @@ impl Session<'_> {
             timeout: self.options.round_timeout,
         };
         let (client, data, trainer) = (self.client, self.data, self.key.public_key());
+        let held_model = &mut self.held;
         let mut make = |state: &TrainerState| {
-            let steps = fetch_steps(client, &task.spec, &view.model, &view.model_digest)?;
+            let steps = held_model.fetch(client, task, &view.model, &view.model_digest)?;
             let binding = Binding { task: task.id, trainer, base: view.model_digest };
             let residual = state.residual(version, residual_age_max(&task.spec));
             let held = Held { residual, control: state.control() };

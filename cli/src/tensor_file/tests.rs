@@ -48,6 +48,8 @@ fn spec() -> TaskSpec {
         assigned: false,
         selection: None,
         late: vec![],
+        switch: None,
+        down: None,
         masks: None,
         evaluation: None,
         contributions: false,

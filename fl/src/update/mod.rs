@@ -67,7 +67,8 @@ impl Bits {
         (i32::MAX >> (32 - self as u32)).max(1)
     }
 
-    fn holds(self, q: i32) -> bool {
+    /// Whether a value can be sent.
+    pub fn holds(self, q: i32) -> bool {
         let unused = 32 - self as u32;
         match self {
             Bits::B1 => q.abs() == 1,

@@ -72,7 +72,8 @@ fn fits(task: &Task, round: &Round, result: &FoldResult) -> bool {
     result.outcomes.len() == round.entries as usize
         && result.contributions.len() == contributions
         && result.model.is_none() == weights.is_empty()
-        && result.optimiser.is_some() == (result.model.is_some() && !task.spec.server.is_none())
+        && result.optimiser.is_some()
+            == (result.model.is_some() && task.spec.stepping().remembers())
         && sum_ok
 }
 

@@ -5,7 +5,7 @@
 //! | `Propose`, `SignProposal` | admins |
 //! | `AddTrainer`, `RemoveTrainer` | operators, for their own organisation |
 //! | `CreateTask` | admins, operators |
-//! | `CloseTask` | admins; operators their own |
+//! | `CloseTask`, `Recruit` | admins; operators their own |
 //! | `Update`, `Enrol`, `Leave`, `Mask` | trainers; updates those chosen, where a task chooses |
 //! | `Aggregate` | members who hold a seat |
 //! | `PublishModel` | admins, operators, trainers |
@@ -53,6 +53,7 @@ pub fn apply(exec: &mut Exec<'_>, body: &TxBody, id: &TxId) -> Outcome {
         Action::RemoveTrainer(key) => member::remove_trainer(exec, &sender, key),
         Action::CreateTask(spec) => task::create(exec, id, &sender, spec),
         Action::CloseTask(task) => task::close(exec, task, &sender),
+        Action::Recruit(action) => task::recruit(exec, action, &sender),
         Action::Update(update) => update::update(exec, id, &sender, update),
         Action::Aggregate(aggregate) => aggregate::aggregate(exec, aggregate),
         Action::PublishModel(publish) => model::publish(exec, id, &sender, publish),
@@ -78,7 +79,9 @@ fn may(exec: &Exec<'_>, sender: &Member, action: &Action) -> bool {
     match action {
         Action::Propose(_) | Action::SignProposal(_) => one_of(&[Role::Admin]),
         Action::AddTrainer(_) | Action::RemoveTrainer(_) => one_of(&[Role::Operator]),
-        Action::CreateTask(_) | Action::CloseTask(_) => one_of(&[Role::Admin, Role::Operator]),
+        Action::CreateTask(_) | Action::CloseTask(_) | Action::Recruit(_) => {
+            one_of(&[Role::Admin, Role::Operator])
+        }
         Action::Update(_) | Action::Enrol(_) | Action::Leave(_) | Action::Mask(_) => {
             one_of(&[Role::Trainer])
         }

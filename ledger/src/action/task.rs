@@ -11,7 +11,8 @@ use twinfold_types::{
     member::{Member, Role},
     model::{self, Level, ModelId, ModelRecord, ModelSource, TensorPolicy},
     state_key,
-    task::{Cluster, Task, TaskSpec, TaskStatus, evaluation::Progress},
+    task::{Cluster, Task, TaskSpec, TaskStatus, evaluation::Progress, pace::Pacing},
+    tx::RecruitAction,
 };
 
 pub fn create(exec: &mut Exec<'_>, tx: &TxId, owner: &Member, spec: &TaskSpec) -> Outcome {
@@ -42,6 +43,8 @@ pub fn create(exec: &mut Exec<'_>, tx: &TxId, owner: &Member, spec: &TaskSpec) -
         merge_due: false,
         active: false,
         progress: Progress::default(),
+        trainers: 0,
+        trainers_max: None,
     };
     exec.state.put(state_key::global_version(&id, 0), &global);
     for cluster in (0..spec.clusters).map(ClusterId) {
@@ -64,6 +67,28 @@ pub fn close(exec: &mut Exec<'_>, id: &TaskId, sender: &Member) -> Outcome {
     halt(exec, &mut task, TaskStatus::Closed)?;
     round::put_task(exec, &task);
     exec.event(Event::TaskClosed { task: *id });
+    Ok(())
+}
+
+/// How many trainers may take part from now on. Those who do stay, however many.
+pub fn recruit(exec: &mut Exec<'_>, action: &RecruitAction, sender: &Member) -> Outcome {
+    let RecruitAction { task: id, trainers } = action;
+    let task: Option<Task> = exec.state.get(&state_key::task(id))?;
+    let mut task = task.ok_or(Code::TaskUnknown)?;
+    let theirs = task.owner == sender.key;
+    require(sender.has(Role::Admin) || theirs, Code::NotPermitted)?;
+    require(task.status == TaskStatus::Open, Code::TaskEnded)?;
+    task.trainers_max = *trainers;
+    round::put_task(exec, &task);
+    exec.event(Event::RecruitingSet { task: *id, trainers: *trainers });
+    Ok(())
+}
+
+/// A trainer takes part in a task for the first time, where that takes more. The caller stores the task, and
+/// the trainer's enrolment.
+pub fn take_in(task: &mut Task) -> Outcome {
+    require(task.trainers_max.is_none_or(|max| task.trainers < max), Code::RecruitingClosed)?;
+    task.trainers = task.trainers.saturating_add(1);
     Ok(())
 }
 
@@ -119,5 +144,6 @@ fn first_cluster(task: &Task, cluster: ClusterId) -> Cluster {
         rounds_since_merge: 0,
         folding: RoundNumber(0),
         collecting: RoundNumber(0),
+        pacing: Pacing::default(),
     }
 }

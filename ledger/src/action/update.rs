@@ -1,10 +1,10 @@
 //! Model updates: ordered into the list of a round. The payload is only named; it
 //! is judged when it is folded.
 
-use super::check_available;
+use super::{check_available, task};
 use crate::{
     execute::{Exec, Outcome, require},
-    keeping, masking, round, selection,
+    keeping, masking, pace, round, selection,
 };
 use twinfold_types::{
     ClusterId, Code, Event, RoundNumber, TxId,
@@ -42,13 +42,17 @@ pub fn update(exec: &mut Exec<'_>, tx: &TxId, trainer: &Member, update: &UpdateA
     selection::take(exec, &task, &round, &trainer.key, update)?;
     let masking = masking::take(exec, &task, &round, &trainer.key)?;
     keeping::refer(exec, &update.payload, trainer)?;
+    if enrolment.is_none() {
+        task::take_in(&mut task)?;
+    }
 
     round::activate(exec, &mut task)?;
     let round = append(exec, tx, trainer, &task, update, &round.key)?;
     exec.state.put(enrolment_key, &(cluster.cluster, Some(round.key.round), update.base_version));
+    pace::take(exec, &task, &mut cluster, &round, update.round);
     if let Some(masking) = masking {
         masking::close_if_all_sent(exec, &task, masking, round)?;
-    } else if round.entries >= task.spec.round_capacity() {
+    } else if pace::is_full(&task, &cluster, &round) {
         round::seal(exec, &task, &mut cluster, round)?;
     }
     round::put_task(exec, &task);

@@ -269,12 +269,14 @@ impl Chain {
             server: ServerOptimiser::None,
             mode: Mode::Sync,
             compression: Compression::dense(8),
+            down: None,
             merge_every: 1,
             merge_rule: AggregationRule::Mean,
             rounds_max: 0,
             assigned: false,
             selection: None,
             late: vec![],
+            switch: None,
             masks: None,
             evaluation: None,
             contributions: false,
@@ -358,7 +360,7 @@ impl Chain {
             entries.iter().map(|entry| Outcome::Folded { weight: entry.weight }).collect();
         let weight = entries.iter().map(|entry| u64::from(entry.weight)).sum();
         let task = self.reader.task(&job.task()).unwrap().unwrap();
-        let remembers = matches!(job, FoldJob::Round(_)) && !task.spec.server.is_none();
+        let remembers = matches!(job, FoldJob::Round(_)) && task.spec.stepping().remembers();
         let optimiser = remembers.then_some(Digest([!model; 32]));
         let model = Some(Digest([model; 32]));
         let contribution = Contribution { norm: 9, cosine_ppm: 900_000, share_ppm: 500_000 };

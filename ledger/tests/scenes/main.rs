@@ -18,6 +18,7 @@ mod kit_stake;
 mod masks;
 mod members;
 mod models;
+mod pace;
 mod proofs;
 mod recovery;
 mod retention;

@@ -78,6 +78,8 @@ pub struct Api {
     watchers: Arc<Semaphore>,
     heavy: Arc<Semaphore>,
     pub curves: explorer::Curves,
+    /// The change that was asked for last: all trainers of a task ask for the same.
+    pub change: parking_lot::Mutex<Option<models::Change>>,
     /// Payloads and models are for everybody.
     public_content: bool,
     shutdown: CancellationToken,
@@ -116,6 +118,7 @@ impl Api {
             watchers: permits(limits::WATCHERS_MAX),
             heavy: permits(HEAVY_READS_MAX),
             curves: explorer::Curves::default(),
+            change: parking_lot::Mutex::default(),
             node,
             public_content: config.content == Content::Public,
             shutdown,
@@ -182,6 +185,7 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(model_store::metrics))
         .routes(routes!(model_store::file))
         .routes(routes!(models::content))
+        .routes(routes!(models::change))
         .routes(routes!(models::lineage))
         .routes(routes!(models::model_proof))
         .routes(routes!(datasets::datasets))

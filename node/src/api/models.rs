@@ -7,6 +7,7 @@ use super::{
     tasks, transfer, txs, view,
 };
 use axum::{Json, extract::State, response::Response};
+use bytes::Bytes;
 use serde::Deserialize;
 use std::sync::Arc;
 use twinfold_types::{
@@ -141,6 +142,77 @@ pub async fn content(
     let blob = record.blob.map(|blob| blob.digest());
     let content = api.node.model(&record.digest, blob).await?;
     Ok(transfer::from_memory(content.into(), permit))
+}
+
+/// A model's change from another, as it was told last.
+#[derive(Clone)]
+pub struct Change {
+    to: ModelId,
+    from: ModelId,
+    payload: Bytes,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeQuery {
+    /// Identity of the model that the asker has.
+    from: String,
+}
+
+/// What a model is more than another of its task: whoever has that one gets it with few bytes.
+#[utoipa::path(get, path = "/v1/models/{id}/change", tag = "learning",
+    params(("id" = String, Path, description = "Identity of the model"), ChangeQuery),
+    responses(
+        (status = OK, description = "An update's payload (docs/aggregation.md) against the other model",
+            content_type = "application/octet-stream", body = Octets),
+        (status = "default", description = "A refusal", body = ErrorView),
+    ))]
+pub async fn change(
+    _: ByMember,
+    State(api): State<Arc<Api>>,
+    Path(id): Path<String>,
+    Query(query): Query<ChangeQuery>,
+) -> Result<Response, Refusal> {
+    let (to, from) = (parse_id(&id)?, parse_id(&query.from)?);
+    let permit = transfer::permit(&api.downloads, "downloads").await?;
+    let known = api.change.lock().clone().filter(|known| (known.to, known.from) == (to, from));
+    let payload = match known {
+        Some(known) => known.payload,
+        None => {
+            let payload = make_change(&api, &to, &from).await?;
+            *api.change.lock() = Some(Change { to, from, payload: payload.clone() });
+            payload
+        }
+    };
+    Ok(transfer::from_memory(payload, permit))
+}
+
+async fn make_change(api: &Arc<Api>, to: &ModelId, from: &ModelId) -> Result<Bytes, Refusal> {
+    let (new, old) = (*to, *from);
+    let records = api.read(move |api| Ok((find(api, &new)?, find(api, &old)?))).await?;
+    let (to, from) = records;
+    let none = |why: &str| {
+        Refusal::bad_request(format!("no change between these models: {why}"), "fetch all of it")
+    };
+    let task = to.task.filter(|_| to.task == from.task);
+    let task = task.ok_or_else(|| none("they are not of one task"))?;
+    let task = api.read(move |api| Ok(api.node.reader.task(&task)?)).await?;
+    let task = task.ok_or_else(|| none("their task is not known"))?;
+    let content = |record: &ModelRecord| {
+        let (digest, blob) = (record.digest, record.blob.map(|blob| blob.digest()));
+        async move { api.node.model(&digest, blob).await }
+    };
+    let (new, old) = (content(&to).await?, content(&from).await?);
+    let base = from.digest;
+    let made = tokio::task::spawn_blocking(move || {
+        let tensors = &task.spec.tensors;
+        let layout = twinfold_fl::Layout::of(tensors).ok()?;
+        let steps = |bytes: &[u8]| twinfold_fl::steps_from_canonical(bytes, tensors).ok();
+        twinfold_fl::down::encode(&layout, task.id, base, &steps(&old)?, &steps(&new)?)
+    });
+    let made = made.await.map_err(Refusal::fault)?;
+    made.map(Bytes::from).ok_or_else(|| none("it is longer than the model"))
 }
 
 /// A model and everything it was made from.

@@ -124,6 +124,7 @@ pub fn action_name(action: &Action) -> &'static str {
         Action::RemoveTrainer(_) => "remove_trainer",
         Action::CreateTask(_) => "create_task",
         Action::CloseTask(_) => "close_task",
+        Action::Recruit(_) => "recruit",
         Action::Update(_) => "update",
         Action::Aggregate(_) => "aggregate",
         Action::PublishModel(_) => "publish_model",
@@ -184,6 +185,8 @@ pub fn task(reader: &Reader, id: &TaskId) -> Result<Option<TaskView>> {
         global_version: task.global_version,
         merges: task.merges,
         progress: task.progress,
+        trainers: task.trainers,
+        trainers_max: task.trainers_max,
         clusters: clusters.collect(),
         spec: task.spec,
     }))
@@ -206,6 +209,7 @@ fn cluster_view(task: &Task, cluster: &Cluster, round: &Option<Round>) -> Cluste
         entries: round.as_ref().map_or(0, |round| round.entries),
         deadline,
         draw: round.as_ref().map_or(Draw::Unused, |round| round.draw),
+        pace: cluster.pacing.pace,
     }
 }
 

@@ -23,20 +23,46 @@ const STUDENT: f64 = 2.262;
 const ENVELOPE_BYTES: f64 = 450.0;
 const DENSE: &str = "none";
 
-/// Each with error feedback, and one of the smallest also without.
-const COMPRESSIONS: [(&str, bool); 12] = [
-    ("q8", true),
-    ("q1", true),
-    ("topk:0.02:8,stochastic", true),
-    ("topk:0.02:4,stochastic", true),
-    ("topk:0.02:1", true),
-    ("topk:0.007:4,stochastic", true),
-    ("topk:0.01:1", true),
-    ("topk:0.012:2", true),
-    ("randk:0.1:8,stochastic", true),
-    ("randk:0.03:8,stochastic", true),
-    ("above:3:4,stochastic", true),
-    ("topk:0.007:4,stochastic", false),
+/// What goes up, and what comes down.
+#[derive(Clone, Copy)]
+struct Way {
+    up: &'static str,
+    /// All of the change where nothing is said.
+    down: Option<&'static str>,
+    /// Whether what was not sent is added to the next delta.
+    feedback: bool,
+}
+
+const fn up(up: &'static str) -> Way {
+    Way { up, down: None, feedback: true }
+}
+
+const fn both(up: &'static str, down: &'static str) -> Way {
+    Way { up, down: Some(down), feedback: true }
+}
+
+const UP: [Way; 12] = [
+    up("q8"),
+    up("q1"),
+    up("topk:0.02:8,stochastic"),
+    up("topk:0.02:4,stochastic"),
+    up("topk:0.02:1"),
+    up("topk:0.007:4,stochastic"),
+    up("topk:0.01:1"),
+    up("topk:0.012:2"),
+    up("randk:0.1:8,stochastic"),
+    up("randk:0.03:8,stochastic"),
+    up("above:3:4,stochastic"),
+    Way { up: "topk:0.007:4,stochastic", down: None, feedback: false },
+];
+
+const BOTH: [Way; 6] = [
+    up("topk:0.02:8,stochastic"),
+    both("topk:0.02:8,stochastic", "topk:0.1:8"),
+    both("topk:0.02:8,stochastic", "topk:0.04:8"),
+    both("topk:0.02:4,stochastic", "topk:0.04:4"),
+    both("topk:0.02:4,stochastic", "topk:0.02:4"),
+    both("q8", "q8"),
 ];
 
 struct Table<'d> {
@@ -47,24 +73,53 @@ struct Table<'d> {
     epochs: u32,
     batch: u32,
     rate: f64,
+    ways: &'static [Way],
 }
 
 pub fn run(report: &mut Report, lab: &mut Lab) -> Result<()> {
     let (iid, uneven) = (Partition::Iid, Partition::Dirichlet(0.1));
     let digits = data::digits()?;
-    let small =
-        |name, how| Table { name, data: &digits, how, rounds: 60, epochs: 2, batch: 16, rate: 0.1 };
-    let mut tables =
-        vec![small("digits MLP-128, i.i.d.", iid), small("digits MLP-128, Dirichlet 0.1", uneven)];
+    let (both_even, both_uneven) =
+        ("MNIST MLP-128, i.i.d., both ways", "MNIST MLP-128, Dirichlet 0.1, both ways");
+    let small = |name, how, ways| Table {
+        name,
+        data: &digits,
+        how,
+        rounds: 60,
+        epochs: 2,
+        batch: 16,
+        rate: 0.1,
+        ways,
+    };
+    let mut tables = vec![
+        small("digits MLP-128, i.i.d.", iid, &UP),
+        small("digits MLP-128, Dirichlet 0.1", uneven, &UP),
+        small("digits MLP-128, i.i.d., both ways", iid, &BOTH),
+        small("digits MLP-128, Dirichlet 0.1, both ways", uneven, &BOTH),
+    ];
     let (even, uneven_name) = ("MNIST MLP-128, i.i.d.", "MNIST MLP-128, Dirichlet 0.1");
-    let mnist = match report.wants(even) || report.wants(uneven_name) {
+    let names = [even, uneven_name, both_even, both_uneven];
+    let mnist = match names.iter().any(|name| report.wants(name)) {
         true => Some(data::mnist(lab.folder().path())?),
         false => None,
     };
     if let Some(data) = &mnist {
-        let large =
-            |name, how| Table { name, data, how, rounds: 40, epochs: 1, batch: 32, rate: 0.1 };
-        tables.extend([large(even, iid), large(uneven_name, uneven)]);
+        let large = |name, how, ways| Table {
+            name,
+            data,
+            how,
+            rounds: 40,
+            epochs: 1,
+            batch: 32,
+            rate: 0.1,
+            ways,
+        };
+        tables.extend([
+            large(even, iid, UP.as_slice()),
+            large(uneven_name, uneven, &UP),
+            large(both_even, iid, &BOTH),
+            large(both_uneven, uneven, &BOTH),
+        ]);
     }
     for table in tables.iter().filter(|table| report.wants(table.name)) {
         table.print(report)?;
@@ -73,13 +128,15 @@ pub fn run(report: &mut Report, lab: &mut Lab) -> Result<()> {
 }
 
 impl Table<'_> {
-    fn setting(&self, compress: &str, feedback: bool, seed: usize) -> Setting {
-        let compress: Compression = compress.parse().expect("a compression");
+    fn setting(&self, way: Way, seed: usize) -> Setting {
+        let form = |text: &str| text.parse::<Compression>().expect("a compression");
+        let (compress, down, feedback) = (form(way.up), way.down.map(form), way.feedback);
         let options = TaskOptions {
             name: "few bytes".into(),
             participants_min: TRAINERS as u32,
             participants_max: TRAINERS as u32,
             compress,
+            down,
             work: LocalWork::Epochs(self.epochs),
             batch: self.batch,
             learning_rate: self.rate,
@@ -100,26 +157,22 @@ impl Table<'_> {
     }
 
     fn print(&self, report: &Report) -> Result<()> {
-        let all = std::iter::once((DENSE, true)).chain(COMPRESSIONS);
-        let jobs: Vec<_> = all
-            .clone()
-            .flat_map(|(compress, feedback)| {
-                (1..=SEEDS).map(move |seed| (compress, feedback, seed))
-            })
-            .map(|(compress, feedback, seed)| self.setting(compress, feedback, seed))
-            .collect();
+        let all: Vec<_> = std::iter::once(up(DENSE)).chain(self.ways.iter().copied()).collect();
+        let jobs: Vec<_> =
+            all.iter().flat_map(|way| (1..=SEEDS).map(|seed| self.setting(*way, seed))).collect();
         report.note(&format!("{}: {} runs of {} rounds …", self.name, jobs.len(), self.rounds));
         let found = on_all_cores(&jobs, |setting| train(setting, self.data, self.rounds));
         let found = found.into_iter().collect::<Result<Vec<Trained>>>()?;
         let runs: Vec<_> = found.chunks_exact(SEEDS).collect();
-        ensure!(runs.len() == 1 + COMPRESSIONS.len(), "a run is missing");
+        ensure!(runs.len() == all.len(), "a run is missing");
         let dense = runs[0];
         println!("\n{}, {TRAINERS} trainers, {} rounds, {SEEDS} seeds\n", self.name, self.rounds);
         println!(
-            "| sent | payload, B | times fewer | with the envelope | accuracy, % | against dense, points | rounds to dense − 1 |"
+            "| up; down | payload, B | times fewer | with the envelope | down, B | times fewer | both ways | accuracy, % | against dense, points | rounds to dense − 1 |"
         );
-        println!("|---|---|---|---|---|---|---|");
-        for ((compress, feedback), runs) in all.zip(runs.iter().copied()) {
+        println!("|---|---|---|---|---|---|---|---|---|---|");
+        for (way, runs) in all.iter().zip(runs.iter().copied()) {
+            let down = mean(runs.iter().map(|run| run.down_bytes));
             let bytes = mean(runs.iter().map(|run| run.payload_bytes));
             // Four bytes for each value of the model.
             let plain = (4 * dense[0].steps.len()) as f64;
@@ -129,10 +182,12 @@ impl Table<'_> {
             let apart: Vec<_> =
                 runs.iter().zip(dense).map(|(run, dense)| run.last() - dense.last()).collect();
             let (apart, interval) = (mean(apart.iter().copied()), interval(&apart));
-            let without = if feedback { "" } else { ", no error feedback" };
+            let without = if way.feedback { "" } else { ", no error feedback" };
+            let name = format!("{}; {}", way.up, way.down.unwrap_or("all"));
+            let (down_fewer, both) = (plain / down, 2.0 * plain / (bytes + down));
             let reached = rounds_to(runs, dense);
             println!(
-                "| {compress}{without} | {bytes:.0} | {fewer:.0} | {enveloped:.0} | {accuracy:.2} | {apart:+.2} ± {interval:.2} | {reached} |"
+                "| {name}{without} | {bytes:.0} | {fewer:.0} | {enveloped:.0} | {down:.0} | {down_fewer:.0} | {both:.0} | {accuracy:.2} | {apart:+.2} ± {interval:.2} | {reached} |"
             );
         }
         Ok(())

@@ -9,7 +9,7 @@ use twinfold_cli::{
     train::{Network, initial_values, local_update, mlp_tensors, model_reals, model_steps},
 };
 use twinfold_fl::{
-    Base, FoldInput, canonical_bytes, compress::compress, fold_round, server::Memory,
+    Base, FoldInput, Layout, canonical_bytes, compress::compress, down, fold_round, server::Memory,
     update::Binding,
 };
 use twinfold_types::{
@@ -53,6 +53,7 @@ struct Federation {
     /// What each trained in earlier rounds, for those who send it again.
     past: Vec<Vec<Vec<f32>>>,
     sent_bytes: u64,
+    down_bytes: u64,
 }
 
 impl Federation {
@@ -87,6 +88,7 @@ impl Federation {
             setting: setting.clone(),
             past: vec![],
             sent_bytes: 0,
+            down_bytes: 0,
         })
     }
 
@@ -164,6 +166,10 @@ impl Federation {
             };
         }
         if let Some(steps) = folded.steps {
+            let layout = Layout::of(&self.spec.tensors)?;
+            let change = down::encode(&layout, TASK, base, &self.steps, &steps);
+            // Whoever cannot be told the change fetches the model.
+            self.down_bytes += change.map_or(4 * steps.len(), |change| change.len()) as u64;
             (self.steps, self.memory) = (steps, folded.memory);
         }
         self.round += 1;
@@ -184,6 +190,8 @@ pub struct Trained {
     pub accuracy: Vec<f64>,
     /// Payloads of one trainer in one round, on average.
     pub payload_bytes: f64,
+    /// What comes down to each trainer in one round, on average.
+    pub down_bytes: f64,
     /// The model.
     pub steps: Vec<i32>,
 }
@@ -216,5 +224,6 @@ pub fn train_from(
     }
     let sent = (rounds * setting.trainers) as f64;
     let payload_bytes = federation.sent_bytes as f64 / sent;
-    Ok(Trained { accuracy, payload_bytes, steps: federation.steps })
+    let down_bytes = federation.down_bytes as f64 / rounds as f64;
+    Ok(Trained { accuracy, payload_bytes, down_bytes, steps: federation.steps })
 }

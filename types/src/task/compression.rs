@@ -97,6 +97,26 @@ pub(super) fn fault(spec: &TaskSpec) -> Option<String> {
     spec.compression.own_fault()
 }
 
+/// Why the way down does not go with the rest of the task.
+pub(super) fn down_fault(spec: &TaskSpec) -> Option<String> {
+    let down = spec.down?;
+    let forms = matches!(down.kept, Kept::All | Kept::Top { .. })
+        && (2..=16).contains(&down.bits)
+        && !down.stochastic;
+    if !forms {
+        return Some(
+            "what comes down is q2 to q16, or topk with as many bits, to the nearest".into(),
+        );
+    }
+    if spec.clusters > 1 {
+        return Some("what comes down of several clusters is their merge, which is another model: take one cluster".into());
+    }
+    if spec.mode != Mode::Sync {
+        return Some("a compressed way down goes with synchronous rounds".into());
+    }
+    down.own_fault()
+}
+
 /// As it is read: `none`, `q8`, `topk:0.01:4,stochastic`, `randk:0.1:8`, `above:2:8`.
 impl fmt::Display for Compression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

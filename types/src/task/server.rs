@@ -3,7 +3,7 @@
 //! Hsu et al., *Measuring the Effects of Non-Identical Data Distribution*, 2019). The arithmetic is in
 //! `twinfold-fl`.
 
-use super::{Real, TaskSpec};
+use super::{Compression, Real, TaskSpec};
 use crate::{limits, model::model_values};
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
@@ -37,6 +37,36 @@ pub struct Adaptive {
     pub tau: Real,
     /// Whether m and v are divided by 1 − β₁ᵗ and 1 − β₂ᵗ after t rounds (Kingma and Ba 2015).
     pub correct: bool,
+}
+
+/// What becomes of the change that a cluster's rule gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stepping {
+    pub server: ServerOptimiser,
+    /// What of the model's step comes down to trainers, where that is not all; the rest comes with later ones.
+    pub down: Option<Compression>,
+}
+
+impl Stepping {
+    /// Whether a cluster remembers anything from round to round.
+    pub fn remembers(&self) -> bool {
+        !self.server.is_none() || self.down.is_some()
+    }
+
+    /// Bytes that it remembers for each trained value.
+    pub fn remembered_bytes(&self) -> u64 {
+        let moments = match (self.server.is_none(), self.server.adaptive().is_some()) {
+            (true, _) => 0,
+            (false, second) => 8 << u32::from(second),
+        };
+        moments + if self.down.is_some() { 4 } else { 0 }
+    }
+}
+
+impl TaskSpec {
+    pub fn stepping(&self) -> Stepping {
+        Stepping { server: self.server, down: self.down }
+    }
 }
 
 /// Smallest τ: squares of changes are kept down to 2^−200.
@@ -100,15 +130,10 @@ pub(super) fn fault(spec: &TaskSpec) -> Option<String> {
 
 /// What it remembers goes from node to node like a model.
 fn size_fault(spec: &TaskSpec) -> Option<String> {
-    let each = match (spec.server.is_none(), spec.server.adaptive().is_some()) {
-        (true, _) => return None,
-        (false, second) => 8 << u32::from(second),
-    };
+    let each = spec.stepping().remembered_bytes();
     let bytes = model_values(&spec.tensors).and_then(|values| values.checked_mul(each));
     let fits = bytes.is_some_and(|bytes| bytes <= limits::BLOB_BYTES_MAX - HEADER_BYTES_MAX);
-    (!fits).then(|| {
-        format!("{} remembers more than a node takes: the model is too large", spec.server)
-    })
+    (!fits).then(|| "a cluster remembers more than a node takes: the model is too large".into())
 }
 
 /// As it is read: `fedadam:lr=0.1,beta1=0.9,beta2=0.99,tau=0.001,correct`.

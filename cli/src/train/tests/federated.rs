@@ -54,6 +54,8 @@ fn task(tensors: Vec<TensorSpec>, compression: Compression) -> TaskSpec {
         assigned: false,
         selection: None,
         late: vec![],
+        switch: None,
+        down: None,
         masks: None,
         evaluation: None,
         contributions: false,
