@@ -83,6 +83,10 @@ pub enum SessionEvent {
         by: Criterion,
         candidate: Option<Candidate>,
     },
+    /// The ledger put this trainer into a cluster.
+    Formed {
+        cluster: ClusterId,
+    },
     /// The update goes into a later round than the one it was made for.
     Late {
         round: RoundNumber,
@@ -140,6 +144,8 @@ struct Session<'a> {
     drawn: Option<(RoundNumber, bool)>,
     /// The round for which it enrolled last.
     enrolled: Option<RoundNumber>,
+    /// In a task that forms clusters: the merges after which it found out its own.
+    formed: Option<u64>,
 }
 
 /// Takes part in a task.
@@ -187,6 +193,7 @@ pub fn take_part(
         held: HeldModel::default(),
         drawn: None,
         enrolled: None,
+        formed: None,
     };
     session.run(&task, report)
 }
@@ -234,7 +241,8 @@ impl<'a> Session<'a> {
         }
         let task = self.client.task(&self.summary.task)?;
         self.measure(&task, report)?;
-        if self.enrolled.is_some() && task.status == TaskStatus::Open {
+        let joined = self.enrolled.is_some() || self.formed.is_some();
+        if joined && task.status == TaskStatus::Open {
             self.say(Action::Leave(task.id), &[Code::EnrolmentUnknown, Code::TaskEnded])?;
         }
         self.summary.bytes_sent = self.client.bytes_sent();
@@ -255,6 +263,7 @@ impl<'a> Session<'a> {
             if task.status != TaskStatus::Open {
                 return Ok(None);
             }
+            self.find_cluster(&task, report)?;
             // Rounds that others were chosen for are no standstill.
             let round = Some(cluster_of(&task, self.cluster)?.round);
             if std::mem::replace(&mut seen, round) != round {

@@ -18,7 +18,7 @@ use twinfold_types::{
     limits,
     model::{ModelId, TensorPolicy, model_digest, tensors_fault},
     task::{
-        AggregationRule, Compression, EvaluationRule, LocalWork, Masks, Mode, Noise, Real,
+        AggregationRule, Compression, EvaluationRule, Forming, LocalWork, Masks, Mode, Noise, Real,
         Schedule, Screen, Selection, ServerOptimiser, Switch, TaskSpec, Training,
     },
 };
@@ -31,6 +31,8 @@ pub struct TaskOptions {
     pub start: Option<ModelId>,
     pub description: String,
     pub clusters: u16,
+    /// By what the ledger forms them.
+    pub forming: Option<Forming>,
     pub participants_min: u32,
     pub participants_max: u32,
     pub weight_max: u32,
@@ -100,6 +102,7 @@ impl Default for TaskOptions {
             start: None,
             description: String::new(),
             clusters: 1,
+            forming: None,
             participants_min: 1,
             participants_max: 16,
             weight_max: 1 << 17,
@@ -281,6 +284,7 @@ impl TaskOptions {
             },
             start: self.start,
             clusters: self.clusters,
+            forming: self.forming,
             participants_min: self.participants_min,
             participants_max: self.participants_max,
             // Under noise all count alike.

@@ -14,6 +14,7 @@ mod audit;
 mod condemn;
 mod error;
 mod execute;
+mod forming;
 mod genesis;
 mod joining;
 mod keeping;

@@ -8,7 +8,7 @@ use crate::{
     action::{self, update::Enrolment},
     error::LedgerError,
     execute::{Exec, Outcome, require},
-    round,
+    forming, round,
 };
 use twinfold_fl::mask;
 use twinfold_types::{
@@ -67,6 +67,7 @@ fn join(exec: &mut Exec<'_>, running: Running, by: &Member, keys: &MaskKeys) -> 
     let enrolment = state_key::enrolment(&task.id, &by.key);
     let row: Option<Enrolment> = exec.state.get(&enrolment)?;
     require(row.is_none_or(|(cluster, ..)| cluster == key.cluster), Code::ClusterOther)?;
+    forming::check(exec, &task, by)?;
     require(mask::check_keys(keys), Code::MaskInvalid)?;
     if let Some(noise) = task.spec.noise() {
         let after = spent(exec, &task, &by.key)?.saturating_add(task.spec.round_cost());

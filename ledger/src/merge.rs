@@ -9,6 +9,7 @@
 use crate::{
     error::LedgerError,
     execute::Exec,
+    forming,
     round::{self, collecting_key, has_ended, has_run, is_due, is_finished, put_cluster, put_task},
 };
 use twinfold_types::{
@@ -79,6 +80,7 @@ pub fn restart(
         let waiting = round.is_some_and(|round| round.entries > 0);
         task.active |= waiting || cluster.folding < cluster.collecting;
     }
+    forming::form_anew(exec, task)?;
     if clusters.iter().all(|cluster| is_finished(task, cluster)) {
         task.active = false;
         round::end_task(exec, task, TaskStatus::Finished)?;

@@ -6,7 +6,7 @@ use crate::{
     action,
     error::LedgerError,
     execute::{Exec, Outcome, require},
-    round,
+    forming, round,
 };
 use twinfold_types::{
     ClusterId, Code, Event, PublicKey, TaskId, limits,
@@ -59,6 +59,11 @@ pub fn enrol(exec: &mut Exec<'_>, by: &Member, action: &EnrolAction) -> Outcome 
 }
 
 pub fn leave(exec: &mut Exec<'_>, by: &Member, task: &TaskId) -> Outcome {
+    if let Some(found) = exec.state.get::<Task>(&state_key::task(task))?
+        && found.spec.forming.is_some()
+    {
+        return forming::leave(exec, by, found);
+    }
     let enrolment: Option<crate::action::update::Enrolment> =
         exec.state.get(&state_key::enrolment(task, &by.key))?;
     let (cluster, ..) = enrolment.ok_or(Code::EnrolmentUnknown)?;

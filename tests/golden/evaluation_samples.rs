@@ -1,13 +1,15 @@
 //! What the ledger keeps of measured models, of contributions, and of those chosen.
 
-use crate::samples::{digest, fold_result, key, metrics, pacing, round_key};
+use crate::samples::{digest, fold_result, key, metrics, pacing, profile, round_key};
 use twinfold_types::{
     ClusterId, Code, Event, Height, RoundNumber, TaskId, TxId,
     model::ModelId,
     round::ContributionTotal,
     state_key::{self, StateKey},
     task::{
+        Forming,
         evaluation::{Best, Evaluation, Progress, Report},
+        forming::Formed,
         selection::{Candidate, Drawing, Enrolled, Reason},
     },
 };
@@ -64,6 +66,10 @@ pub fn drawing() -> Drawing {
     Drawing { closed: Height(8), seed: digest(6), candidates }
 }
 
+pub fn formed() -> Formed {
+    Formed { trainer: key(1), cluster: ClusterId(1), profile: profile() }
+}
+
 pub fn events() -> Vec<(&'static str, Event)> {
     let (task, version, model) = (task(), 6, ModelId(digest(11)));
     let failed = |code| Event::ProposalFailed { id: TxId(digest(8)), code };
@@ -99,6 +105,11 @@ pub fn events() -> Vec<(&'static str, Event)> {
                 arrivals: pacing().before.expect("a round before"),
             },
         ),
+        (
+            "clusters formed",
+            Event::ClustersFormed { task, by: Forming::Labels, trainers: 9, moved: 4 },
+        ),
+        ("profile invalid", failed(Code::ProfileInvalid)),
         ("recruiting set", Event::RecruitingSet { task, trainers: Some(9) }),
         ("recruiting closed", failed(Code::RecruitingClosed)),
         ("not chosen", failed(Code::NotChosen)),
@@ -117,5 +128,6 @@ pub fn keys() -> Vec<(&'static str, StateKey)> {
         ("draw due", state_key::draw_due(Height(8), &round_key())),
         ("drawing", state_key::drawing(&round_key())),
         ("formerly enrolled", state_key::formerly_enrolled(&task(), &key(1))),
+        ("formed", state_key::formed(&task(), &key(1))),
     ]
 }

@@ -33,6 +33,7 @@ use twinfold_types::{
         AggregationRule, Cluster, Compression, EvaluationRule, Kept, LocalWork, Mode, Real,
         Schedule, Screen, Task, TaskSpec, TaskStatus, Training,
         evaluation::{EvaluateAction, Evaluators, Goal, Pooling, Progress},
+        forming::{Profile, ProfileAction},
         pace::{Arrivals, Pace, Pacing},
         selection::{Criterion, Draw, EnrolAction, Selection},
     },
@@ -148,6 +149,7 @@ pub fn spec(mode: Mode) -> TaskSpec {
         selection,
         late: vec![],
         switch: None,
+        forming: None,
         down: None,
         masks: None,
         evaluation: Some(evaluation_rules().remove(1).1),
@@ -280,6 +282,7 @@ pub fn actions() -> Vec<(&'static str, Action)> {
         ("evaluate", Action::Evaluate(evaluate)),
         ("enrol", Action::Enrol(enrol)),
         ("leave", Action::Leave(enrol.task)),
+        ("profile", Action::Profile(Box::new(ProfileAction { task, profile: profile() }))),
         ("recruit", Action::Recruit(RecruitAction { task, trainers: Some(9) })),
     ]
 }
@@ -564,7 +567,12 @@ pub fn task() -> Task {
         progress: Progress::default(),
         trainers: 4,
         trainers_max: Some(9),
+        unformed: true,
     }
+}
+
+pub fn profile() -> Profile {
+    Profile { examples: 90, latency_ms: 12, labels: vec![40, 0, 50] }
 }
 
 pub fn pacing() -> Pacing {

@@ -34,6 +34,7 @@ mod an_observer_joins_from_a_checkpoint;
 mod an_observer_replays_to_the_same_root;
 mod bad_files_are_refused_by_name;
 mod bad_transactions_are_refused_by_name;
+mod clusters_are_formed_of_those_who_come;
 mod drawn_places_and_control_variates_are_folded_and_recomputed;
 mod each_validator_killed_in_turn_under_load_loses_nothing;
 mod epsilon_is_never_below_a_published_accountants;

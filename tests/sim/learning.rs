@@ -66,6 +66,7 @@ pub fn spec(consortium: &Consortium) -> TaskSpec {
         selection: None,
         late: vec![],
         switch: None,
+        forming: None,
         down: None,
         masks: None,
         evaluation: None,

@@ -22,6 +22,7 @@
 //! | `GET /v1/tasks/{id or name}/evaluations?after=V&limit=N` | [`Page`] of `Evaluation`, oldest first |
 //! | `GET /v1/tasks/{id or name}/drawing?cluster=C&round=R` | `Drawing`: who was chosen, and why |
 //! | `GET /v1/tasks/{id or name}/contributions` | [`Page`] of [`ContributionView`] |
+//! | `GET /v1/tasks/{id or name}/trainers`, `…/trainers/{key}` | [`Page`] of `Formed`, or one |
 //! | `GET /v1/tasks/{id or name}/privacy` | [`Page`] of [`PrivacyView`] |
 //! | `GET /v1/tasks/{id or name}/masking?cluster=C&round=R` | `Masking`: who takes part in a masked round |
 //! | `GET /v1/tasks/{id or name}/shares?cluster=C&round=R&member=I` | `[DealtShares]` of one member of it |

@@ -233,6 +233,10 @@ pub const CLUSTERS_MAX: u16 = 256;
 pub const PARTICIPANTS_MAX: u32 = 1_024;
 /// Trainers enrolled in one cluster of a task that chooses: a round's drawing lists each.
 pub const ENROLLED_MAX: u32 = 1_024;
+/// Trainers of a task that forms its clusters: each merge may look through all.
+pub const FORMED_MAX: usize = 4_096;
+/// Labels that a trainer's profile tells of.
+pub const PROFILE_LABELS_MAX: usize = 128;
 /// Rounds in a row that may wait for an enrolled trainer in vain; then it is not chosen any more.
 pub const MISSED_MAX: u32 = 3;
 /// Drawings in one block: each reads and writes every enrolled trainer.

@@ -10,6 +10,7 @@ use crate::{
     round::{Contribution, Metrics, RoundKey, VoidReason},
     stake::Jail,
     task::{
+        Forming,
         masks::MaskStage,
         pace::{Arrivals, Pace},
     },
@@ -134,6 +135,7 @@ codes! {
     EnrolmentFull = 163, "the cluster has its maximum of enrolled trainers";
     NotChosen = 164, "the sender is not chosen for this round";
     RecruitingClosed = 165, "the task takes no more trainers";
+    ProfileInvalid = 166, "a profile needs examples, and tells of 128 labels at most";
     MasksUnused = 170, "the task's updates are not masked";
     MaskStageOther = 171, "the masked round is at another stage";
     MaskMemberUnknown = 172, "the sender is not of the masked round, or has not dealt";
@@ -412,6 +414,13 @@ pub enum Event {
     RecruitingSet {
         task: TaskId,
         trainers: Option<u32>,
+    },
+    /// Clusters were formed of so many trainers, of whom so many are in another one than before.
+    ClustersFormed {
+        task: TaskId,
+        by: Forming,
+        trainers: u32,
+        moved: u32,
     },
     /// A masked round has so many members, of whom so many dealt or sent as its stage asks.
     MaskStageBegun {

@@ -108,10 +108,11 @@ pub enum Prefix {
     MaskRelease = 87,
     MaskBarred = 88,
     PrivacySpent = 89,
+    Formed = 90,
 }
 
 impl Prefix {
-    const ALL: [Prefix; 68] = [
+    const ALL: [Prefix; 69] = [
         Prefix::Params,
         Prefix::Member,
         Prefix::MemberCount,
@@ -180,6 +181,7 @@ impl Prefix {
         Prefix::MaskRelease,
         Prefix::MaskBarred,
         Prefix::PrivacySpent,
+        Prefix::Formed,
     ];
 
     /// The prefix alone, for scans.
@@ -340,6 +342,16 @@ pub fn privacy_spent_in(task: &TaskId) -> StateKey {
 pub fn parse_privacy_spent(key: &[u8]) -> Option<PublicKey> {
     let fields = key.strip_prefix(&[Prefix::PrivacySpent as u8])?;
     Some(PublicKey(fields.get(32..)?.try_into().ok()?))
+}
+
+/// [`crate::task::forming::Formed`].
+pub fn formed(task: &TaskId, trainer: &PublicKey) -> StateKey {
+    StateKey::new(Prefix::Formed, &[&task.0.0, &trainer.0])
+}
+
+/// All of a task, in the order of keys.
+pub fn formed_in(task: &TaskId) -> StateKey {
+    StateKey::new(Prefix::Formed, &[&task.0.0])
 }
 
 /// `ModelId` that a cluster's version names: deltas may be against older versions.

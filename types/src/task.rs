@@ -4,6 +4,7 @@
 
 mod compression;
 pub mod evaluation;
+pub mod forming;
 pub mod masks;
 pub mod noise;
 pub mod pace;
@@ -14,6 +15,7 @@ mod server;
 
 pub use compression::{Compression, Kept};
 pub use evaluation::EvaluationRule;
+pub use forming::Forming;
 pub use masks::Masks;
 pub use noise::Noise;
 pub use pace::{Pace, Switch};
@@ -138,6 +140,8 @@ pub struct TaskSpec {
     /// The model on the ledger that training starts from: the first model has its content.
     pub start: Option<ModelId>,
     pub clusters: u16,
+    /// By what the ledger forms them, where trainers do not choose theirs.
+    pub forming: Option<Forming>,
     /// Updates a cluster's round needs, and takes.
     pub participants_min: u32,
     pub participants_max: u32,
@@ -230,6 +234,8 @@ pub struct Task {
     /// Trainers that take part, and most that may; `None`: whoever comes.
     pub trainers: u32,
     pub trainers_max: Option<u32>,
+    /// Where clusters are formed: somebody has come or left since they were.
+    pub unformed: bool,
 }
 
 /// A cluster of a task as the state keeps it.
@@ -297,6 +303,7 @@ impl TaskSpec {
             .or_else(|| selection::fault(self))
             .or_else(|| masks::fault(self))
             .or_else(|| pace::fault(self))
+            .or_else(|| forming::fault(self))
     }
 
     fn names_fault(&self) -> Option<String> {

@@ -13,7 +13,10 @@ use crate::{
     sealed::SealedAction,
     stake::StakeAction,
     store::{DeprecateAction, MeasureAction, PublishAction},
-    task::{TaskSpec, evaluation::EvaluateAction, masks::MaskAction, selection::EnrolAction},
+    task::{
+        TaskSpec, evaluation::EvaluateAction, forming::ProfileAction, masks::MaskAction,
+        selection::EnrolAction,
+    },
     vote::CheckpointCertificate,
 };
 use serde::{Deserialize, Serialize};
@@ -77,6 +80,8 @@ pub enum Action {
     Leave(TaskId),
     /// Who owns a task, or an admin, says how many trainers may take part in it; those who do stay.
     Recruit(RecruitAction),
+    /// A trainer joins a task that forms its clusters.
+    Profile(Box<ProfileAction>),
     /// A trainer's part in a masked round, beside its update.
     Mask(Box<MaskAction>),
 }

@@ -23,6 +23,7 @@ use twinfold_types::{
     stake::StakeParams,
     task::{
         evaluation::Evaluation,
+        forming::Formed,
         masks::{DealtShares, Masking},
         selection::Drawing,
     },
@@ -205,6 +206,24 @@ impl Client {
     /// What each trainer has spent of its privacy budget in a task.
     pub fn privacy(&self, task: &str) -> Result<Vec<PrivacyView>, ClientError> {
         self.listing(&format!("/v1/tasks/{}/privacy", segment(task)), "a list of trainers")
+    }
+
+    /// Trainers of a task that forms its clusters.
+    pub fn formed(&self, task: &str) -> Result<Vec<Formed>, ClientError> {
+        self.listing(&format!("/v1/tasks/{}/trainers", segment(task)), "a list of trainers")
+    }
+
+    /// The cluster that a trainer is in, where it is in one.
+    pub fn formed_trainer(
+        &self,
+        task: &str,
+        trainer: &PublicKey,
+    ) -> Result<Option<Formed>, ClientError> {
+        let path = format!("/v1/tasks/{}/trainers/{trainer}", segment(task));
+        match self.json(path, "a trainer") {
+            Err(error) if error.is_not_found() => Ok(None),
+            found => found.map(Some),
+        }
     }
 
     /// What each trainer has contributed to a task.

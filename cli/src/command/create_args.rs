@@ -12,7 +12,8 @@ use twinfold_types::{
     Digest, limits,
     model::{ModelId, TensorPolicy},
     task::{
-        AggregationRule, Compression, LocalWork, Real, Schedule, Selection, ServerOptimiser, Switch,
+        AggregationRule, Compression, Forming, LocalWork, Real, Schedule, Selection,
+        ServerOptimiser, Switch,
     },
     text::parse_duration,
 };
@@ -28,6 +29,11 @@ pub struct CreateArgs {
     /// Groups of trainers with a model each, merged every so often
     #[arg(long, default_value_t = 1)]
     pub clusters: u16,
+    /// Have the ledger form the clusters of the trainers who come, anew with each merge after somebody came
+    /// or left: by size (as many examples in each), latency (the far ones together) or labels (all of them in
+    /// each), by trainers' own word [default: trainers choose theirs]
+    #[arg(long, value_name = "RULE")]
+    pub form: Option<Forming>,
     /// Updates that a cluster's round needs
     #[arg(long, default_value_t = 1)]
     pub participants_min: u32,
@@ -304,6 +310,7 @@ impl CreateArgs {
             start: self.model.from.map(ModelId),
             description: self.description.clone(),
             clusters: self.clusters,
+            forming: self.form,
             participants_min: self.participants_min,
             participants_max: self.participants_max,
             weight_max: self.weight_max,

@@ -152,6 +152,10 @@ pub fn describe(event: &Event) -> String {
         Event::RecruitingSet { task, trainers: None } => {
             format!("task {} takes whoever comes", task.0.short())
         }
+        Event::ClustersFormed { task, by, trainers, moved } => format!(
+            "clusters of task {} formed by {by} of {trainers} trainers, {moved} moved",
+            task.0.short()
+        ),
         Event::MaskStageBegun { key, stage, members } => format!(
             "round {} of cluster {}, masked: {} ({members})",
             key.round,

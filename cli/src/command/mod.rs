@@ -12,6 +12,7 @@ pub mod epoch;
 pub mod evaluate;
 pub mod event_text;
 pub mod events;
+pub mod forming;
 pub mod keeping;
 pub mod key;
 pub mod masking;
@@ -237,6 +238,7 @@ pub fn action_name(action: &Action) -> &'static str {
         Action::Enrol(_) => "enrol",
         Action::Leave(_) => "leave",
         Action::Recruit(_) => "recruit",
+        Action::Profile(_) => "profile",
         Action::Mask(_) => "mask",
     }
 }

@@ -5,6 +5,7 @@ use super::{
     contributions::{self, RewardArgs},
     create_args::CreateArgs,
     evaluate::{self, human_best, human_rule},
+    forming,
     masking::{self, MaskingArgs},
     plan::PlanArgs,
     privacy,
@@ -48,6 +49,8 @@ pub enum TaskCommand {
     Plan(PlanArgs),
     /// Say how many trainers may take part (its owner, or an admin): no more than the plan's knee, for one
     Recruit(RecruitArgs),
+    /// Who is in which cluster, in a task that forms them
+    Clusters { task: String },
     /// Enrol in a task that chooses its trainers; `twinfold train` does it by itself
     Enrol(EnrolArgs),
     /// Not to be chosen for a task any more
@@ -79,6 +82,7 @@ pub fn run(context: &Context, command: TaskCommand) -> Result<()> {
         TaskCommand::Watch { task, until_finished } => watch(context, &task, until_finished),
         TaskCommand::Plan(args) => super::plan::run(context, &args),
         TaskCommand::Recruit(args) => recruit::run(context, &args),
+        TaskCommand::Clusters { task } => forming::list(context, &task),
         TaskCommand::Enrol(args) => selection::enrol(context, &args),
         TaskCommand::Leave { task } => selection::leave(context, &task),
         TaskCommand::Drawing(args) => selection::drawing(context, &args),
@@ -168,6 +172,7 @@ fn human(task: &TaskView) -> String {
         ("merges", task.merges.to_string()),
         ("participants", format!("{} to {}", spec.participants_min, spec.participants_max)),
         ("trainers", trainers_text(task)),
+        ("clusters formed by", or_dash(spec.forming)),
         ("chosen by", or_dash(spec.selection)),
         ("mode", format!("{:?}", spec.mode)),
         ("late updates", late_text(spec)),

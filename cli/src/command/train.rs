@@ -212,6 +212,9 @@ fn human(event: &SessionEvent) -> String {
         SessionEvent::NotChosen { round, candidate: None, .. } => {
             format!("round {round}: not among those drawn; enrolled for the next")
         }
+        SessionEvent::Formed { cluster } => {
+            format!("the ledger put this trainer into cluster {cluster}")
+        }
         SessionEvent::Late { round } => {
             format!("round {round} was sealed before the update came: it is carried over")
         }

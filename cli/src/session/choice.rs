@@ -5,12 +5,15 @@ use crate::{
     error::{CliError, Result},
     update::{cluster_of, say},
 };
+use std::time::Instant;
 use twinfold_types::{
     Action, Code, RoundNumber,
     api::TaskView,
     key::Signer,
+    limits,
     task::{
         evaluation::Evaluators,
+        forming::{Profile, ProfileAction},
         selection::{Draw, EnrolAction, Reason},
     },
 };
@@ -62,6 +65,51 @@ impl Session<'_> {
             report(&SessionEvent::NotChosen { round, by: rule.by, candidate })?;
         }
         Ok(chosen)
+    }
+
+    /// In a task that forms its clusters: joins, and finds out which one this trainer is in after each merge.
+    pub(super) fn find_cluster(
+        &mut self,
+        task: &TaskView,
+        report: &mut dyn FnMut(&SessionEvent) -> Result<()>,
+    ) -> Result<()> {
+        if task.spec.forming.is_none() || self.formed == Some(task.merges) {
+            return Ok(());
+        }
+        let (name, me) = (&self.summary.task, self.key.public_key());
+        let mut found = self.client.formed_trainer(name, &me)?;
+        if found.is_none() {
+            let profile = self.profile()?;
+            let action = ProfileAction { task: task.id, profile };
+            self.say(Action::Profile(Box::new(action)), &[Code::TaskEnded])?;
+            found = self.client.formed_trainer(name, &me)?;
+        }
+        let Some(formed) = found else { return Ok(()) };
+        if self.formed.is_none() || formed.cluster != self.cluster {
+            (self.cluster, self.summary.cluster, self.last) =
+                (formed.cluster, formed.cluster, None);
+            report(&SessionEvent::Formed { cluster: formed.cluster })?;
+        }
+        self.formed = Some(task.merges);
+        Ok(())
+    }
+
+    /// What this trainer says of itself: counts of its labels, and the best of three answers' times.
+    fn profile(&self) -> Result<Profile> {
+        let mut labels = vec![0; self.data.classes.min(limits::PROFILE_LABELS_MAX)];
+        for label in &self.data.y {
+            if let Some(count) = labels.get_mut(*label as usize) {
+                *count += 1;
+            }
+        }
+        let mut best = u128::from(u32::MAX);
+        for _ in 0..3 {
+            let started = Instant::now();
+            self.client.status()?;
+            best = best.min(started.elapsed().as_millis());
+        }
+        let examples = u32::try_from(self.data.len()).unwrap_or(u32::MAX);
+        Ok(Profile { examples, latency_ms: best as u32, labels })
     }
 
     fn enrol(&mut self, task: &TaskView, round: RoundNumber) -> Result<()> {

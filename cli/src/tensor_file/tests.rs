@@ -49,6 +49,7 @@ fn spec() -> TaskSpec {
         selection: None,
         late: vec![],
         switch: None,
+        forming: None,
         down: None,
         masks: None,
         evaluation: None,

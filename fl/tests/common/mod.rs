@@ -54,6 +54,7 @@ pub fn task(tensors: Vec<TensorSpec>) -> TaskSpec {
         selection: None,
         late: vec![],
         switch: None,
+        forming: None,
         masks: None,
         evaluation: None,
         contributions: false,

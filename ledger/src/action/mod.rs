@@ -6,7 +6,7 @@
 //! | `AddTrainer`, `RemoveTrainer` | operators, for their own organisation |
 //! | `CreateTask` | admins, operators |
 //! | `CloseTask`, `Recruit` | admins; operators their own |
-//! | `Update`, `Enrol`, `Leave`, `Mask` | trainers; updates those chosen, where a task chooses |
+//! | `Update`, `Enrol`, `Leave`, `Profile`, `Mask` | trainers; updates those chosen, where a task chooses |
 //! | `Aggregate` | members who hold a seat |
 //! | `PublishModel` | admins, operators, trainers |
 //! | `Stake`, `Accuse` | every member |
@@ -33,7 +33,7 @@ pub mod update;
 use crate::{
     condemn,
     execute::{Exec, Outcome, require},
-    masking, selection, stake,
+    forming, masking, selection, stake,
 };
 use twinfold_types::{
     Action, AvailabilityCertificate, Code, TxId,
@@ -70,6 +70,7 @@ pub fn apply(exec: &mut Exec<'_>, body: &TxBody, id: &TxId) -> Outcome {
         Action::Evaluate(action) => evaluation::evaluate(exec, id, &sender, action),
         Action::Enrol(action) => selection::enrol(exec, &sender, action),
         Action::Leave(task) => selection::leave(exec, &sender, task),
+        Action::Profile(action) => forming::join(exec, &sender, action),
         Action::Mask(action) => masking::act(exec, &sender, action),
     }
 }
@@ -82,9 +83,11 @@ fn may(exec: &Exec<'_>, sender: &Member, action: &Action) -> bool {
         Action::CreateTask(_) | Action::CloseTask(_) | Action::Recruit(_) => {
             one_of(&[Role::Admin, Role::Operator])
         }
-        Action::Update(_) | Action::Enrol(_) | Action::Leave(_) | Action::Mask(_) => {
-            one_of(&[Role::Trainer])
-        }
+        Action::Update(_)
+        | Action::Enrol(_)
+        | Action::Leave(_)
+        | Action::Profile(_)
+        | Action::Mask(_) => one_of(&[Role::Trainer]),
         Action::Aggregate(_) | Action::Attest(_) | Action::Condemn(_) | Action::TakeOver => {
             exec.env.committee.seat_of(&sender.key).is_some()
         }

@@ -45,6 +45,7 @@ pub fn create(exec: &mut Exec<'_>, tx: &TxId, owner: &Member, spec: &TaskSpec) -
         progress: Progress::default(),
         trainers: 0,
         trainers_max: None,
+        unformed: false,
     };
     exec.state.put(state_key::global_version(&id, 0), &global);
     for cluster in (0..spec.clusters).map(ClusterId) {

@@ -4,7 +4,7 @@
 use super::{check_available, task};
 use crate::{
     execute::{Exec, Outcome, require},
-    keeping, masking, pace, round, selection,
+    forming, keeping, masking, pace, round, selection,
 };
 use twinfold_types::{
     ClusterId, Code, Event, RoundNumber, TxId,
@@ -34,6 +34,7 @@ pub fn update(exec: &mut Exec<'_>, tx: &TxId, trainer: &Member, update: &UpdateA
     let mut cluster: Cluster = exec.state.expect(&state_key::cluster(&task.id, update.cluster))?;
     let enrolment_key = state_key::enrolment(&task.id, &trainer.key);
     let enrolment: Option<Enrolment> = exec.state.get(&enrolment_key)?;
+    forming::check(exec, &task, trainer)?;
     let same_cluster = enrolment.is_none_or(|(cluster, ..)| cluster == update.cluster);
     require(same_cluster, Code::ClusterOther)?;
     let round = open_round(exec, &task, &cluster, update)?;

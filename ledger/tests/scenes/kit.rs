@@ -277,6 +277,7 @@ impl Chain {
             selection: None,
             late: vec![],
             switch: None,
+            forming: None,
             masks: None,
             evaluation: None,
             contributions: false,

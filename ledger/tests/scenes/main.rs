@@ -10,6 +10,7 @@ mod datasets;
 mod election;
 mod epochs;
 mod evaluation;
+mod forming;
 mod golden;
 mod joining;
 mod keeping;

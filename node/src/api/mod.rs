@@ -179,6 +179,8 @@ fn documented() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(tasks::masking_proof))
         .routes(routes!(tasks::contributions))
         .routes(routes!(tasks::privacy))
+        .routes(routes!(tasks::trainers))
+        .routes(routes!(tasks::trainer))
         .routes(routes!(models::models))
         .routes(routes!(model_store::search))
         .routes(routes!(models::model))

@@ -17,6 +17,7 @@ use twinfold_types::{
     task::{
         Task,
         evaluation::Evaluation,
+        forming::Formed,
         masks::{DealtShares, Masking},
         selection::Drawing,
     },
@@ -296,6 +297,58 @@ pub async fn privacy(
         };
         let found = found.into_iter().filter_map(view).collect();
         Ok(Json(super::members::cut(found, rows, |row: &PrivacyView| row.trainer.to_string())))
+    })
+    .await
+}
+
+/// Trainers of a task that forms its clusters, in the order of their keys.
+#[utoipa::path(get, path = "/v1/tasks/{task}/trainers", tag = "learning",
+    params(("task" = String, Path, description = "Identity or name"), PageQuery),
+    responses(
+        (status = OK, description = "A page of trainers", body = Page<Formed>),
+        (status = "default", description = "A refusal", body = ErrorView),
+    ))]
+pub async fn trainers(
+    State(api): State<Arc<Api>>,
+    Path(task): Path<String>,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<Page<Formed>>, Refusal> {
+    let rows = page_rows(query.limit)?;
+    let after: Option<PublicKey> = query.after.map(|key| parse("after", &key)).transpose()?;
+    api.read_heavy(move |api| {
+        let task = find(api, &task)?.id;
+        let after = after.map(|trainer| state_key::formed(&task, &trainer));
+        let after = after.as_ref().map(StateKey::bytes);
+        let found =
+            api.node.reader.scan::<Formed>(&state_key::formed_in(&task), after, rows + 1)?;
+        let found = found.into_iter().map(|(_, formed)| formed).collect();
+        Ok(Json(super::members::cut(found, rows, |row: &Formed| row.trainer.to_string())))
+    })
+    .await
+}
+
+/// The cluster that a trainer is in.
+#[utoipa::path(get, path = "/v1/tasks/{task}/trainers/{trainer}", tag = "learning",
+    params(
+        ("task" = String, Path, description = "Identity or name"),
+        ("trainer" = String, Path, description = "The trainer's key"),
+    ),
+    responses(
+        (status = OK, description = "The trainer", body = Formed),
+        (status = "default", description = "A refusal", body = ErrorView),
+    ))]
+pub async fn trainer(
+    State(api): State<Arc<Api>>,
+    Path((task, trainer)): Path<(String, String)>,
+) -> Result<Json<Formed>, Refusal> {
+    let key: PublicKey = parse("trainer", &trainer)?;
+    api.read(move |api| {
+        let task = find(api, &task)?.id;
+        let found = api.node.reader.get(&state_key::formed(&task, &key))?;
+        Ok(Json(found.ok_or_else(|| {
+            let hint = "trainers join a task that forms its clusters with their profile";
+            Refusal::unknown(format!("trainer {} of the task", key.short()), hint)
+        })?))
     })
     .await
 }

@@ -125,6 +125,7 @@ pub fn action_name(action: &Action) -> &'static str {
         Action::CreateTask(_) => "create_task",
         Action::CloseTask(_) => "close_task",
         Action::Recruit(_) => "recruit",
+        Action::Profile(_) => "profile",
         Action::Update(_) => "update",
         Action::Aggregate(_) => "aggregate",
         Action::PublishModel(_) => "publish_model",

@@ -55,6 +55,7 @@ fn task(tensors: Vec<TensorSpec>, compression: Compression) -> TaskSpec {
         selection: None,
         late: vec![],
         switch: None,
+        forming: None,
         down: None,
         masks: None,
         evaluation: None,

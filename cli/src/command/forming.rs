@@ -1,0 +1,39 @@
+//! `twinfold task clusters`: who is in which cluster, in a task that forms them.
+
+use super::Context;
+use crate::{
+    error::{CliError, Result},
+    render::table,
+};
+use twinfold_types::task::forming::Formed;
+
+pub fn list(context: &Context, task: &str) -> Result<()> {
+    let client = context.client()?;
+    let Some(by) = client.task(task)?.spec.forming else {
+        return Err(CliError::failed(
+            format!("trainers of task {task:?} choose their clusters"),
+            "the ledger forms them where the task is created with `--form`",
+        ));
+    };
+    let mut formed = client.formed(task)?;
+    formed.sort_by_key(|one| (one.cluster, one.trainer));
+    let members = client.members()?;
+    context.output.show(&formed, || {
+        let row = |one: &Formed| {
+            let found = members.iter().find(|member| member.key == one.trainer);
+            let labels: Vec<_> = one.profile.labels.iter().map(u32::to_string).collect();
+            [
+                one.cluster.to_string(),
+                found.map_or_else(|| one.trainer.short(), |member| member.name.clone()),
+                one.profile.examples.to_string(),
+                format!("{} ms", one.profile.latency_ms),
+                labels.join(" "),
+            ]
+        };
+        let header = ["cluster", "trainer", "examples", "latency", "labels"];
+        format!(
+            "formed by {by}, from what trainers say\n{}",
+            table(&header, formed.iter().map(row))
+        )
+    })
+}
