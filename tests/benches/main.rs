@@ -39,6 +39,7 @@ Usage: tests/bench NAME [--json] [--only TEXT] [--dir DIR] [--blocks N]
   compress      what few bytes cost: accuracy against dense updates over paired seeds, in tables
   drift         what helps trainers whose data differ: FedProx, SCAFFOLD
   masks         what masked updates cost trainers, execution and whoever folds
+  stream        a task without end on fifty years of weather, beside the same frozen
   warm          rounds until a task that starts from a stored model is as good as one from nothing
   scale         agreement in virtual time: time to commit over the number of nodes, and what
                 a commit costs a committee against everyone; with --dir the curves are drawn
@@ -83,6 +84,7 @@ fn main() -> Result<()> {
         "compress" => Box::new(learning::compress::run),
         "drift" => Box::new(learning::drift::run),
         "masks" => Box::new(masks::run),
+        "stream" => Box::new(learning::stream::run),
         "warm" => Box::new(learning::warm::run),
         "attack" => Box::new(learning::attack::run),
         "order" => Box::new(order::run_all),

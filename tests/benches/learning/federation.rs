@@ -37,7 +37,7 @@ pub struct Setting {
     pub scaffold: bool,
 }
 
-struct Federation {
+pub struct Federation {
     spec: TaskSpec,
     /// The same for liars, who clip to nothing but what is refused.
     loose: TaskSpec,
@@ -57,7 +57,7 @@ struct Federation {
 }
 
 impl Federation {
-    fn new(setting: &Setting, data: &Dataset) -> Result<Self> {
+    pub fn new(setting: &Setting, data: &Dataset) -> Result<Self> {
         let Setting { hidden, trainers, how, seed, .. } = *setting;
         let (train, test) = split_train_test(data, TEST_SHARE, seed)?;
         let rows = partition(&train, trainers, how, seed)?;
@@ -93,7 +93,7 @@ impl Federation {
     }
 
     /// All train, the liars among them change what they send, and the round is folded.
-    fn round(&mut self) -> Result<()> {
+    pub fn round(&mut self) -> Result<()> {
         let model = model_reals(&self.steps, &self.spec.tensors)?;
         let mut deltas = vec![];
         for (trainer, shard) in (0u64..).zip(&self.shards) {
@@ -176,8 +176,13 @@ impl Federation {
         Ok(())
     }
 
+    /// What trainers have from now on, and what accuracy is of.
+    pub fn look_at(&mut self, shards: Vec<Dataset>, test: Dataset) {
+        (self.shards, self.test) = (shards, test);
+    }
+
     /// Share of the test examples that the model gets right, in percent.
-    fn accuracy(&self) -> Result<f64> {
+    pub fn accuracy(&self) -> Result<f64> {
         let model = model_reals(&self.steps, &self.spec.tensors)?;
         let found = self.network.evaluate(&model, &self.test)?;
         Ok(100.0 * found.accuracy)

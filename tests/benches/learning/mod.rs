@@ -6,6 +6,7 @@ pub mod compress;
 mod data;
 pub mod drift;
 mod federation;
+pub mod stream;
 pub mod warm;
 
 use std::{sync::Mutex, thread};
