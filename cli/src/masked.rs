@@ -9,8 +9,8 @@ use crate::{
     client::Client,
     error::{CliError, Result},
     train::{Made, MaskFile, Pending, TrainerState},
-    update::{Pause, Route, Sent, say},
-    verify::prove_masking,
+    update::{Pause, Route, Sent, cluster_of, say},
+    verify::{prove_masking, prove_task},
 };
 use serde::Serialize;
 use std::{
@@ -23,11 +23,12 @@ use twinfold_fl::{
 };
 use twinfold_types::{
     Action, Code, Digest, PublicKey,
+    api::TaskView,
     hash::Tag,
     key::Signer,
-    round::{RoundKey, RoundState},
+    round::RoundKey,
     task::{
-        TaskSpec,
+        TaskSpec, TaskStatus,
         masks::{MaskAction, MaskKeys, MaskStage, MaskStep, Masking},
     },
 };
@@ -130,10 +131,10 @@ impl MaskedRound<'_> {
 
     /// Whether the round takes nothing more.
     fn is_over(&self) -> Result<bool> {
-        let RoundKey { task, cluster, round } = self.key;
-        let view = self.client().round(&task.to_string(), cluster, round.0)?;
-        let state = view.map(|view| view.round.state);
-        Ok(!matches!(state, Some(RoundState::Open | RoundState::Collecting { .. })))
+        let task = self.client().task(&self.key.task.to_string())?;
+        let cluster = cluster_of(&task, self.key.cluster)?;
+        let open = task.status == TaskStatus::Open && cluster.collecting;
+        Ok(!open || cluster.round != self.key.round)
     }
 
     /// Does what the stage asks of this trainer; whether there was anything.
@@ -310,6 +311,18 @@ impl MaskedRound<'_> {
         ];
         if fine.contains(&code) { Ok(()) } else { Err(CliError::Chain { tx, code }) }
     }
+}
+
+/// Sends nothing unless the task masks updates, which its identity proves: a node could tell of other settings.
+pub fn require_masks(client: &Client, task: &TaskView, timeout: Duration) -> Result<()> {
+    let proved = prove_task(client, &task.id, timeout)?;
+    if proved == task.spec && proved.masks.is_some() {
+        return Ok(());
+    }
+    Err(CliError::failed(
+        format!("task {:?} does not mask updates", task.spec.name),
+        "validators would read what is sent; leave out --masked if they may",
+    ))
 }
 
 fn keys(masking: &Masking) -> Vec<MaskKeys> {

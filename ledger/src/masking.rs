@@ -69,6 +69,9 @@ fn join(exec: &mut Exec<'_>, running: Running, by: &Member, keys: &MaskKeys) -> 
     require(row.is_none_or(|(cluster, ..)| cluster == key.cluster), Code::ClusterOther)?;
     forming::check(exec, &task, by)?;
     require(mask::check_keys(keys), Code::MaskInvalid)?;
+    // Somebody else's keys are no keys of one's own.
+    let known = |one: &Masker| one.keys.pair == keys.pair || one.keys.sealing == keys.sealing;
+    require(!masking.members.iter().any(known), Code::MaskInvalid)?;
     if let Some(noise) = task.spec.noise() {
         let after = spent(exec, &task, &by.key)?.saturating_add(task.spec.round_cost());
         require(after <= noise.budget, Code::PrivacySpent)?;

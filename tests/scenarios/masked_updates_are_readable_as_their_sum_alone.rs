@@ -44,8 +44,9 @@ fn masked_updates_are_readable_as_their_sum_alone() {
 
     let parts: Vec<_> = (0..STEADY).map(|part| format!("{part}/{STEADY}")).collect();
     let steady = names.iter().zip(&parts);
-    let train =
-        |(who, part): (&String, &String)| lab.trainer(who, "masked", &data, &["--partition", part]);
+    let train = |(who, part): (&String, &String)| {
+        lab.trainer(who, "masked", &data, &["--masked", "--partition", part])
+    };
     let mut steady: Vec<_> = steady.map(train).collect();
     falls_silent(&lab);
     // One is killed as it has joined the next round, and goes on where it was.
@@ -127,6 +128,11 @@ fn deltas_from_files_are_masked_too() {
         std::fs::write(&file, safetensors(&tensors)).unwrap();
         file
     };
+    let course_open = lab.course(&options("open", 1));
+    let open =
+        "update submit --task open --cluster 0 --base 0 --examples 10 --delta {} --key {} --masked";
+    lab.twinfold(open, &[&delta(0).display(), &names[0]]).refused(1, &["does not mask updates"]);
+    assert_eq!(course_open.cluster(0).entries, 0);
     let line = "update submit --task files --cluster 0 --base 0 --examples 10 --delta {} --key {}";
     let other = line.replace("--base 0", "--base 7");
     lab.twinfold(&other, &[&delta(0).display(), &names[0]]).refused(2, &["against version 0"]);

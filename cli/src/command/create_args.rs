@@ -64,8 +64,9 @@ pub struct CreateArgs {
     /// randk:F[:BITS], that share of each tensor, drawn alike for everyone, which goes with every rule; or
     /// above:T[:BITS], those of at least T times their root mean square.
     /// With ",stochastic" a value is rounded by chance, right on average
-    #[arg(long, default_value = "q8")]
-    pub compress: Compression,
+    /// [default: q8; q16 with --mask]
+    #[arg(long, value_name = "FORM")]
+    pub compress: Option<Compression>,
     /// Compress what comes down too: q2 to q16, or topk:F[:BITS]. The model moves by that, and what is left
     /// out comes with later rounds; a trainer fetches only the change. For one cluster
     #[arg(long, value_name = "FORM")]
@@ -319,7 +320,7 @@ impl CreateArgs {
             norm_bound: self.norm_bound,
             mode: self.mode,
             staleness_max: self.staleness_max,
-            compress: self.compress,
+            compress: self.compress.unwrap_or(Compression::dense(if self.mask { 16 } else { 8 })),
             down: self.down,
             clip_to_median: self.clip_to_median,
             cosine_min: self.cosine_min,

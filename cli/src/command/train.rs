@@ -13,7 +13,7 @@ use crate::{
     },
     dataset::{DatasetLink, SCHEME, cached},
     error::{CliError, Result},
-    masked::MaskedEvent,
+    masked::{MaskedEvent, require_masks},
     render::{bytes, pairs},
     session::{Examples, SessionEvent, SessionOptions, SessionSummary, take_part},
     update::Fate,
@@ -51,6 +51,9 @@ pub struct TrainArgs {
     /// trainers measure them. With 0 they are measured on the training data
     #[arg(long, value_name = "SHARE", default_value_t = 0.1, value_parser = parse_share)]
     pub holdout: f64,
+    /// Send nothing unless the task masks updates, proved by its identity
+    #[arg(long)]
+    pub masked: bool,
     /// How long to wait for a round to open or end
     #[arg(long, default_value = "1h", value_parser = twinfold_types::text::parse_duration)]
     pub round_timeout: Duration,
@@ -109,6 +112,9 @@ fn parse_split(text: &str) -> Result<Partition, String> {
 
 pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
     let client = context.patient_client(PATIENCE)?;
+    if args.masked {
+        require_masks(&client, &client.task(&args.task)?, context.global.timeout)?;
+    }
     let data = read_data(context, &client, &args.data)?;
     let data = part(data, args)?;
     let (data, held) = hold_out(&client, data, args)?;

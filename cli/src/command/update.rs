@@ -4,7 +4,7 @@ use super::{Context, masking::stage_text};
 use crate::{
     client::Client,
     error::{CliError, Result},
-    masked::{MaskedEvent, MaskedRound},
+    masked::{MaskedEvent, MaskedRound, require_masks},
     render::{Progress, pairs},
     tensor_file::read_delta,
     train::{Made, Pending, TrainerState, draw_seed},
@@ -62,6 +62,9 @@ pub struct SubmitArgs {
     /// trainer goes through the whole round in any case
     #[arg(long)]
     pub wait: bool,
+    /// Send nothing unless the task masks updates, proved by its identity
+    #[arg(long)]
+    pub masked: bool,
 }
 
 #[derive(Serialize)]
@@ -81,6 +84,9 @@ pub fn run(context: &Context, command: UpdateCommand) -> Result<()> {
     let UpdateCommand::Submit(args) = command;
     let client = context.client()?;
     let task = client.task(&args.task)?;
+    if args.masked {
+        require_masks(&client, &task, context.global.timeout)?;
+    }
     let delta = read_delta(&args.delta, &task.spec)?;
     let key = context.signing_key()?;
     let progress = context.output.progress("storing and sending the update");

@@ -26,7 +26,7 @@ use twinfold_types::{
     model::{Level, ModelId, ModelSource},
     proof::ProofError,
     round::{Outcome, RoundKey},
-    task::masks::Masking,
+    task::{TaskSpec, masks::Masking},
 };
 
 #[derive(Clone, Debug)]
@@ -184,4 +184,13 @@ pub fn prove_masking(
     timeout: Duration,
 ) -> Result<Masking, VerifyError> {
     Evidence::new(client, &client.chain()?.genesis, timeout).masking(key)
+}
+
+/// A task's settings, from the transaction that its identity is of.
+pub fn prove_task(
+    client: &Client,
+    task: &TaskId,
+    timeout: Duration,
+) -> Result<TaskSpec, VerifyError> {
+    Evidence::new(client, &client.chain()?.genesis, timeout).task(task)
 }

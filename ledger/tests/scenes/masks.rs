@@ -270,7 +270,10 @@ fn wrong_keys_deals_and_shares_are_not_taken() {
     let keys = scene.secrets[0].keys();
     let nothing = MaskKeys { pair: MaskPoint([0; 32]), ..keys };
     assert_eq!(scene.say(0, MaskStep::Keys(nothing)), Code::MaskInvalid);
-    scene.all(0..9, Scene::join);
+    scene.all(0..8, Scene::join);
+    let copied = scene.secrets[1].keys();
+    assert_eq!(scene.say(8, MaskStep::Keys(copied)), Code::MaskInvalid, "another's");
+    scene.all([8], Scene::join);
     let all = scene.keys();
     let other = scene.secrets[1].deal(&all, 1).unwrap();
     assert_eq!(scene.say(0, MaskStep::Deal(Box::new(other))), Code::MaskInvalid);
