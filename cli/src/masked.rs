@@ -10,7 +10,7 @@ use crate::{
     error::{CliError, Result},
     train::{Made, MaskFile, Pending, TrainerState},
     update::{Pause, Route, Sent, cluster_of, say},
-    verify::{prove_masking, prove_task},
+    verify::{prove_deal, prove_masking, prove_task},
 };
 use serde::Serialize;
 use std::{
@@ -133,8 +133,8 @@ impl MaskedRound<'_> {
     fn is_over(&self) -> Result<bool> {
         let task = self.client().task(&self.key.task.to_string())?;
         let cluster = cluster_of(&task, self.key.cluster)?;
-        let open = task.status == TaskStatus::Open && cluster.collecting;
-        Ok(!open || cluster.round != self.key.round)
+        // A node that is behind tells of an earlier round.
+        Ok(task.status != TaskStatus::Open || cluster.round > self.key.round)
     }
 
     /// Does what the stage asks of this trainer; whether there was anything.
@@ -225,6 +225,8 @@ impl MaskedRound<'_> {
         Ok(Opened::Good(shares))
     }
 
+    /// A complaint tells everybody the dealer's shares for this member. A node that made shares up could have
+    /// enough members complain to read the dealer's secrets: so it is about what a quorum has signed, or nothing.
     fn complain(
         &self,
         masking: &Masking,
@@ -233,6 +235,14 @@ impl MaskedRound<'_> {
         dealer: usize,
         tell: Tell<'_>,
     ) -> Result<()> {
+        let Some(deal) = prove_deal(self.client(), &self.key, dealer as u32, self.route.timeout)?
+        else {
+            return Ok(());
+        };
+        let given = deal.to(dealer as u32, me as u32).ok_or_else(|| self.nonsense())?;
+        if secret.open(&masking.members[dealer].keys, me, &given).is_some() {
+            return Err(self.nonsense());
+        }
         let complaint = secret.complain(&keys(masking), me, dealer);
         let complaint = complaint.ok_or_else(|| self.nonsense())?;
         tell(MaskedEvent::FalseShare { dealer: masking.members[dealer].trainer })?;

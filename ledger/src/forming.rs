@@ -29,23 +29,34 @@ pub fn join(exec: &mut Exec<'_>, by: &Member, action: &ProfileAction) -> Outcome
     let before: Option<Formed> = exec.state.get(&row)?;
     let cluster = match &before {
         Some(formed) => formed.cluster,
-        None => {
-            let others = all(exec, &task)?;
-            require(others.len() < limits::FORMED_MAX, Code::EnrolmentFull)?;
-            action::task::take_in(&mut task)?;
-            emptiest(&task, &others)
-        }
+        None => come(exec, &mut task, by)?,
     };
-    if before.is_none() {
-        let none: Enrolment = (cluster, None, 0);
-        exec.state.put(state_key::enrolment(&task.id, &by.key), &none);
-        let (task, trainer) = (task.id, by.key);
-        exec.event(Event::TrainerEnrolled { task, cluster, trainer });
-    }
     exec.state.put(row, &Formed { trainer: by.key, cluster, profile: profile.clone() });
     task.unformed = true;
     round::put_task(exec, &task);
     Ok(())
+}
+
+/// A trainer that is in no cluster. Who was here before comes back to where it has sent to: it is still known
+/// which rounds have an update of its own.
+fn come(exec: &mut Exec<'_>, task: &mut Task, by: &Member) -> Outcome<ClusterId> {
+    let others = all(exec, task)?;
+    require(others.len() < limits::FORMED_MAX, Code::EnrolmentFull)?;
+    action::task::take_in(task)?;
+    let enrolment = state_key::enrolment(&task.id, &by.key);
+    let known: Option<Enrolment> = exec.state.get(&enrolment)?;
+    let cluster = match known {
+        Some((cluster, ..)) => cluster,
+        None => {
+            let cluster = emptiest(task, &others);
+            let none: Enrolment = (cluster, None, 0);
+            exec.state.put(enrolment, &none);
+            cluster
+        }
+    };
+    let (task, trainer) = (task.id, by.key);
+    exec.event(Event::TrainerEnrolled { task, cluster, trainer });
+    Ok(cluster)
 }
 
 /// It is in no cluster any more.
@@ -54,7 +65,6 @@ pub fn leave(exec: &mut Exec<'_>, by: &Member, mut task: Task) -> Outcome {
     let formed: Option<Formed> = exec.state.get(&row)?;
     let Formed { trainer, cluster, .. } = formed.ok_or(Code::EnrolmentUnknown)?;
     exec.state.delete(row);
-    exec.state.delete(state_key::enrolment(&task.id, &by.key));
     exec.event(Event::TrainerLeft { task: task.id, cluster, trainer, missed: 0 });
     task.trainers = task.trainers.saturating_sub(1);
     task.unformed = true;

@@ -79,12 +79,15 @@ impl Prover<'_> {
         self.bundle(vec![], states)
     }
 
-    pub fn masking(&self, key: &RoundKey) -> Result<Bundle, LedgerError> {
+    /// A masked round; with what a member dealt in it, where that is asked for.
+    pub fn masking(&self, key: &RoundKey, dealer: Option<u32>) -> Result<Bundle, LedgerError> {
         let proof = self.state(&state_key::masking(key))?;
         if proof.value.is_none() {
             return Err(LedgerError::NotCertified(format!("masked round {}", key.round)));
         }
-        self.bundle(vec![], vec![proof])
+        let deal = dealer.map(|dealer| self.state(&state_key::mask_deal(key, dealer)));
+        let states = std::iter::once(Ok(proof)).chain(deal).collect::<Result<_, _>>()?;
+        self.bundle(vec![], states)
     }
 
     fn round(

@@ -360,9 +360,9 @@ impl Reader {
         self.with_prover(|prover| prover.encryption_key(member))
     }
 
-    /// Who takes part in a masked round, and how far it is.
-    pub fn prove_masking(&self, key: &RoundKey) -> Result<Bundle> {
-        self.with_prover(|prover| prover.masking(key))
+    /// Who takes part in a masked round, and how far it is; and what a member dealt, where that is asked for.
+    pub fn prove_masking(&self, key: &RoundKey, dealer: Option<u32>) -> Result<Bundle> {
+        self.with_prover(|prover| prover.masking(key, dealer))
     }
 
     pub fn prove_state(&self, keys: &[StateKey]) -> Result<Vec<StateProof>> {

@@ -197,10 +197,15 @@ impl Client {
         self.json(format!("/v1/tasks/{task}/shares?{query}"), "a member's shares")
     }
 
-    /// Proof of who takes part in a masked round.
-    pub fn masking_proof(&self, key: &RoundKey) -> Result<Bundle, ClientError> {
+    /// Proof of who takes part in a masked round, and of a member's deal where one is named.
+    pub fn masking_proof(
+        &self,
+        key: &RoundKey,
+        dealer: Option<u32>,
+    ) -> Result<Bundle, ClientError> {
         let RoundKey { task, cluster, round } = key;
-        self.bundle(format!("/v1/proofs/masking/{task}?cluster={cluster}&round={round}"))
+        let dealer = dealer.map(|dealer| format!("&dealer={dealer}")).unwrap_or_default();
+        self.bundle(format!("/v1/proofs/masking/{task}?cluster={cluster}&round={round}{dealer}"))
     }
 
     /// What each trainer has spent of its privacy budget in a task.

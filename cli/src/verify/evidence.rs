@@ -14,7 +14,10 @@ use twinfold_types::{
     proof::Bundle,
     round::{Contribution, Entry, Round, RoundKey, RoundState},
     state_key::{self, StateKey},
-    task::{TaskSpec, masks::Masking},
+    task::{
+        TaskSpec,
+        masks::{Deal, Masking},
+    },
     tx::UpdateAction,
     vote::CheckpointCertificate,
 };
@@ -99,8 +102,19 @@ impl<'a> Evidence<'a> {
     /// A masked round under a stable checkpoint.
     pub fn masking(&self, key: &RoundKey) -> Result<Masking, VerifyError> {
         let what = format!("proof of masked round {}", key.round);
-        let bundle = self.bundle(&what, || self.client.masking_proof(key))?;
+        let bundle = self.bundle(&what, || self.client.masking_proof(key, None))?;
         proved_masking(&bundle, key, &what)
+    }
+
+    /// What a member dealt in a masked round, as long as the ledger keeps it.
+    pub fn deal(&self, key: &RoundKey, dealer: u32) -> Result<Option<Deal>, VerifyError> {
+        let what = format!("proof of a deal in masked round {}", key.round);
+        let bundle = self.bundle(&what, || self.client.masking_proof(key, Some(dealer)))?;
+        let key = state_key::mask_deal(key, dealer);
+        match bundle.state(&key) {
+            Some(None) => Ok(None),
+            _ => proved(&bundle, &key, &what).map(Some),
+        }
     }
 
     /// A transaction with its receipt, which says that it was carried out.

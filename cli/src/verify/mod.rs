@@ -26,7 +26,10 @@ use twinfold_types::{
     model::{Level, ModelId, ModelSource},
     proof::ProofError,
     round::{Outcome, RoundKey},
-    task::{TaskSpec, masks::Masking},
+    task::{
+        TaskSpec,
+        masks::{Deal, Masking},
+    },
 };
 
 #[derive(Clone, Debug)]
@@ -193,4 +196,14 @@ pub fn prove_task(
     timeout: Duration,
 ) -> Result<TaskSpec, VerifyError> {
     Evidence::new(client, &client.chain()?.genesis, timeout).task(task)
+}
+
+/// What a member dealt in a masked round.
+pub fn prove_deal(
+    client: &Client,
+    key: &RoundKey,
+    dealer: u32,
+    timeout: Duration,
+) -> Result<Option<Deal>, VerifyError> {
+    Evidence::new(client, &client.chain()?.genesis, timeout).deal(key, dealer)
 }

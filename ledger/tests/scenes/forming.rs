@@ -95,7 +95,14 @@ fn who_leaves_is_in_no_cluster_and_the_others_are_put_anew() {
     assert!(formed, "{events:?}");
     assert!(together(&chain, 2, 3), "300 on each side");
     assert_eq!(chain.reader.task(&task).unwrap().unwrap().trainers, 3);
+    // Back again it sends once a round, however often it comes and goes.
     chain.ok(TRAINER, profile(task, 5, 1, &[]));
+    let at = cluster(&chain, task, TRAINER);
+    chain.send(TRAINER, task, at);
+    chain.ok(TRAINER, Action::Leave(task));
+    chain.ok(TRAINER, profile(task, 5, 1, &[]));
+    let again = Action::Update(Box::new(chain.update(task, at)));
+    assert_eq!(chain.code(TRAINER, again), Code::UpdateExists);
 }
 
 #[test]

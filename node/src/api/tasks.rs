@@ -216,9 +216,20 @@ pub async fn shares(
     .await
 }
 
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct MaskingProofQuery {
+    /// The cluster whose round is meant.
+    cluster: u16,
+    round: u64,
+    /// Place of a member whose deal is proved too.
+    dealer: Option<u32>,
+}
+
 /// Proof of who takes part in a masked round and how far it is, under the newest stable checkpoint.
 #[utoipa::path(get, path = "/v1/proofs/masking/{task}", tag = "proofs",
-    params(("task" = String, Path, description = "Identity or name"), RoundQuery),
+    params(("task" = String, Path, description = "Identity or name"), MaskingProofQuery),
     responses(
         (status = OK, description = "A bundle in the canonical encoding",
             content_type = "application/octet-stream", body = Octets),
@@ -227,11 +238,12 @@ pub async fn shares(
 pub async fn masking_proof(
     State(api): State<Arc<Api>>,
     Path(task): Path<String>,
-    Query(query): Query<RoundQuery>,
+    Query(query): Query<MaskingProofQuery>,
 ) -> Result<Response, Refusal> {
+    let MaskingProofQuery { cluster, round, dealer } = query;
     api.read_heavy(move |api| {
-        let key = query.round_of(find(api, &task)?.id);
-        Ok(txs::bundle(&api.node.reader.prove_masking(&key)?))
+        let key = RoundQuery { cluster, round }.round_of(find(api, &task)?.id);
+        Ok(txs::bundle(&api.node.reader.prove_masking(&key, dealer)?))
     })
     .await
 }

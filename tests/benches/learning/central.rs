@@ -18,7 +18,7 @@ use twinfold_types::{
     task::{Compression, LocalWork, Real, Schedule, Training},
 };
 
-const HIDDEN: usize = 512;
+const HIDDEN: usize = 2_048;
 const SEED: u64 = 1;
 const BATCH: u32 = 32;
 const RATE: f64 = 0.1;
