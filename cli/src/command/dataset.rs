@@ -1,6 +1,6 @@
 //! `twinfold dataset`.
 
-use super::{Context, parse_key, proof::once_certified};
+use super::{Context, member::name_of, parse_key, proof::once_certified};
 use crate::{
     client::Client,
     dataset::{Appended, Appending, DatasetLink, append, card, fetch, newest, prove, readable},
@@ -283,11 +283,6 @@ fn all_versions(client: &Client, name: &str) -> Result<Vec<DatasetVersion>> {
         }
         versions.extend(page);
     }
-}
-
-fn name_of(members: &[Member], key: &PublicKey) -> String {
-    let found = members.iter().find(|member| member.key == *key);
-    found.map_or_else(|| key.short(), |member| member.name.clone())
 }
 
 fn human_appended(appended: &Appended) -> String {

@@ -1,6 +1,6 @@
 //! `twinfold task clusters`: who is in which cluster, in a task that forms them.
 
-use super::Context;
+use super::{Context, member::name_of};
 use crate::{
     error::{CliError, Result},
     render::table,
@@ -20,11 +20,10 @@ pub fn list(context: &Context, task: &str) -> Result<()> {
     let members = client.members()?;
     context.output.show(&formed, || {
         let row = |one: &Formed| {
-            let found = members.iter().find(|member| member.key == one.trainer);
             let labels: Vec<_> = one.profile.labels.iter().map(u32::to_string).collect();
             [
                 one.cluster.to_string(),
-                found.map_or_else(|| one.trainer.short(), |member| member.name.clone()),
+                name_of(&members, &one.trainer),
                 one.profile.examples.to_string(),
                 format!("{} ms", one.profile.latency_ms),
                 labels.join(" "),

@@ -1,6 +1,6 @@
 //! `twinfold task masking`: a masked round's members and how far it is.
 
-use super::Context;
+use super::{Context, member::name_of};
 use crate::{
     error::{CliError, Result},
     render::table,
@@ -46,12 +46,10 @@ pub fn show(context: &Context, args: &MaskingArgs) -> Result<()> {
     let masking = prove_masking(&client, &key, context.global.timeout)?;
     let members = client.members()?;
     context.output.show(&masking, || {
-        let name = |one: &Masker| {
-            let found = members.iter().find(|member| member.key == one.trainer);
-            found.map_or_else(|| one.trainer.short(), |member| member.name.clone())
-        };
         let mark = |done: bool| String::from(if done { "yes" } else { "–" });
-        let row = |one: &Masker| [name(one), mark(one.dealt), mark(one.sent), mark(one.released)];
+        let row = |one: &Masker| {
+            [name_of(&members, &one.trainer), mark(one.dealt), mark(one.sent), mark(one.released)]
+        };
         let rows = table(
             &["member", "dealt", "update in the list", "released"],
             masking.members.iter().map(row),

@@ -108,6 +108,12 @@ fn list(context: &Context) -> Result<()> {
     })
 }
 
+/// A member's name; of a key that is none's (any more) its first digits.
+pub fn name_of(members: &[Member], key: &PublicKey) -> String {
+    let found = members.iter().find(|member| member.key == *key);
+    found.map_or_else(|| key.short(), |member| member.name.clone())
+}
+
 pub fn roles(member: &Member) -> String {
     let name = |role: &Role| format!("{role:?}").to_lowercase();
     member.roles.iter().map(name).collect::<Vec<_>>().join(", ")

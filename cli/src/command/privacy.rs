@@ -1,6 +1,6 @@
 //! `twinfold task privacy`: what each trainer's updates have revealed, and what is left.
 
-use super::Context;
+use super::{Context, member::name_of};
 use crate::{
     error::{CliError, Result},
     render::table,
@@ -53,13 +53,9 @@ pub fn list(context: &Context, task: &str) -> Result<()> {
     };
     let members = client.members()?;
     context.output.show(&view, || {
-        let name = |key: &PublicKey| {
-            let found = members.iter().find(|member| member.key == *key);
-            found.map_or_else(|| key.short(), |member| member.name.clone())
-        };
         let row = |row: &SpentView| {
             [
-                name(&row.trainer),
+                name_of(&members, &row.trainer),
                 format!("{:.3}", row.epsilon),
                 format!("{:.6}", row.rho),
                 row.rounds_left.to_string(),

@@ -8,7 +8,7 @@ use crate::{
 use clap::Args;
 use serde::Serialize;
 use twinfold_types::{
-    Action, ClusterId, PublicKey, RoundNumber,
+    Action, ClusterId, RoundNumber,
     api::TaskView,
     member::Member,
     round::RoundKey,
@@ -98,13 +98,9 @@ pub fn drawing(context: &Context, args: &DrawingArgs) -> Result<()> {
 
 fn human(task: &TaskView, rule: &Selection, view: &DrawingView, members: &[Member]) -> String {
     let DrawingView { round, drawing, .. } = view;
-    let name = |key: &PublicKey| {
-        let found = members.iter().find(|member| member.key == *key);
-        found.map_or_else(|| key.short(), |member| member.name.clone())
-    };
     let row = |candidate: &Candidate| {
         [
-            name(&candidate.trainer),
+            member::name_of(members, &candidate.trainer),
             or_dash(figure_text(rule.by, candidate.figure)),
             reason_text(rule.by, candidate.reason).into(),
         ]
