@@ -40,7 +40,6 @@ Usage: tests/bench NAME [--json] [--only TEXT] [--dir DIR] [--blocks N]
   drift         what helps trainers whose data differ: FedProx, SCAFFOLD
   masks         what masked updates cost trainers, execution and whoever folds
   stream        a task without end on fifty years of weather, beside the same frozen
-  central       one machine with all the data against trainers with a part each
   warm          rounds until a task that starts from a stored model is as good as one from nothing
   scale         agreement in virtual time: time to commit over the number of nodes, and what
                 a commit costs a committee against everyone; with --dir the curves are drawn
@@ -86,7 +85,6 @@ fn main() -> Result<()> {
         "drift" => Box::new(learning::drift::run),
         "masks" => Box::new(masks::run),
         "stream" => Box::new(learning::stream::run),
-        "central" => Box::new(learning::central::run),
         "warm" => Box::new(learning::warm::run),
         "attack" => Box::new(learning::attack::run),
         "order" => Box::new(order::run_all),

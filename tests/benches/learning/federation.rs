@@ -1,7 +1,6 @@
 //! Trainers around one cluster: each round all train, send, and are folded.
 
 use super::attack::Attack;
-use crate::cpu;
 use color_eyre::eyre::{Result, eyre};
 use twinfold_cli::{
     data::{Dataset, Partition, partition, split_train_test},
@@ -55,8 +54,6 @@ pub struct Federation {
     past: Vec<Vec<Vec<f32>>>,
     sent_bytes: u64,
     down_bytes: u64,
-    /// Processor time of the slowest trainer of the newest round.
-    slowest_s: f64,
 }
 
 impl Federation {
@@ -92,7 +89,6 @@ impl Federation {
             past: vec![],
             sent_bytes: 0,
             down_bytes: 0,
-            slowest_s: 0.0,
         })
     }
 
@@ -100,9 +96,7 @@ impl Federation {
     pub fn round(&mut self) -> Result<()> {
         let model = model_reals(&self.steps, &self.spec.tensors)?;
         let mut deltas = vec![];
-        self.slowest_s = 0.0;
         for (trainer, shard) in (0u64..).zip(&self.shards) {
-            let before = cpu::of_this_process()?;
             let seed = self.setting.seed * 1_000_003 + self.round * 1_009 + trainer;
             let training = &self.spec.training;
             let own = &self.controls[trainer as usize];
@@ -115,7 +109,6 @@ impl Federation {
                 seed,
                 own,
             )?);
-            self.slowest_s = self.slowest_s.max(cpu::of_this_process()? - before);
         }
         let metrics: Vec<_> = deltas.iter().map(|local| local.metrics).collect();
         // All take part in every round and count: what each keeps is what it sent.
@@ -186,17 +179,6 @@ impl Federation {
     /// What trainers have from now on, and what accuracy is of.
     pub fn look_at(&mut self, shards: Vec<Dataset>, test: Dataset) {
         (self.shards, self.test) = (shards, test);
-    }
-
-    /// Of the newest round; only where nothing else runs in this process.
-    pub fn slowest_s(&self) -> f64 {
-        self.slowest_s
-    }
-
-    /// Mean loss of the test examples.
-    pub fn loss(&self) -> Result<f64> {
-        let model = model_reals(&self.steps, &self.spec.tensors)?;
-        Ok(self.network.evaluate(&model, &self.test)?.loss)
     }
 
     /// Share of the test examples that the model gets right, in percent.

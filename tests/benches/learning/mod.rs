@@ -2,7 +2,6 @@
 //! compression with error feedback, exact folding. What is measured is what is learned.
 
 pub mod attack;
-pub mod central;
 pub mod compress;
 mod data;
 pub mod drift;

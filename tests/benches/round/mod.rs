@@ -82,18 +82,6 @@ pub fn run(report: &mut Report, lab: &mut Lab) -> Result<()> {
     Ok(())
 }
 
-/// Median time of a round of a model with so many values in which nobody trains: all that is not local work.
-pub fn without_training_s(
-    lab: &mut Lab,
-    trainers: usize,
-    values: usize,
-    compress: Compression,
-) -> Result<f64> {
-    let size = Size { values, name: "", rounds: 10 };
-    let measured = measure(lab, trainers, size, compress)?;
-    Ok(median(&measured.round_ms) / 1e3)
-}
-
 /// Flower's rounds; CPU is of one round.
 #[derive(Deserialize)]
 struct FlowerRound {
