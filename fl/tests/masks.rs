@@ -351,3 +351,15 @@ fn keys_are_points_and_not_nothing() {
     let other = RoundKey { round: RoundNumber(6), ..ROUND };
     assert_ne!(keys, RoundSecret::new([3; 32], other).keys(), "each round has its own");
 }
+
+/// What trainers of other versions, and verifiers in years, must come to as well.
+#[test]
+fn masked_words_are_frozen() {
+    let spec = spec(1);
+    let layout = Layout::of(&spec.tensors).unwrap();
+    let group = Group::new(9, &[3]);
+    let integers: Vec<i32> = (0..VALUES as i32).map(|at| at * 100 - 2_000).collect();
+    let words =
+        mask::mask(&spec, &layout, &group.secrets[1], &group.masking, 1, &integers, 1).unwrap();
+    assert_eq!(common::hex(&words[..24]), "37c50d57c21edafca011bca56099666df649bfaec5fa477c");
+}
