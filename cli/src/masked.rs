@@ -323,11 +323,11 @@ impl MaskedRound<'_> {
     }
 }
 
-/// Sends nothing unless the task masks updates, which its identity proves: a node could tell of other settings.
-pub fn require_masks(client: &Client, task: &TaskView, timeout: Duration) -> Result<()> {
+/// The settings of a task that masks updates, proved by its identity: a node could tell of others.
+pub fn require_masks(client: &Client, task: &TaskView, timeout: Duration) -> Result<TaskSpec> {
     let proved = prove_task(client, &task.id, timeout)?;
     if proved == task.spec && proved.masks.is_some() {
-        return Ok(());
+        return Ok(proved);
     }
     Err(CliError::failed(
         format!("task {:?} does not mask updates", task.spec.name),

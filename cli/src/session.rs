@@ -23,7 +23,7 @@ use twinfold_types::{
     key::Signer,
     round::{Metrics, Outcome},
     task::{
-        Mode, TaskStatus,
+        Mode, TaskSpec, TaskStatus,
         selection::{Candidate, Criterion},
     },
 };
@@ -34,6 +34,8 @@ pub struct SessionOptions {
     pub task: String,
     /// None: chosen by the trainer's key.
     pub cluster: Option<ClusterId>,
+    /// The task's settings, proved: nothing is sent where a node tells of others.
+    pub proved: Option<TaskSpec>,
     /// Rounds to take part in; None: until the task ends.
     pub rounds: Option<u64>,
     pub state_dir: PathBuf,
@@ -262,6 +264,12 @@ impl<'a> Session<'a> {
             let task = self.client.task(&self.summary.task)?;
             if task.status != TaskStatus::Open {
                 return Ok(None);
+            }
+            if self.options.proved.as_ref().is_some_and(|proved| *proved != task.spec) {
+                return Err(CliError::failed(
+                    "a node tells of other settings of the task than those that are proved",
+                    "ask another node: nothing was sent by these",
+                ));
             }
             self.find_cluster(&task, report)?;
             // Rounds that others were chosen for are no standstill.

@@ -112,9 +112,10 @@ fn parse_split(text: &str) -> Result<Partition, String> {
 
 pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
     let client = context.patient_client(PATIENCE)?;
-    if args.masked {
-        require_masks(&client, &client.task(&args.task)?, context.global.timeout)?;
-    }
+    let proved = match args.masked {
+        true => Some(require_masks(&client, &client.task(&args.task)?, context.global.timeout)?),
+        false => None,
+    };
     let data = read_data(context, &client, &args.data)?;
     let data = part(data, args)?;
     let (data, held) = hold_out(&client, data, args)?;
@@ -122,6 +123,7 @@ pub fn run(context: &Context, args: &TrainArgs) -> Result<()> {
     let options = SessionOptions {
         task: args.task.clone(),
         cluster: args.cluster.map(ClusterId),
+        proved,
         rounds: args.rounds,
         state_dir: context.state_dir(),
         timeout: context.global.timeout,
