@@ -9,6 +9,7 @@ pub fn level_text(level: Level) -> String {
     match level {
         Level::Global => "the global model".into(),
         Level::Cluster(cluster) => format!("cluster {cluster}"),
+        Level::Region(region) => format!("region {region}"),
     }
 }
 

@@ -19,7 +19,7 @@ use twinfold_types::{
     model::{ModelId, TensorPolicy, model_digest, tensors_fault},
     task::{
         AggregationRule, Compression, EvaluationRule, Forming, LocalWork, Masks, Mode, Noise, Real,
-        Schedule, Screen, Selection, ServerOptimiser, Switch, TaskSpec, Training,
+        Regions, Schedule, Screen, Selection, ServerOptimiser, Switch, TaskSpec, Training,
     },
 };
 
@@ -48,6 +48,8 @@ pub struct TaskOptions {
     pub compress: Compression,
     /// What of a round's change comes down, where that is not all.
     pub down: Option<Compression>,
+    /// The level between clusters and the whole, where there is one.
+    pub regions: Option<Regions>,
     /// An update's norm is cut to so many times the median of its round.
     pub clip_to_median: Option<f64>,
     /// An update whose cosine with the sum of the others is below it does not count.
@@ -113,6 +115,7 @@ impl Default for TaskOptions {
             staleness_max: 20,
             compress: Compression::dense(8),
             down: None,
+            regions: None,
             clip_to_median: None,
             cosine_min: None,
             rule: AggregationRule::Mean,
@@ -298,6 +301,7 @@ impl TaskOptions {
             mode: self.mode(),
             compression: self.compress,
             down: self.down,
+            regions: self.regions.clone(),
             merge_every: self.merge_every,
             merge_rule: self.merge_rule,
             rounds_max: self.rounds,

@@ -28,6 +28,7 @@ mod proof;
 mod reader;
 mod recovery;
 mod rederive;
+mod region;
 mod replay;
 mod retention;
 mod rocks;

@@ -3,15 +3,16 @@
 use crate::{
     error::LedgerError,
     rocks::{Order, View},
+    round,
     store::{self, Column},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use twinfold_types::{
     ClusterId,
     model::ModelId,
-    round::{Entry, Round, RoundKey},
+    round::{Entry, FoldJob, Round, RoundKey},
     state_key::{self, StateKey},
-    task::{Cluster, Task},
+    task::{Cluster, Regions, Task, regions::Region},
 };
 
 type Result<T> = std::result::Result<T, LedgerError>;
@@ -67,6 +68,17 @@ impl Look<'_> {
     pub fn clusters(&self, task: &Task) -> Result<Vec<Cluster>> {
         let ids = (0..task.spec.clusters).map(ClusterId);
         ids.map(|id| self.expect(&state_key::cluster(&task.id, id))).collect()
+    }
+
+    /// Every region of a task, in order; none where it has none.
+    pub fn regions(&self, task: &Task) -> Result<Vec<Region>> {
+        let ids = task.spec.regions.iter().flat_map(Regions::ids);
+        ids.map(|id| self.expect(&state_key::region(&task.id, id))).collect()
+    }
+
+    /// The folding that a task waits for.
+    pub fn jobs(&self, task: &Task) -> Result<Vec<FoldJob>> {
+        round::jobs(task, &|key| self.state(key), &|key| self.state(key), &|key| self.state(key))
     }
 
     /// The list of a round, in order.

@@ -9,20 +9,23 @@
 use crate::{
     error::LedgerError,
     execute::Exec,
-    forming,
+    forming, region,
     round::{self, collecting_key, has_ended, has_run, is_due, is_finished, put_cluster, put_task},
 };
 use twinfold_types::{
-    Digest, Event,
+    Digest, Event, RegionId,
     model::ModelId,
     round::{Round, RoundState},
     state_key,
-    task::{Cluster, Mode, Task, TaskStatus},
+    task::{Cluster, Mode, Task, TaskStatus, regions::Region},
 };
 
 /// Sees, after a round ended, whether a merge is wanted, and whether it is due. The
 /// caller stores the task.
 pub fn consider(exec: &mut Exec<'_>, task: &mut Task) -> Result<(), LedgerError> {
+    if task.spec.regions.is_some() {
+        return region::consider(exec, task);
+    }
     let clusters = round::clusters(exec, task)?;
     if task.merge_wanted.is_none() && !is_wanted(task, &clusters) {
         return Ok(());
@@ -34,12 +37,50 @@ pub fn consider(exec: &mut Exec<'_>, task: &mut Task) -> Result<(), LedgerError>
             return Ok(());
         }
     }
-    if clusters.iter().all(|cluster| cluster.weight == 0) {
+    due(exec, task)
+}
+
+/// Nothing stands in the way of the global merge: it is awaited, unless nothing was folded.
+pub fn due(exec: &mut Exec<'_>, task: &mut Task) -> Result<(), LedgerError> {
+    let (clusters, regions) = (round::clusters(exec, task)?, region::all(exec, task)?);
+    if parts(task, &clusters, &regions, None).iter().all(|(_, weight)| *weight == 0) {
         return restart(exec, task, clusters, None);
     }
     task.merge_due = true;
     exec.event(Event::MergeDue { task: task.id, number: task.merges });
     Ok(())
+}
+
+/// What a merge is of: each model and its weight, in order. The global one is of regions where there are any,
+/// else of clusters; a region's is of its clusters.
+pub fn parts(
+    task: &Task,
+    clusters: &[Cluster],
+    regions: &[Region],
+    of: Option<RegionId>,
+) -> Vec<(ModelId, u64)> {
+    let of_cluster = |cluster: &Cluster| (cluster.model, cluster.weight);
+    match (of, &task.spec.regions) {
+        (Some(region), Some(all)) => {
+            let range = all.clusters(region);
+            let own = clusters.iter().filter(|cluster| range.contains(&cluster.cluster.0));
+            own.map(of_cluster).collect()
+        }
+        (None, Some(_)) => regions.iter().map(|region| (region.model, region.weight)).collect(),
+        _ => clusters.iter().map(of_cluster).collect(),
+    }
+}
+
+/// A cluster goes on from what it was merged into. What its optimiser remembers goes with the cluster's own
+/// model; one that merged alone keeps its model.
+pub fn begin_anew(cluster: &mut Cluster, merged: Option<(ModelId, Digest)>, alone: bool) {
+    if let Some((model, digest)) = merged {
+        (cluster.model, cluster.model_digest) = (model, digest);
+        cluster.version += 1;
+        cluster.optimiser = cluster.optimiser.filter(|_| alone);
+    }
+    cluster.weight = 0;
+    cluster.rounds_since_merge = 0;
 }
 
 fn is_wanted(task: &Task, clusters: &[Cluster]) -> bool {
@@ -67,19 +108,13 @@ pub fn restart(
     task.active = false;
     let alone = clusters.len() == 1;
     for cluster in &mut clusters {
-        if let Some((model, digest)) = merged {
-            (cluster.model, cluster.model_digest) = (model, digest);
-            cluster.version += 1;
-            // What was remembered goes with the cluster's own model. One alone keeps its model.
-            cluster.optimiser = cluster.optimiser.filter(|_| alone);
-        }
-        cluster.weight = 0;
-        cluster.rounds_since_merge = 0;
+        begin_anew(cluster, merged, alone);
         put_cluster(exec, cluster);
         let round: Option<Round> = exec.state.get(&state_key::round(&collecting_key(cluster)))?;
         let waiting = round.is_some_and(|round| round.entries > 0);
         task.active |= waiting || cluster.folding < cluster.collecting;
     }
+    region::restart(exec, task, merged)?;
     forming::form_anew(exec, task)?;
     if clusters.iter().all(|cluster| is_finished(task, cluster)) {
         task.active = false;

@@ -8,7 +8,7 @@ use crate::{
     execute::{self, Env},
     ledger::{Head, Published, Shared},
     look::Look,
-    open,
+    merge, open,
     proof::{self, Prover},
     rocks::Order,
     round,
@@ -19,8 +19,8 @@ use crate::{
 use serde::{Serialize, de::DeserializeOwned};
 use std::sync::{Arc, atomic::Ordering};
 use twinfold_types::{
-    BlobDigest, Block, ClusterId, Code, Committee, Digest, Height, PublicKey, Receipt, SignedTx,
-    TaskId, TimeMs, TxId,
+    BlobDigest, Block, ClusterId, Code, Committee, Digest, Height, PublicKey, Receipt, RegionId,
+    SignedTx, TaskId, TimeMs, TxId,
     genesis::Genesis,
     limits,
     member::{Member, Proposal},
@@ -33,6 +33,7 @@ use twinfold_types::{
     task::{
         Cluster, Task,
         masks::{Deal, DealtShares, Masking},
+        regions::Region,
     },
     vote::{Certificate, Checkpoint, CheckpointCertificate},
 };
@@ -51,10 +52,19 @@ pub struct FoldBasis {
     pub task: Task,
     /// Every cluster of the task, in order.
     pub clusters: Vec<Cluster>,
+    /// Every region, in order, where there are any.
+    pub regions: Vec<Region>,
     /// The round's list; empty for a merge.
     pub entries: Vec<Entry>,
     /// What a masked round is unmasked by.
     pub masking: Option<Masking>,
+}
+
+impl FoldBasis {
+    /// The models that a merge is of, and their weights: a region's, or the global one.
+    pub fn merging(&self, of: Option<RegionId>) -> Vec<(ModelId, u64)> {
+        merge::parts(&self.task, &self.clusters, &self.regions, of)
+    }
 }
 
 /// A task at one instant, with every cluster in order and the round that collects there.
@@ -62,6 +72,7 @@ pub struct FoldBasis {
 pub struct TaskWithClusters {
     pub task: Task,
     pub clusters: Vec<(Cluster, Option<Round>)>,
+    pub regions: Vec<Region>,
 }
 
 impl Reader {
@@ -209,7 +220,7 @@ impl Reader {
         let look = self.look();
         let mut jobs = Vec::new();
         for task in look.all::<Task>(&Prefix::Task.scan())? {
-            jobs.extend(round::jobs(&task, &|key| look.state(key), &|key| look.state(key))?);
+            jobs.extend(look.jobs(&task)?);
         }
         Ok(jobs)
     }
@@ -221,16 +232,16 @@ impl Reader {
         let look = self.look();
         let task: Option<Task> = look.state(&state_key::task(&job.task()))?;
         let Some(task) = task else { return Ok(None) };
-        let due = round::jobs(&task, &|key| look.state(key), &|key| look.state(key))?;
-        if !due.contains(job) {
+        if !look.jobs(&task)?.contains(job) {
             return Ok(None);
         }
         let clusters = look.clusters(&task)?;
         let (entries, masking) = match job {
             FoldJob::Round(key) => (look.entries(key)?, look.state(&state_key::masking(key))?),
-            FoldJob::Merge { .. } => (vec![], None),
+            FoldJob::Merge { .. } | FoldJob::RegionMerge { .. } => (vec![], None),
         };
-        Ok(Some(FoldBasis { task, clusters, entries, masking }))
+        let regions = look.regions(&task)?;
+        Ok(Some(FoldBasis { task, clusters, regions, entries, masking }))
     }
 
     pub fn round(&self, key: &RoundKey) -> Result<Option<Round>> {
@@ -285,7 +296,8 @@ impl Reader {
             Ok((cluster, round))
         };
         let clusters = look.clusters(&task)?.into_iter().map(with_round).collect::<Result<_>>()?;
-        Ok(Some(TaskWithClusters { task, clusters }))
+        let regions = look.regions(&task)?;
+        Ok(Some(TaskWithClusters { task, clusters, regions }))
     }
 
     pub fn model(&self, id: &ModelId) -> Result<Option<ModelRecord>> {

@@ -13,7 +13,11 @@ use twinfold_types::{
     ClusterId, Event, RoundNumber, limits,
     round::{FoldJob, Round, RoundKey, RoundState, VoidReason},
     state_key::{self, Prefix, StateKey},
-    task::{Cluster, Mode, Task, TaskStatus, selection::Draw},
+    task::{
+        Cluster, Mode, Regions, Task, TaskStatus,
+        regions::{Region, RegionStage},
+        selection::Draw,
+    },
 };
 
 /// Deadlines looked at in one read.
@@ -296,6 +300,7 @@ pub fn jobs<E>(
     task: &Task,
     cluster: &dyn Fn(&StateKey) -> Result<Option<Cluster>, E>,
     round: &dyn Fn(&StateKey) -> Result<Option<Round>, E>,
+    region: &dyn Fn(&StateKey) -> Result<Option<Region>, E>,
 ) -> Result<Vec<FoldJob>, E> {
     if task.status != TaskStatus::Open {
         return Ok(vec![]);
@@ -304,6 +309,13 @@ pub fn jobs<E>(
         return Ok(vec![FoldJob::Merge { task: task.id, number: task.merges }]);
     }
     let mut jobs = Vec::new();
+    for id in task.spec.regions.iter().flat_map(Regions::ids) {
+        let Some(region) = region(&state_key::region(&task.id, id))? else { continue };
+        if region.stage == RegionStage::MergeDue {
+            let (task, region, number) = (task.id, region.region, region.merges);
+            jobs.push(FoldJob::RegionMerge { task, region, number });
+        }
+    }
     for id in (0..task.spec.clusters).map(ClusterId) {
         let Some(cluster) = cluster(&state_key::cluster(&task.id, id))? else { continue };
         let key = key(&cluster, cluster.folding);

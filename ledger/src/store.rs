@@ -5,12 +5,12 @@
 use crate::error::LedgerError;
 use serde::{Serialize, de::DeserializeOwned};
 use twinfold_types::{
-    ClusterId, Digest, Epoch, Height, TaskId, TimeMs, TxId, codec, limits,
+    ClusterId, Digest, Epoch, Height, RegionId, TaskId, TimeMs, TxId, codec, limits,
     model::{Level, ModelId, ModelRecord},
 };
 
 /// Version of this layout; a folder of another one is refused by name.
-pub const LAYOUT_VERSION: u32 = 12;
+pub const LAYOUT_VERSION: u32 = 13;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Column {
@@ -183,6 +183,7 @@ pub fn models_prefix(task: Option<&TaskId>, level: Level) -> Vec<u8> {
     let level = match level {
         Level::Global => vec![0],
         Level::Cluster(ClusterId(cluster)) => join(&[&[1], &cluster.to_be_bytes()]),
+        Level::Region(RegionId(region)) => join(&[&[2], &region.to_be_bytes()]),
     };
     join(&[&task, &level])
 }

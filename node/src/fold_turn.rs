@@ -20,7 +20,7 @@ pub fn pause(node: &Node, job: FoldJob) -> Result<Option<Duration>, LedgerError>
     let (Some(task), Some(seat)) = (task, node.seat()) else { return Ok(None) };
     let entries = match &job {
         FoldJob::Round(key) => node.reader.round_with_entries(key)?.map(|(_, entries)| entries),
-        FoldJob::Merge { .. } => None,
+        FoldJob::Merge { .. } | FoldJob::RegionMerge { .. } => None,
     };
     let entries = entries.unwrap_or_default();
     let list: Vec<TxId> = entries.iter().map(|entry| entry.tx).collect();
@@ -48,12 +48,16 @@ pub fn place_from(first: &Digest, seat: SeatIndex, seats: usize) -> usize {
 
 /// What others folded: its model is the base of the next, and should not be waited for then.
 pub fn fetch_result(node: Arc<Node>, job: FoldJob) {
-    let cluster = match job {
-        FoldJob::Round(key) => key.cluster,
-        // Every cluster has the merge's model then.
-        FoldJob::Merge { .. } => ClusterId(0),
-    };
     tokio::spawn(async move {
+        let Ok(Some(task)) = node.reader.task(&job.task()) else { return };
+        // Every cluster that was merged has the merge's model then.
+        let cluster = match job {
+            FoldJob::Round(key) => key.cluster,
+            FoldJob::Merge { .. } => ClusterId(0),
+            FoldJob::RegionMerge { region, .. } => {
+                ClusterId(task.spec.regions.map_or(0, |regions| regions.clusters(region).start))
+            }
+        };
         let Ok(Some(cluster)) = node.reader.cluster(&job.task(), cluster) else { return };
         for digest in [Some(cluster.model_digest), cluster.optimiser].into_iter().flatten() {
             if !node.models.has(&digest)

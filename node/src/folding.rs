@@ -14,7 +14,7 @@ use twinfold_fl::{
 };
 use twinfold_ledger::FoldBasis;
 use twinfold_types::{
-    BlobDigest, Digest,
+    BlobDigest, Digest, RegionId,
     model::{ModelId, ModelRecord, ModelSource, model_digest, model_values},
     round::{Entry, FoldJob, FoldResult, RoundKey},
     state_key,
@@ -65,7 +65,9 @@ fn memory_mib(task: &Task, job: &FoldJob) -> u32 {
             let memory = memory.saturating_mul(4);
             values.saturating_mul(24).saturating_add(updates).saturating_add(memory)
         }
-        FoldJob::Merge { .. } => values.saturating_mul(16 + 4 * u64::from(task.spec.clusters)),
+        FoldJob::Merge { .. } | FoldJob::RegionMerge { .. } => {
+            values.saturating_mul(16 + 4 * u64::from(task.spec.clusters))
+        }
     };
     u32::try_from((bytes >> 20) + 1).unwrap_or(u32::MAX).min(FOLDS_MIB_MAX)
 }
@@ -76,13 +78,14 @@ async fn fold_job(node: &Node, job: FoldJob) -> Result<Option<FoldResult>, FoldE
     let Some(basis) = node.reader.fold_basis(&job)? else { return Ok(None) };
     let result = match job {
         FoldJob::Round(key) => fold_round(node, key, basis).await?,
-        FoldJob::Merge { .. } => merge(node, job, basis).await?,
+        FoldJob::Merge { .. } => merge(node, job, None, basis).await?,
+        FoldJob::RegionMerge { region, .. } => merge(node, job, Some(region), basis).await?,
     };
     Ok(Some(result))
 }
 
 async fn fold_round(node: &Node, key: RoundKey, basis: FoldBasis) -> Result<FoldResult, FoldError> {
-    let FoldBasis { task, clusters, entries, masking } = basis;
+    let FoldBasis { task, clusters, entries, masking, .. } = basis;
     let cluster = clusters.iter().find(|cluster| cluster.cluster == key.cluster);
     let cluster = cluster.ok_or(FoldError::Missing("the cluster"))?;
     let base = load_model(node, &task, &cluster.model).await?;
@@ -124,10 +127,16 @@ async fn fold_round(node: &Node, key: RoundKey, basis: FoldBasis) -> Result<Fold
     })
 }
 
-async fn merge(node: &Node, job: FoldJob, basis: FoldBasis) -> Result<FoldResult, FoldError> {
+/// Of a region's clusters, or the global one.
+async fn merge(
+    node: &Node,
+    job: FoldJob,
+    of: Option<RegionId>,
+    basis: FoldBasis,
+) -> Result<FoldResult, FoldError> {
     let mut models = Vec::new();
-    for cluster in basis.clusters.iter().filter(|cluster| cluster.weight > 0) {
-        models.push((load_model(node, &basis.task, &cluster.model).await?, cluster.weight));
+    for (model, weight) in basis.merging(of).into_iter().filter(|(_, weight)| *weight > 0) {
+        models.push((load_model(node, &basis.task, &model).await?, weight));
     }
     let weight = models.iter().map(|(_, weight)| weight).sum();
     let rule = basis.task.spec.merge_rule;

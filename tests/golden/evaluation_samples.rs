@@ -2,7 +2,7 @@
 
 use crate::samples::{digest, fold_result, key, metrics, pacing, profile, round_key};
 use twinfold_types::{
-    ClusterId, Code, Event, Height, RoundNumber, TaskId, TxId,
+    ClusterId, Code, Event, Height, RegionId, RoundNumber, TaskId, TxId,
     model::ModelId,
     round::ContributionTotal,
     state_key::{self, StateKey},
@@ -10,6 +10,7 @@ use twinfold_types::{
         Forming,
         evaluation::{Best, Evaluation, Progress, Report},
         forming::Formed,
+        regions::{Region, RegionStage},
         selection::{Candidate, Drawing, Enrolled, Reason},
     },
 };
@@ -66,6 +67,19 @@ pub fn drawing() -> Drawing {
     Drawing { closed: Height(8), seed: digest(6), candidates }
 }
 
+pub fn region() -> Region {
+    Region {
+        task: task(),
+        region: RegionId(1),
+        model: ModelId(digest(7)),
+        model_digest: digest(8),
+        merges: 5,
+        periods: 2,
+        weight: 90,
+        stage: RegionStage::MergeDue,
+    }
+}
+
 pub fn formed() -> Formed {
     Formed { trainer: key(1), cluster: ClusterId(1), profile: profile() }
 }
@@ -105,6 +119,12 @@ pub fn events() -> Vec<(&'static str, Event)> {
                 arrivals: pacing().before.expect("a round before"),
             },
         ),
+        ("region merge due", Event::RegionMergeDue { task, region: RegionId(1), number: 2 }),
+        (
+            "region merged",
+            Event::RegionMerged { task, region: RegionId(1), number: 2, model, saturations: 5 },
+        ),
+        ("region weight capped", Event::RegionWeightCapped { task, region: RegionId(1) }),
         (
             "clusters formed",
             Event::ClustersFormed { task, by: Forming::Labels, trainers: 9, moved: 4 },
@@ -129,5 +149,6 @@ pub fn keys() -> Vec<(&'static str, StateKey)> {
         ("drawing", state_key::drawing(&round_key())),
         ("formerly enrolled", state_key::formerly_enrolled(&task(), &key(1))),
         ("formed", state_key::formed(&task(), &key(1))),
+        ("region", state_key::region(&task(), RegionId(1))),
     ]
 }

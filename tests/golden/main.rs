@@ -203,6 +203,7 @@ fn what_keeps_payloads_stays_as_it_is() {
     }
     book.note("enrolled trainer", &evaluation_samples::enrolled());
     book.note("drawing", &evaluation_samples::drawing());
+    book.note("region", &evaluation_samples::region());
     book.note("formed trainer", &evaluation_samples::formed());
     book.note("progress", &evaluation_samples::progress());
     book.note("evaluated version", &evaluation_samples::evaluation());

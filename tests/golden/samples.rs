@@ -31,7 +31,7 @@ use twinfold_types::{
     subtree::{Part, Subtree},
     task::{
         AggregationRule, Cluster, Compression, EvaluationRule, Kept, LocalWork, Mode, Real,
-        Schedule, Screen, Task, TaskSpec, TaskStatus, Training,
+        Regions, Schedule, Screen, Task, TaskSpec, TaskStatus, Training,
         evaluation::{EvaluateAction, Evaluators, Goal, Pooling, Progress},
         forming::{Profile, ProfileAction},
         pace::{Arrivals, Pace, Pacing},
@@ -142,6 +142,7 @@ pub fn spec(mode: Mode) -> TaskSpec {
         server: "fedadam:lr=0.5,beta1=0.9,beta2=0.99,tau=0.001,correct".parse().unwrap(),
         mode,
         compression: Compression { bits: 8, kept: Kept::Top { ppm: 20_000 }, stochastic: true },
+        regions: Some(Regions { sizes: vec![1, 2], merge_every: 4 }),
         merge_every: 2,
         merge_rule: AggregationRule::Mean,
         rounds_max: 10,

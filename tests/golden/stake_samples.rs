@@ -5,7 +5,7 @@ use super::samples::{
     round_key, signature, view_change, vote,
 };
 use twinfold_types::{
-    Committee, Epoch, Event, Evidence, Height, SeatIndex, Stake, TaskId, TimeMs,
+    Committee, Epoch, Event, Evidence, Height, RegionId, SeatIndex, Stake, TaskId, TimeMs,
     evidence::Offence,
     handover::{EpochEnd, Handover, Trail},
     member::AdminAction,
@@ -136,6 +136,7 @@ pub fn stake_events() -> Vec<(&'static str, Event)> {
 
 pub fn stake_keys() -> Vec<(&'static str, StateKey)> {
     let (member, validator, epoch) = (key(1), key(2), Epoch(3));
+    let region = FoldJob::RegionMerge { task: TaskId(digest(5)), region: RegionId(1), number: 2 };
     let merge = FoldJob::Merge { task: TaskId(digest(5)), number: 2 };
     vec![
         ("epoch", state_key::epoch()),
@@ -144,6 +145,7 @@ pub fn stake_keys() -> Vec<(&'static str, StateKey)> {
         ("protocol", state_key::protocol()),
         ("attested", state_key::attested(Height(16))),
         ("participation", state_key::participation()),
+        ("fold result of a region", state_key::fold_result(&region)),
         ("fold result of a round", state_key::fold_result(&FoldJob::Round(round_key()))),
         ("fold result of a merge", state_key::fold_result(&merge)),
         ("balance", state_key::balance(&member)),

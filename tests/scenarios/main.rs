@@ -47,6 +47,7 @@ mod old_blocks_are_dropped_and_an_archive_still_has_them;
 mod payloads_that_nothing_keeps_go;
 mod poisoned_updates_move_no_robust_model;
 mod random_bytes_on_every_port_harm_nobody;
+mod regions_merge_often_and_the_whole_seldom;
 mod rounds_go_on_without_the_last;
 mod the_api_is_documented_bounded_and_resumable;
 mod the_api_speaks_tls_where_it_is_configured;

@@ -60,6 +60,7 @@ pub fn spec(consortium: &Consortium) -> TaskSpec {
         mode: Mode::Async { buffer: BUFFER, staleness: vec![FACTOR_ONE; 100], mix: None },
         compression: Compression::dense(32),
         merge_rule: AggregationRule::Mean,
+        regions: None,
         merge_every: 1,
         rounds_max: 0,
         assigned: false,

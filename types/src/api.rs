@@ -59,7 +59,7 @@ use crate::{
     sealed::{SealedRecord, SealedWrap},
     stake::Jail,
     store::Deprecation,
-    task::{Pace, TaskSpec, TaskStatus, evaluation::Progress, selection::Draw},
+    task::{Pace, TaskSpec, TaskStatus, evaluation::Progress, regions::Region, selection::Draw},
     vote::Checkpoint,
 };
 use serde::{Deserialize, Serialize};
@@ -331,6 +331,8 @@ view! {
         trainers: u32,
         trainers_max: Option<u32>,
         clusters: Vec<ClusterView>,
+        /// The regions that clusters are grouped in, where they are.
+        regions: Vec<Region>,
         spec: TaskSpec,
     }
     /// What a trainer needs to know before it trains.

@@ -50,6 +50,10 @@ number!(
     ClusterId(u16)
 );
 number!(
+    /// Index of a region of clusters within a task.
+    RegionId(u16)
+);
+number!(
     /// Number of a cluster's round within a task, from 0.
     RoundNumber(u64)
 );

@@ -45,7 +45,7 @@ pub use block::{Block, Header};
 pub use dataset::DatasetId;
 pub use evidence::Evidence;
 pub use hash::Digest;
-pub use id::{ClusterId, Epoch, Height, RoundNumber, SeatIndex, TaskId, TimeMs, View};
+pub use id::{ClusterId, Epoch, Height, RegionId, RoundNumber, SeatIndex, TaskId, TimeMs, View};
 pub use key::{PublicKey, SecretKey, Signature};
 pub use quorum::Committee;
 pub use receipt::{Code, Event, Receipt};

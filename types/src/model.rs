@@ -5,8 +5,8 @@
 //! 64 KiB blocks of that form, so that any block can be checked alone.
 
 use crate::{
-    ClusterId, Digest, Height, PublicKey, RoundNumber, TaskId, TimeMs, TxId, blob::BlobId,
-    hash::Tag, limits, merkle, store::ModelAbout,
+    ClusterId, Digest, Height, PublicKey, RegionId, RoundNumber, TaskId, TimeMs, TxId,
+    blob::BlobId, hash::Tag, limits, merkle, store::ModelAbout,
 };
 use serde::{Deserialize, Serialize};
 
@@ -108,6 +108,7 @@ pub fn model_digest(canonical: &[u8]) -> Digest {
 pub enum Level {
     Global,
     Cluster(ClusterId),
+    Region(RegionId),
 }
 
 /// How a model came to be.

@@ -2,8 +2,8 @@
 //! the entries of the audit log. Codes are numbers; texts live here only.
 
 use crate::{
-    BlobDigest, ClusterId, DatasetId, Digest, Epoch, Height, PublicKey, SeatIndex, Stake, TaskId,
-    TimeMs, TxId,
+    BlobDigest, ClusterId, DatasetId, Digest, Epoch, Height, PublicKey, RegionId, SeatIndex, Stake,
+    TaskId, TimeMs, TxId,
     evidence::Offence,
     keeping::{HoldSubject, StorageOwner},
     model::{Level, ModelId},
@@ -414,6 +414,24 @@ pub enum Event {
     RecruitingSet {
         task: TaskId,
         trainers: Option<u32>,
+    },
+    /// A region's clusters have run their rounds: they are to merge.
+    RegionMergeDue {
+        task: TaskId,
+        region: RegionId,
+        number: u64,
+    },
+    RegionMerged {
+        task: TaskId,
+        region: RegionId,
+        number: u64,
+        model: ModelId,
+        saturations: u64,
+    },
+    /// A region's weight in the next global merge is at its highest.
+    RegionWeightCapped {
+        task: TaskId,
+        region: RegionId,
     },
     /// Clusters were formed of so many trainers, of whom so many are in another one than before.
     ClustersFormed {

@@ -1,7 +1,8 @@
 //! Rounds: which updates count, and what the committee says they fold into.
 
 use crate::{
-    ClusterId, Digest, Height, PublicKey, RoundNumber, SeatIndex, Signature, TaskId, TimeMs, TxId,
+    ClusterId, Digest, Height, PublicKey, RegionId, RoundNumber, SeatIndex, Signature, TaskId,
+    TimeMs, TxId,
     blob::BlobId,
     key::{Purpose, Statement, statement},
     model::ModelId,
@@ -207,14 +208,23 @@ pub struct ContributionTotal {
 #[serde(rename_all = "snake_case")]
 pub enum FoldJob {
     Round(RoundKey),
-    Merge { task: TaskId, number: u64 },
+    Merge {
+        task: TaskId,
+        number: u64,
+    },
+    /// Of a region's clusters.
+    RegionMerge {
+        task: TaskId,
+        region: RegionId,
+        number: u64,
+    },
 }
 
 impl FoldJob {
     pub fn task(&self) -> TaskId {
         match self {
             FoldJob::Round(key) => key.task,
-            FoldJob::Merge { task, .. } => *task,
+            FoldJob::Merge { task, .. } | FoldJob::RegionMerge { task, .. } => *task,
         }
     }
 }

@@ -3,8 +3,8 @@
 //! that a range scan lists in natural order. The tree hashes the whole key.
 
 use crate::{
-    BlobDigest, ClusterId, DatasetId, Digest, Epoch, Height, PublicKey, RoundNumber, SeatIndex,
-    TaskId, TimeMs, TxId,
+    BlobDigest, ClusterId, DatasetId, Digest, Epoch, Height, PublicKey, RegionId, RoundNumber,
+    SeatIndex, TaskId, TimeMs, TxId,
     evidence::Offence,
     keeping::{HoldSubject, StorageOwner},
     model::ModelId,
@@ -109,10 +109,11 @@ pub enum Prefix {
     MaskBarred = 88,
     PrivacySpent = 89,
     Formed = 90,
+    Region = 91,
 }
 
 impl Prefix {
-    const ALL: [Prefix; 69] = [
+    const ALL: [Prefix; 70] = [
         Prefix::Params,
         Prefix::Member,
         Prefix::MemberCount,
@@ -182,6 +183,7 @@ impl Prefix {
         Prefix::MaskBarred,
         Prefix::PrivacySpent,
         Prefix::Formed,
+        Prefix::Region,
     ];
 
     /// The prefix alone, for scans.
@@ -244,6 +246,11 @@ pub fn open_task_count(organisation: &str) -> StateKey {
 /// `TaskId` of a task's name.
 pub fn task_name(name: &str) -> StateKey {
     StateKey::new(Prefix::TaskName, &[name.as_bytes()])
+}
+
+/// [`Region`](crate::task::regions::Region).
+pub fn region(task: &TaskId, region: RegionId) -> StateKey {
+    StateKey::new(Prefix::Region, &[&task.0.0, &region.0.to_be_bytes()])
 }
 
 /// [`crate::task::Cluster`].
@@ -375,6 +382,10 @@ pub fn fold_result(job: &FoldJob) -> StateKey {
         }
         FoldJob::Merge { task, number } => {
             StateKey::new(Prefix::FoldResult, &[&[1], &task.0.0, &number.to_be_bytes()])
+        }
+        FoldJob::RegionMerge { task, region, number } => {
+            let (region, number) = (region.0.to_be_bytes(), number.to_be_bytes());
+            StateKey::new(Prefix::FoldResult, &[&[2], &task.0.0, &region, &number])
         }
     }
 }

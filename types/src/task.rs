@@ -8,6 +8,7 @@ pub mod forming;
 pub mod masks;
 pub mod noise;
 pub mod pace;
+pub mod regions;
 mod rule;
 mod screen;
 pub mod selection;
@@ -19,6 +20,7 @@ pub use forming::Forming;
 pub use masks::Masks;
 pub use noise::Noise;
 pub use pace::{Pace, Switch};
+pub use regions::Regions;
 pub use rule::AggregationRule;
 pub use screen::Screen;
 pub use selection::Selection;
@@ -162,6 +164,9 @@ pub struct TaskSpec {
     pub compression: Compression,
     /// What of a round's change comes down to trainers; the rest comes later. `None`: all of it.
     pub down: Option<Compression>,
+    /// The level between clusters and the whole, where there is one: then clusters merge into their regions,
+    /// and these into the global model.
+    pub regions: Option<Regions>,
     /// Cluster rounds between two merges.
     pub merge_every: u32,
     /// How clusters' models become the global one: mean by weight, median or trimmed mean.
@@ -304,6 +309,7 @@ impl TaskSpec {
             .or_else(|| masks::fault(self))
             .or_else(|| pace::fault(self))
             .or_else(|| forming::fault(self))
+            .or_else(|| regions::fault(self))
     }
 
     fn names_fault(&self) -> Option<String> {

@@ -275,6 +275,7 @@ impl Client {
             None => String::new(),
             Some(model::Level::Global) => "&level=global".into(),
             Some(model::Level::Cluster(cluster)) => format!("&level={cluster}"),
+            Some(model::Level::Region(region)) => format!("&level=region-{region}"),
         };
         let before = before.map(|version| format!("&before={version}")).unwrap_or_default();
         self.json(format!("/v1/models?limit={limit}{task}{level}{before}"), "a list of models")

@@ -12,7 +12,7 @@ use twinfold_types::{
     Digest, limits,
     model::{ModelId, TensorPolicy},
     task::{
-        AggregationRule, Compression, Forming, LocalWork, Real, Schedule, Selection,
+        AggregationRule, Compression, Forming, LocalWork, Real, Regions, Schedule, Selection,
         ServerOptimiser, Switch,
     },
     text::parse_duration,
@@ -26,9 +26,9 @@ pub struct CreateArgs {
     pub description: String,
     #[command(flatten)]
     pub model: ModelArgs,
-    /// Groups of trainers with a model each, merged every so often
-    #[arg(long, default_value_t = 1)]
-    pub clusters: u16,
+    /// Groups of trainers with a model each, merged every so often; 1, or as many as the regions have
+    #[arg(long)]
+    pub clusters: Option<u16>,
     /// Have the ledger form the clusters of the trainers who come, anew with each merge after somebody came
     /// or left: by size (as many examples in each), latency (the far ones together) or labels (all of them in
     /// each), by trainers' own word [default: trainers choose theirs]
@@ -91,6 +91,13 @@ pub struct CreateArgs {
     /// (these are its defaults; `correct` adds bias correction)
     #[arg(long, default_value = "none", value_name = "OPTIMISER")]
     pub server: ServerOptimiser,
+    /// Group the clusters in regions, the first of the first so many clusters, and so on: 2,2 for two of two.
+    /// Clusters then merge into their region, regions into the global model; --clusters need not be said
+    #[arg(long, value_name = "SIZES", value_delimiter = ',')]
+    pub regions: Vec<u16>,
+    /// Merges of a region between two of all regions
+    #[arg(long, default_value_t = 1, requires = "regions", value_name = "N")]
+    pub region_merge_every: u32,
     /// Cluster rounds between two merges
     #[arg(long, default_value_t = 1)]
     pub merge_every: u32,
@@ -287,6 +294,20 @@ impl ModelArgs {
 }
 
 impl CreateArgs {
+    fn regions(&self) -> Option<Regions> {
+        let (sizes, merge_every) = (self.regions.clone(), self.region_merge_every);
+        (!sizes.is_empty()).then_some(Regions { sizes, merge_every })
+    }
+
+    /// As many as the regions have, where that is not said.
+    fn clusters(&self) -> u16 {
+        match self.clusters {
+            Some(clusters) => clusters,
+            None if self.regions.is_empty() => 1,
+            None => self.regions.iter().fold(0, |sum, size| sum.saturating_add(*size)),
+        }
+    }
+
     /// The first model as the task has it.
     pub fn prepared(&self, model: ImportedModel) -> Result<ImportedModel> {
         if !self.scaffold {
@@ -310,7 +331,7 @@ impl CreateArgs {
             name: self.name.clone(),
             start: self.model.from.map(ModelId),
             description: self.description.clone(),
-            clusters: self.clusters,
+            clusters: self.clusters(),
             forming: self.form,
             participants_min: self.participants_min,
             participants_max: self.participants_max,
@@ -322,6 +343,7 @@ impl CreateArgs {
             staleness_max: self.staleness_max,
             compress: self.compress.unwrap_or(Compression::dense(if self.mask { 16 } else { 8 })),
             down: self.down,
+            regions: self.regions(),
             clip_to_median: self.clip_to_median,
             cosine_min: self.cosine_min,
             rule: self.rule,

@@ -152,6 +152,19 @@ pub fn describe(event: &Event) -> String {
         Event::RecruitingSet { task, trainers: None } => {
             format!("task {} takes whoever comes", task.0.short())
         }
+        Event::RegionMergeDue { task, region, number } => {
+            format!(
+                "region {region} of task {} is to merge, for the {}th time",
+                task.0.short(),
+                number + 1
+            )
+        }
+        Event::RegionMerged { region, number, model, .. } => {
+            format!("merge {number} of region {region} is model {}", model.0.short())
+        }
+        Event::RegionWeightCapped { region, .. } => {
+            format!("region {region} counts no more than the task allows in the next merge")
+        }
         Event::ClustersFormed { task, by, trainers, moved } => format!(
             "clusters of task {} formed by {by} of {trainers} trainers, {moved} moved",
             task.0.short()

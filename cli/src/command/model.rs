@@ -23,7 +23,7 @@ use serde::Serialize;
 use std::path::PathBuf;
 use twinfold_fl::{canonical_bytes, steps_from_canonical};
 use twinfold_types::{
-    ClusterId, Digest, TaskId,
+    ClusterId, Digest, RegionId, TaskId,
     api::{LineageView, ModelView},
     model::{Level, ModelId, TensorSpec, model_values},
 };
@@ -82,6 +82,9 @@ pub struct LevelArgs {
     /// Global models only
     #[arg(long, conflicts_with = "cluster")]
     pub global: bool,
+    /// Of this region
+    #[arg(long, value_name = "R", conflicts_with_all = ["cluster", "global"])]
+    pub region: Option<u16>,
 }
 
 #[derive(Debug, Args)]
@@ -112,6 +115,7 @@ impl LevelArgs {
     fn level(&self) -> Option<Level> {
         match self.cluster {
             Some(cluster) => Some(Level::Cluster(ClusterId(cluster))),
+            None if self.region.is_some() => self.region.map(|id| Level::Region(RegionId(id))),
             None => self.global.then_some(Level::Global),
         }
     }

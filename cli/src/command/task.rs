@@ -25,7 +25,10 @@ use twinfold_types::{
     api::{RoundView, TaskView},
     model::ModelId,
     round::RoundState,
-    task::{Pace, Screen, TaskSpec, TaskStatus},
+    task::{
+        Pace, Screen, TaskSpec, TaskStatus,
+        regions::{Region, RegionStage, Regions},
+    },
 };
 
 #[derive(Debug, Subcommand)]
@@ -185,6 +188,7 @@ fn human(task: &TaskView) -> String {
             if spec.assigned { "f+1 validators in turn" } else { "all validators" }.into(),
         ),
         ("clusters merge by", format!("{}, every {} rounds", spec.merge_rule, spec.merge_every)),
+        ("regions", or_dash(spec.regions.as_ref().map(|regions| human_regions(regions, task)))),
         ("trainers send", spec.compression.to_string()),
         ("comes down", spec.down.map_or("all".into(), |down| down.to_string())),
         ("measured", or_dash(spec.evaluation.as_ref().map(human_rule))),
@@ -215,6 +219,24 @@ fn human(task: &TaskView) -> String {
     });
     let tensors = table(&["tensor", "shape", "scale", "policy"], tensors);
     format!("{head}\n{}\n{tensors}", table(&header, clusters))
+}
+
+/// What each region is at.
+fn human_regions(regions: &Regions, task: &TaskView) -> String {
+    let one = |region: &Region| {
+        let clusters = regions.clusters(region.region);
+        let stage = match region.stage {
+            RegionStage::Rounds => "in its rounds",
+            RegionStage::MergeDue => "merging",
+            RegionStage::Waiting => "waiting for the others",
+        };
+        let (first, last) = (clusters.start, clusters.end.saturating_sub(1));
+        let (number, merges) = (region.region, region.merges);
+        format!("region {number}: clusters {first} to {last}, {merges} merges, {stage}")
+    };
+    let every =
+        format!("merge into the global model every {} merges of theirs", regions.merge_every);
+    std::iter::once(every).chain(task.regions.iter().map(one)).collect::<Vec<_>>().join("; ")
 }
 
 fn trainers_text(task: &TaskView) -> String {

@@ -43,6 +43,7 @@ fn spec() -> TaskSpec {
         mode: Mode::Sync,
         compression: Compression::dense(8),
         merge_rule: AggregationRule::Mean,
+        regions: None,
         merge_every: 1,
         rounds_max: 1,
         assigned: false,

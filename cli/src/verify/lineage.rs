@@ -174,9 +174,16 @@ impl Lineage {
                     check_level(id, record, Level::Cluster(*cluster), base)?;
                 }
                 (ModelSource::Merge { weights, .. }, Some((_, spec))) => {
-                    if weights.len() != usize::from(spec.clusters) {
+                    let expected = merged_models(spec, record.level);
+                    if expected != Some(weights.len()) {
                         let what = format!("weights of merge {id}");
-                        return Err(VerifyError::mismatch(what, spec.clusters, weights.len()));
+                        let expected = expected
+                            .map_or("none at its level".into(), |models| models.to_string());
+                        return Err(VerifyError::mismatch(
+                            what,
+                            expected,
+                            weights.len().to_string(),
+                        ));
                     }
                 }
                 _ => {
@@ -186,6 +193,18 @@ impl Lineage {
             }
         }
         Ok(())
+    }
+}
+
+/// Models that a merge at a level is of; `None` where there is no merge at such a level.
+fn merged_models(spec: &TaskSpec, level: Level) -> Option<usize> {
+    match (level, &spec.regions) {
+        (Level::Global, None) => Some(usize::from(spec.clusters)),
+        (Level::Global, Some(regions)) => Some(regions.sizes.len()),
+        (Level::Region(id), Some(regions)) => {
+            Some(regions.clusters(id).len()).filter(|clusters| *clusters > 0)
+        }
+        _ => None,
     }
 }
 

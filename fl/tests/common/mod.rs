@@ -47,6 +47,7 @@ pub fn task(tensors: Vec<TensorSpec>) -> TaskSpec {
         mode: Mode::Sync,
         compression: Compression::dense(32),
         down: None,
+        regions: None,
         merge_every: 1,
         merge_rule: AggregationRule::Mean,
         rounds_max: 0,

@@ -5,18 +5,18 @@
 use crate::{
     error::LedgerError,
     execute::{Exec, Outcome, require},
-    keeping, merge, round,
+    keeping, merge, region, round,
 };
 use twinfold_types::{
-    Code, Digest, Event,
+    Code, Digest, Event, RegionId,
     hash::Tag,
-    model::{self, Level, ModelRecord, ModelSource},
+    model::{self, Level, ModelId, ModelRecord, ModelSource},
     round::{
         self as rounds, ContributionTotal, Entry, FoldJob, FoldResult, Round, RoundKey, RoundState,
         VoidReason,
     },
     state_key,
-    task::{Cluster, Mode, Task},
+    task::{Cluster, Mode, Task, regions::Region},
     tx::AggregateAction,
     vote::verify_signatures,
 };
@@ -25,7 +25,9 @@ pub fn aggregate(exec: &mut Exec<'_>, action: &AggregateAction) -> Outcome {
     let result = &action.result;
     let task: Option<Task> = exec.state.get(&state_key::task(&result.job.task()))?;
     let task = task.ok_or(Code::FoldUnexpected)?;
-    let due = round::jobs(&task, &|key| exec.state.get(key), &|key| exec.state.get(key))?;
+    let state = &exec.state;
+    let due =
+        round::jobs(&task, &|key| state.get(key), &|key| state.get(key), &|key| state.get(key))?;
     require(due.contains(&result.job), Code::FoldUnexpected)?;
     match result.job {
         FoldJob::Round(key) => {
@@ -34,13 +36,18 @@ pub fn aggregate(exec: &mut Exec<'_>, action: &AggregateAction) -> Outcome {
             take(exec, action)?;
             fold_round(exec, task, round, result)
         }
-        FoldJob::Merge { .. } => {
+        FoldJob::Merge { .. } | FoldJob::RegionMerge { .. } => {
             let digest = result.model.ok_or(Code::FoldMismatch)?;
             let lists = [result.outcomes.is_empty(), result.contributions.is_empty()];
             let empty = lists == [true; 2] && result.optimiser.is_none();
             require(empty, Code::FoldMismatch)?;
             take(exec, action)?;
-            merged(exec, task, digest, result)
+            match result.job {
+                FoldJob::RegionMerge { region, .. } => {
+                    region_merged(exec, task, region, digest, result)
+                }
+                _ => merged(exec, task, digest, result),
+            }
         }
     }
 }
@@ -174,26 +181,58 @@ fn add_weight(exec: &mut Exec<'_>, task: &Task, cluster: &mut Cluster, weight: u
 }
 
 fn merged(exec: &mut Exec<'_>, mut task: Task, digest: Digest, result: &FoldResult) -> Outcome {
-    let clusters = round::clusters(exec, &task)?;
-    let weighty = clusters.iter().filter(|cluster| cluster.weight > 0);
+    let (clusters, regions) = (round::clusters(exec, &task)?, region::all(exec, &task)?);
+    let parts = merge::parts(&task, &clusters, &regions, None);
     let (number, saturations) = (task.merges, result.saturations);
-    let weights = clusters.iter().map(|cluster| cluster.weight).collect();
-    let record = ModelRecord {
-        task: Some(task.id),
-        level: Level::Global,
-        version: task.global_version + 1,
-        digest,
-        tensors: model::tensors_digest(&task.spec.tensors),
-        parents: weighty.map(|cluster| cluster.model).collect(),
-        source: ModelSource::Merge { number, weights, saturations },
-        blob: None,
-        height: exec.env.height,
-        time: exec.env.time,
-    };
+    let record = merge_record(exec, &task, Level::Global, number, parts, digest, saturations);
     let model = super::model::put(exec, &record);
     (task.global, task.global_version) = (model, record.version);
     exec.state.put(state_key::global_version(&task.id, record.version), &model);
     task.merges += 1;
     exec.event(Event::Merged { task: task.id, number, model, saturations });
     Ok(merge::restart(exec, &mut task, clusters, Some((model, digest)))?)
+}
+
+fn region_merged(
+    exec: &mut Exec<'_>,
+    mut task: Task,
+    id: RegionId,
+    digest: Digest,
+    result: &FoldResult,
+) -> Outcome {
+    let region: Region = exec.state.expect(&state_key::region(&task.id, id))?;
+    let clusters = region::clusters(exec, &task, id)?;
+    let parts = merge::parts(&task, &clusters, &[], Some(id));
+    let (number, saturations) = (region.merges, result.saturations);
+    let record = merge_record(exec, &task, Level::Region(id), number, parts, digest, saturations);
+    let model = super::model::put(exec, &record);
+    exec.event(Event::RegionMerged { task: task.id, region: id, number, model, saturations });
+    region::end_period(exec, &mut task, region, clusters, Some((model, digest)))?;
+    round::put_task(exec, &task);
+    Ok(())
+}
+
+/// A level's first model is no merge: of the merges that follow, the one with number n is its version n + 1.
+fn merge_record(
+    exec: &Exec<'_>,
+    task: &Task,
+    level: Level,
+    number: u64,
+    parts: Vec<(ModelId, u64)>,
+    digest: Digest,
+    saturations: u64,
+) -> ModelRecord {
+    let weights = parts.iter().map(|(_, weight)| *weight).collect();
+    ModelRecord {
+        task: Some(task.id),
+        level,
+        version: number + 1,
+        digest,
+        tensors: model::tensors_digest(&task.spec.tensors),
+        parents: parts.iter().filter(|(_, weight)| *weight > 0).map(|(model, _)| *model).collect(),
+        source: ModelSource::Merge { number, weights, saturations },
+        blob: None,
+        height: exec.env.height,
+        time: exec.env.time,
+    }
 }

@@ -4,7 +4,7 @@
 use super::check_available;
 use crate::{
     execute::{Exec, Outcome, require},
-    keeping, round,
+    keeping, region, round,
 };
 use twinfold_types::{
     ClusterId, Code, Event, RoundNumber, TaskId, TxId, limits,
@@ -53,6 +53,7 @@ pub fn create(exec: &mut Exec<'_>, tx: &TxId, owner: &Member, spec: &TaskSpec) -
         round::open(exec, &task, &cluster)?;
         round::put_cluster(exec, &cluster);
     }
+    region::begin(exec, &task);
     exec.state.put(state_key::open_task_count(&owner.organisation), &(open + 1));
     exec.state.put(state_key::task_name(&spec.name), &id);
     round::put_task(exec, &task);

@@ -270,6 +270,7 @@ impl Chain {
             mode: Mode::Sync,
             compression: Compression::dense(8),
             down: None,
+            regions: None,
             merge_every: 1,
             merge_rule: AggregationRule::Mean,
             rounds_max: 0,
@@ -355,7 +356,7 @@ impl Chain {
     pub fn result(&self, job: FoldJob, model: u8) -> FoldResult {
         let entries = match job {
             FoldJob::Round(key) => self.reader.round_with_entries(&key).unwrap().unwrap().1,
-            FoldJob::Merge { .. } => vec![],
+            FoldJob::Merge { .. } | FoldJob::RegionMerge { .. } => vec![],
         };
         let outcomes: Vec<_> =
             entries.iter().map(|entry| Outcome::Folded { weight: entry.weight }).collect();

@@ -22,6 +22,7 @@ mod models;
 mod pace;
 mod proofs;
 mod recovery;
+mod regions;
 mod retention;
 mod rounds;
 mod sealed;

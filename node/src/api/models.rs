@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use std::sync::Arc;
 use twinfold_types::{
-    ClusterId,
+    ClusterId, RegionId,
     api::{ErrorView, LineageView, ModelView},
     model::{Level, ModelId, ModelRecord},
     task::Task,
@@ -75,7 +75,9 @@ fn levels(
         )),
         (Some(task), None) => {
             let clusters = (0..task.spec.clusters).map(|id| Level::Cluster(ClusterId(id)));
-            Ok(std::iter::once(Level::Global).chain(clusters).collect())
+            let regions = task.spec.regions.iter().flat_map(|regions| regions.ids());
+            let regions = regions.map(Level::Region);
+            Ok(std::iter::once(Level::Global).chain(regions).chain(clusters).collect())
         }
     }
 }
@@ -89,10 +91,16 @@ fn parse_level(text: &str) -> Result<Level, Refusal> {
     if text == "global" {
         return Ok(Level::Global);
     }
+    if let Some(region) = text.strip_prefix("region-").and_then(|text| text.parse().ok()) {
+        return Ok(Level::Region(RegionId(region)));
+    }
     match text.parse() {
         Ok(cluster) => Ok(Level::Cluster(ClusterId(cluster))),
         Err(_) => Err(Refusal::bad_request(
-            format!("level: expected global or the number of a cluster, got {:?}", cut(text)),
+            format!(
+                "level: expected global, region-N or the number of a cluster, got {:?}",
+                cut(text)
+            ),
             "level=global, or level=0 for the first cluster",
         )),
     }
@@ -275,6 +283,7 @@ mod tests {
     fn a_level_is_global_or_a_cluster() {
         assert_eq!(parse_level("global"), Ok(Level::Global));
         assert_eq!(parse_level("3"), Ok(Level::Cluster(ClusterId(3))));
+        assert_eq!(parse_level("region-1"), Ok(Level::Region(RegionId(1))));
         assert!(parse_level("70000").unwrap_err().error.contains("70000"));
     }
 

@@ -173,7 +173,7 @@ pub fn find_task(reader: &Reader, text: &str) -> Result<Option<Task>> {
 }
 
 pub fn task(reader: &Reader, id: &TaskId) -> Result<Option<TaskView>> {
-    let Some(TaskWithClusters { task, clusters }) = reader.task_with_clusters(id)? else {
+    let Some(TaskWithClusters { task, clusters, regions }) = reader.task_with_clusters(id)? else {
         return Ok(None);
     };
     let clusters = clusters.iter().map(|(cluster, round)| cluster_view(&task, cluster, round));
@@ -189,6 +189,7 @@ pub fn task(reader: &Reader, id: &TaskId) -> Result<Option<TaskView>> {
         trainers: task.trainers,
         trainers_max: task.trainers_max,
         clusters: clusters.collect(),
+        regions,
         spec: task.spec,
     }))
 }

@@ -112,20 +112,34 @@ fn loss_fault(rule: AggregationRule) -> Option<String> {
     }
 }
 
-/// Across clusters: their models are few and dense.
+/// Across clusters, and across regions where there are any: their models are few and dense.
 fn merge_fault(spec: &TaskSpec) -> Option<String> {
-    let (rule, clusters) = (spec.merge_rule, usize::from(spec.clusters));
+    match &spec.regions {
+        None => merge_of_fault(spec.merge_rule, "clusters", usize::from(spec.clusters)),
+        Some(regions) => {
+            let inside = |size: &u16| {
+                merge_of_fault(spec.merge_rule, "clusters of a region", usize::from(*size))
+            };
+            let across = merge_of_fault(spec.merge_rule, "regions", regions.sizes.len());
+            regions.sizes.iter().find_map(inside).or(across)
+        }
+    }
+}
+
+fn merge_of_fault(rule: AggregationRule, what: &str, models: usize) -> Option<String> {
     match rule {
         AggregationRule::Mean => None,
-        AggregationRule::Median | AggregationRule::TrimmedMean { .. } if clusters < 3 => {
-            Some(format!("across clusters {rule} needs at least 3 of them"))
+        AggregationRule::Median | AggregationRule::TrimmedMean { .. } if models < 3 => {
+            Some(format!("across {what} {rule} needs at least 3 of them"))
         }
         AggregationRule::Median => None,
         AggregationRule::TrimmedMean { beta_ppm } => {
-            let none = AggregationRule::trimmed(beta_ppm, clusters) == 0;
+            let none = AggregationRule::trimmed(beta_ppm, models) == 0;
             let half = u64::from(beta_ppm) * 2 >= MILLION;
             (none || half).then(|| {
-                format!("across {clusters} clusters {rule} leaves out none, or half and more at each end")
+                format!(
+                    "across {models} {what} {rule} leaves out none, or half and more at each end"
+                )
             })
         }
         _ => Some(format!("across clusters only mean, median and trimmed are known, not {rule}")),

@@ -49,6 +49,7 @@ fn task(tensors: Vec<TensorSpec>, compression: Compression) -> TaskSpec {
         mode: Mode::Sync,
         compression,
         merge_rule: AggregationRule::Mean,
+        regions: None,
         merge_every: 1,
         rounds_max: ROUNDS,
         assigned: false,

@@ -61,6 +61,7 @@ fn level_text(level: Level) -> String {
     match level {
         Level::Global => "global".into(),
         Level::Cluster(id) => format!("cluster {id}"),
+        Level::Region(id) => format!("region {id}"),
     }
 }
 
@@ -71,7 +72,7 @@ fn source_text(source: &ModelSource) -> String {
         ModelSource::Round { cluster, round, folded, .. } => {
             format!("round {round} of cluster {cluster}, {folded} updates folded")
         }
-        ModelSource::Merge { number, .. } => format!("merge {number} of the clusters"),
+        ModelSource::Merge { number, .. } => format!("merge {number}"),
     }
 }
 
