@@ -262,18 +262,23 @@ pub enum GenesisCommand {
         #[command(flatten)]
         rules: Box<StakeRules>,
     },
-    /// Add a validator (the `validator.json` that its `init` wrote) or another member.
+    /// Add a validator (the `validator.json` that its `init` wrote) or other members.
     Add {
         file: PathBuf,
         /// Public entry of a validator.
         #[arg(long, conflicts_with = "member")]
         validator: Option<PathBuf>,
-        /// Another member: NAME:ORGANISATION:ROLE[+ROLE]:PUBLIC-KEY[:PEER-ID], where a
+        /// Another member, as often as there are such: NAME:ORGANISATION:ROLE[+ROLE]:PUBLIC-KEY[:PEER-ID], where a
         /// role is admin, operator, trainer or auditor.
-        #[arg(long, required_unless_present = "validator")]
-        member: Option<String>,
+        #[arg(
+            long = "member",
+            id = "member",
+            value_name = "MEMBER",
+            required_unless_present = "validator"
+        )]
+        members: Vec<String>,
         /// Stake from the first block on: a validator's is bonded to itself [default: what its
-        /// entry says], another member's is free [default: 0].
+        /// entry says], other members' is free, so much each [default: 0].
         #[arg(long, value_name = "N", value_parser = parse_stake)]
         stake: Option<Stake>,
     },

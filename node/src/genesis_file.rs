@@ -33,12 +33,16 @@ pub fn run(command: &GenesisCommand) -> color_eyre::Result<()> {
             write_new(file, &to_json(&genesis)?)?;
             println!("{}: add validators and members with `genesis add`", file.display());
         }
-        GenesisCommand::Add { file, validator, member, stake } => {
+        GenesisCommand::Add { file, validator, members, stake } => {
             let mut genesis = parse(file)?;
-            match (validator, member) {
-                (Some(path), _) => add_validator(&mut genesis, read_validator(path)?, *stake),
-                (None, Some(text)) => add_member(&mut genesis, parse_member(text)?, *stake),
-                (None, None) => bail!("nothing to add: give --validator or --member"),
+            match validator {
+                Some(entry) => add_validator(&mut genesis, read_validator(entry)?, *stake),
+                // One of both is required.
+                None => {
+                    for text in members {
+                        add_member(&mut genesis, parse_member(text)?, *stake);
+                    }
+                }
             }
             write_whole(file, to_json(&genesis)?.as_bytes())
                 .wrap_err_with(|| format!("cannot write {}", file.display()))?;

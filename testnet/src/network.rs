@@ -53,6 +53,9 @@ struct Counter {
     latest: u64,
 }
 
+/// A command line has room for so many.
+const MEMBERS_AT_ONCE: usize = 500;
+
 impl Network {
     /// Makes the folders and keys of the nodes. None runs yet.
     pub fn form(
@@ -86,13 +89,17 @@ impl Network {
             add.arg(&self.genesis).arg("--validator").arg(node.folder.join("validator.json"));
             output_of(&mut add)?;
         }
-        for member in members {
-            let mut add = self.genesis_command("add");
-            add.arg(&self.genesis).arg("--member").arg(member_text(member));
-            if member.has(Role::Admin) || member.has(Role::Operator) {
-                add.args(["--stake", &self.rules.member_stake.to_string()]);
+        let has_stake = |member: &&Member| member.has(Role::Admin) || member.has(Role::Operator);
+        let (staked, others): (Vec<_>, Vec<_>) = members.iter().partition(has_stake);
+        for (members, stake) in [(staked, self.rules.member_stake), (others, 0)] {
+            for some in members.chunks(MEMBERS_AT_ONCE) {
+                let mut add = self.genesis_command("add");
+                add.arg(&self.genesis).args(["--stake", &stake.to_string()]);
+                for member in some {
+                    add.arg("--member").arg(member_text(member));
+                }
+                output_of(&mut add)?;
             }
-            output_of(&mut add)?;
         }
         output_of(self.genesis_command("check").arg(&self.genesis))?;
         for node in &self.nodes {

@@ -10,6 +10,7 @@ mod blob;
 mod calibration;
 mod commit;
 mod cpu;
+mod crowd;
 mod flower;
 mod join;
 mod lab;
@@ -37,6 +38,7 @@ Usage: tests/bench NAME [--json] [--only TEXT] [--dir DIR] [--blocks N]
   join          a new node comes to a chain of 100,000 blocks
   attack        liars among trainers against each rule: accuracy in tables (--only digits, --only MNIST)
   compress      what few bytes cost: accuracy against dense updates over paired seeds, in tables
+  crowd         1,000 to 10,000 trainers in one task: what each costs
   drift         what helps trainers whose data differ: FedProx, SCAFFOLD
   masks         what masked updates cost trainers, execution and whoever folds
   stream        a task without end on fifty years of weather, beside the same frozen
@@ -83,6 +85,7 @@ fn main() -> Result<()> {
         "join" => Box::new(move |report, lab| join::run(report, lab, blocks)),
         "compress" => Box::new(learning::compress::run),
         "drift" => Box::new(learning::drift::run),
+        "crowd" => Box::new(crowd::run),
         "masks" => Box::new(masks::run),
         "stream" => Box::new(learning::stream::run),
         "warm" => Box::new(learning::warm::run),

@@ -186,7 +186,7 @@ impl Genesis {
             reason: reason.into(),
         };
         if members.len() > limits::MEMBERS_MAX {
-            return Err(fault("members", "more than 10,000"));
+            return Err(fault("members", "more than 16,000"));
         }
         for member in members {
             if let Some(reason) = member.fault() {

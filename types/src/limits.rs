@@ -264,7 +264,7 @@ pub const DESCRIPTION_BYTES_MAX: usize = 16 * NAME_BYTES_MAX;
 /// A multiaddress that a validator declares: a name of 100 letters with its port fits.
 pub const ADDRESS_BYTES_MAX: usize = 128;
 /// Members of one chain: bounds genesis and the member list.
-pub const MEMBERS_MAX: usize = 10_000;
+pub const MEMBERS_MAX: usize = 16_000;
 /// A genesis file.
 pub const GENESIS_BYTES_MAX: usize = 4 << 20;
 /// Open proposals.
