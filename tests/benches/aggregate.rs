@@ -7,7 +7,7 @@
 
 use crate::{
     calibration, cpu, flower,
-    lab::Lab,
+    lab::{self, Lab},
     report::{Line, Report, median},
 };
 use color_eyre::eyre::{Result, WrapErr, ensure, eyre};
@@ -15,14 +15,13 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
 use std::time::{Duration, Instant};
-use twinfold_cli::{task::TaskOptions, tensor_file::ImportedModel};
+use twinfold_cli::task::TaskOptions;
 use twinfold_fl::{
     Base, FoldInput, fold_round,
     update::{Binding, Bits, TensorData, TensorUpdate, Update},
 };
 use twinfold_types::{
     ClusterId, Digest, PublicKey, TaskId, limits,
-    model::{TensorPolicy, TensorSpec},
     task::{AggregationRule, Compression, TaskSpec},
 };
 
@@ -130,13 +129,7 @@ fn fold_times(
 }
 
 fn spec(updates: usize, compress: Compression, rule: AggregationRule) -> Result<TaskSpec> {
-    let tensor = TensorSpec {
-        name: "w".into(),
-        shape: vec![VALUES as u64],
-        scale: limits::SCALE_DEFAULT,
-        policy: TensorPolicy::Train,
-    };
-    let model = ImportedModel { tensors: vec![tensor], steps: vec![0; VALUES] };
+    let model = lab::zeros(VALUES);
     let participants = updates as u32;
     let options = TaskOptions {
         name: "aggregate".into(),

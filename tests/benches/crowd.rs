@@ -7,7 +7,7 @@
 
 use crate::{
     calibration, cpu,
-    lab::{Lab, Running, Setup},
+    lab::{self, Lab, Running, Setup},
     report::{Line, Report},
 };
 use color_eyre::eyre::{Result, bail, eyre};
@@ -18,15 +18,12 @@ use std::{
 use twinfold_cli::{
     client::Client,
     task::{self, Created, TaskOptions},
-    tensor_file::ImportedModel,
 };
 use twinfold_fl::{compress::compress, update::Binding};
 use twinfold_types::{
     Action, Code, SecretKey,
     api::{ClusterView, Level},
     key::Signer,
-    limits,
-    model::{TensorPolicy, TensorSpec},
     round::Metrics,
     task::Compression,
     tx::UpdateAction,
@@ -84,13 +81,7 @@ fn create_task(running: &Running, trainers: usize) -> Result<Created> {
         deadline: PATIENCE,
         ..TaskOptions::default()
     };
-    let tensor = TensorSpec {
-        name: "w".into(),
-        shape: vec![VALUES as u64],
-        scale: limits::SCALE_DEFAULT,
-        policy: TensorPolicy::Train,
-    };
-    let model = ImportedModel { tensors: vec![tensor], steps: vec![0; VALUES] };
+    let model = lab::zeros(VALUES);
     let client = running.client_at(0)?;
     Ok(task::create(&client, running.admin()?, &options, &model, PATIENCE)?)
 }

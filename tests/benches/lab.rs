@@ -4,14 +4,19 @@
 use crate::cpu;
 use color_eyre::eyre::{Result, WrapErr, eyre};
 use std::{path::Path, time::Duration};
-use twinfold_cli::client::{Client, ClientOptions};
+use twinfold_cli::{
+    client::{Client, ClientOptions},
+    tensor_file::ImportedModel,
+};
 use twinfold_testnet::{
     cleanup::Cleanup, folder::Folder, network::Network, processes::Processes, programs::Programs,
 };
 use twinfold_types::{
     SecretKey,
     key::Signer,
+    limits,
     member::{Member, Role},
+    model::{TensorPolicy, TensorSpec},
 };
 
 pub const VALIDATORS: usize = 4;
@@ -165,6 +170,17 @@ impl Running {
         }
         self.folder.remove().wrap_err("cannot remove a network's folder")
     }
+}
+
+/// A model of one trained tensor, all zero.
+pub fn zeros(values: usize) -> ImportedModel {
+    let tensor = TensorSpec {
+        name: "w".into(),
+        shape: vec![values as u64],
+        scale: limits::SCALE_DEFAULT,
+        policy: TensorPolicy::Train,
+    };
+    ImportedModel { tensors: vec![tensor], steps: vec![0; values] }
 }
 
 fn people(name: &str, role: Role, count: usize) -> (Vec<SecretKey>, Vec<Member>) {

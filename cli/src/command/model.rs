@@ -113,11 +113,9 @@ pub struct GetArgs {
 
 impl LevelArgs {
     fn level(&self) -> Option<Level> {
-        match self.cluster {
-            Some(cluster) => Some(Level::Cluster(ClusterId(cluster))),
-            None if self.region.is_some() => self.region.map(|id| Level::Region(RegionId(id))),
-            None => self.global.then_some(Level::Global),
-        }
+        let cluster = self.cluster.map(|id| Level::Cluster(ClusterId(id)));
+        let region = self.region.map(|id| Level::Region(RegionId(id)));
+        cluster.or(region).or(self.global.then_some(Level::Global))
     }
 }
 

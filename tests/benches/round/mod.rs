@@ -14,7 +14,7 @@ mod trainer;
 
 use crate::{
     calibration, cpu, flower,
-    lab::{Lab, Running, Setup},
+    lab::{self, Lab, Running, Setup},
     report::{Line, Report, median},
 };
 use color_eyre::eyre::{Result, WrapErr, bail, eyre};
@@ -24,15 +24,8 @@ use std::{
     time::{Duration, Instant},
 };
 use trainer::{Phases, Seen, Trainer};
-use twinfold_cli::{
-    task::{self, Created, TaskOptions},
-    tensor_file::ImportedModel,
-};
-use twinfold_types::{
-    limits,
-    model::{TensorPolicy, TensorSpec},
-    task::Compression,
-};
+use twinfold_cli::task::{self, Created, TaskOptions};
+use twinfold_types::task::Compression;
 
 /// Rounds before the first one that is measured.
 const WARM_UP: usize = 2;
@@ -146,13 +139,7 @@ fn create_task(
         deadline: ROUND,
         ..TaskOptions::default()
     };
-    let tensor = TensorSpec {
-        name: "w".into(),
-        shape: vec![values as u64],
-        scale: limits::SCALE_DEFAULT,
-        policy: TensorPolicy::Train,
-    };
-    let model = ImportedModel { tensors: vec![tensor], steps: vec![0; values] };
+    let model = lab::zeros(values);
     let client = running.client_at(0)?;
     Ok(task::create(&client, running.admin()?, &options, &model, CREATE)?)
 }

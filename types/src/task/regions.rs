@@ -4,7 +4,7 @@
 //! *Client-Edge-Cloud Hierarchical Federated Learning*, ICC 2020.
 
 use super::{Mode, TaskSpec};
-use crate::{ClusterId, Digest, RegionId, TaskId, model::ModelId};
+use crate::{Digest, RegionId, TaskId, model::ModelId};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -61,11 +61,6 @@ impl Regions {
         let own = self.sizes.get(at).copied().unwrap_or(0);
         before..before.saturating_add(own)
     }
-
-    /// The region that a cluster is in.
-    pub fn of(&self, cluster: ClusterId) -> Option<RegionId> {
-        self.ids().find(|region| self.clusters(*region).contains(&cluster.0))
-    }
 }
 
 /// Why a task's regions are refused, if they are.
@@ -107,9 +102,6 @@ mod tests {
         let regions = Regions { sizes: vec![2, 1, 3], merge_every: 1 };
         let all: Vec<_> = regions.ids().map(|region| regions.clusters(region)).collect();
         assert_eq!(all, [0..2, 2..3, 3..6]);
-        let of = |cluster| regions.of(ClusterId(cluster)).map(|region| region.0);
-        assert_eq!([0, 1, 2, 3, 5].map(of), [0, 0, 1, 2, 2].map(Some));
-        assert_eq!(of(6), None);
         assert_eq!(regions.clusters(RegionId(9)).len(), 0);
     }
 }
